@@ -1,0 +1,1 @@
+"""The Runwire server: runs LangGraph agents behind the services of `runwire.v1`."""

@@ -1,0 +1,262 @@
+"""Expected failures, as values.
+
+A class says its kind (the base class, which the edge turns into a gRPC code), its `reason`
+(the wire's `ErrorReason` without the prefix) and its variables, which become the error's
+metadata. Messages are safe to show to a caller. Whatever is not here is a defect.
+"""
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+
+class RunwireError(Exception):
+    """Root of every failure that a caller can expect."""
+
+    reason: str = "INTERNAL"
+
+    def __init__(self, message: str, **variables: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.variables: Mapping[str, str] = variables
+
+
+class NotFound(RunwireError):
+    """What was named does not exist."""
+
+
+class AlreadyExists(RunwireError):
+    """What was to be created exists."""
+
+
+class InvalidArgument(RunwireError):
+    """The request is wrong whatever the server's state."""
+
+
+class FailedPrecondition(RunwireError):
+    """The request is right, but not in this state."""
+
+
+class Aborted(RunwireError):
+    """Something else was first; the caller may try again."""
+
+
+class OutOfRange(RunwireError):
+    """A position that is no longer, or not yet, there."""
+
+
+class ResourceExhausted(RunwireError):
+    """A limit was reached. `retry_after` says when to try again, if that helps."""
+
+    retry_after: timedelta | None = None
+
+
+class Unavailable(RunwireError):
+    """The server cannot answer now; trying again may help."""
+
+
+class InvalidField(InvalidArgument):
+    """A field of the request holds something that it must not."""
+
+    reason = "INVALID_FIELD"
+
+    def __init__(self, field: str, description: str) -> None:
+        super().__init__(f"{field}: {description}", field=field)
+        self.field = field
+        self.description = description
+
+
+class GraphNotFound(NotFound):
+    reason = "GRAPH_NOT_FOUND"
+
+    def __init__(self, graph_id: str, known: list[str]) -> None:
+        names = ", ".join(known) or "none"
+        super().__init__(f"no graph is called {graph_id!r}; known: {names}", graph_id=graph_id)
+
+
+class AssistantNotFound(NotFound):
+    reason = "ASSISTANT_NOT_FOUND"
+
+    def __init__(self, assistant_id: str) -> None:
+        super().__init__(f"no assistant has the id {assistant_id!r}", assistant_id=assistant_id)
+
+
+class AssistantVersionNotFound(NotFound):
+    reason = "ASSISTANT_VERSION_NOT_FOUND"
+
+    def __init__(self, assistant_id: str, version: int) -> None:
+        super().__init__(
+            f"assistant {assistant_id} has no version {version}",
+            assistant_id=assistant_id,
+            version=str(version),
+        )
+
+
+class ThreadNotFound(NotFound):
+    reason = "THREAD_NOT_FOUND"
+
+    def __init__(self, thread_id: str) -> None:
+        super().__init__(f"no thread has the id {thread_id!r}", thread_id=thread_id)
+
+
+class RunNotFound(NotFound):
+    reason = "RUN_NOT_FOUND"
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(f"no run has the id {run_id!r}", run_id=run_id)
+
+
+class RunRolledBack(NotFound):
+    reason = "RUN_ROLLED_BACK"
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(f"run {run_id} was cancelled and rolled back", run_id=run_id)
+
+
+class CheckpointNotFound(NotFound):
+    reason = "CHECKPOINT_NOT_FOUND"
+
+    def __init__(self, thread_id: str, checkpoint_id: str) -> None:
+        super().__init__(
+            f"thread {thread_id} has no checkpoint {checkpoint_id!r}",
+            thread_id=thread_id,
+            checkpoint_id=checkpoint_id,
+        )
+
+
+class AssistantExists(AlreadyExists):
+    reason = "ASSISTANT_EXISTS"
+
+    def __init__(self, assistant_id: str) -> None:
+        super().__init__(f"assistant {assistant_id} exists", assistant_id=assistant_id)
+
+
+class ThreadExists(AlreadyExists):
+    reason = "THREAD_EXISTS"
+
+    def __init__(self, thread_id: str) -> None:
+        super().__init__(f"thread {thread_id} exists", thread_id=thread_id)
+
+
+class RequestIdReused(AlreadyExists):
+    reason = "REQUEST_ID_REUSED"
+
+    def __init__(self, request_id: str) -> None:
+        super().__init__(
+            f"request_id {request_id!r} was used before with another request",
+            request_id=request_id,
+        )
+
+
+class ThreadBusy(Aborted):
+    """A run was to start under REJECT while the thread had another in flight."""
+
+    reason = "THREAD_BUSY"
+
+    def __init__(self, thread_id: str) -> None:
+        super().__init__(f"thread {thread_id} has a run in flight", thread_id=thread_id)
+
+
+class ThreadInUse(FailedPrecondition):
+    """The thread's state cannot be changed, nor the thread deleted, under a run in flight."""
+
+    reason = "THREAD_BUSY"
+
+    def __init__(self, thread_id: str) -> None:
+        super().__init__(
+            f"thread {thread_id} has a run in flight: wait for it or cancel it first",
+            thread_id=thread_id,
+        )
+
+
+class RunFinished(FailedPrecondition):
+    reason = "RUN_FINISHED"
+
+    def __init__(self, run_id: str, state: str) -> None:
+        super().__init__(f"run {run_id} has ended: {state}", run_id=run_id, state=state)
+
+
+class RunInFlight(FailedPrecondition):
+    reason = "RUN_IN_FLIGHT"
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(f"run {run_id} has not ended: cancel it first", run_id=run_id)
+
+
+class AssistantInUse(FailedPrecondition):
+    reason = "ASSISTANT_IN_USE"
+
+    def __init__(self, assistant_id: str) -> None:
+        super().__init__(
+            f"assistant {assistant_id} has runs in flight: wait for them or cancel them first",
+            assistant_id=assistant_id,
+        )
+
+
+class DefaultAssistant(FailedPrecondition):
+    reason = "DEFAULT_ASSISTANT"
+
+    def __init__(self, assistant_id: str, graph_id: str) -> None:
+        super().__init__(
+            f"assistant {assistant_id} is the default assistant of graph {graph_id!r}: "
+            "it can neither be deleted nor moved to another graph",
+            assistant_id=assistant_id,
+            graph_id=graph_id,
+        )
+
+
+class StateUpdateRefused(FailedPrecondition):
+    """LangGraph did not take a state update (for example an unknown `as_node`)."""
+
+    reason = "STATE_UPDATE_REFUSED"
+
+
+class EventsExpired(OutOfRange):
+    reason = "EVENTS_EXPIRED"
+
+    def __init__(self, run_id: str, oldest: str) -> None:
+        kept = f"the oldest kept is {oldest}" if oldest else "none is kept"
+        super().__init__(
+            f"events of run {run_id} after that id are gone: {kept}",
+            run_id=run_id,
+            oldest_event_id=oldest,
+        )
+
+
+class QueueFull(ResourceExhausted):
+    reason = "QUEUE_FULL"
+    retry_after = timedelta(seconds=1)
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"{limit} runs are pending already", limit=str(limit))
+
+
+class StorageFull(ResourceExhausted):
+    reason = "STORAGE_FULL"
+    retry_after = timedelta(seconds=30)
+
+    def __init__(self) -> None:
+        super().__init__("the database has no room left")
+
+
+class DatabaseUnavailable(Unavailable):
+    reason = "DATABASE_UNAVAILABLE"
+
+    def __init__(self) -> None:
+        super().__init__("the database cannot be reached")
+
+
+class Draining(Unavailable):
+    reason = "DRAINING"
+
+    def __init__(self) -> None:
+        super().__init__("this server is shutting down: try again, or another server")
+
+
+class AttemptLost(Exception):
+    """A write on behalf of an attempt that no longer owns its run: nothing was written.
+
+    Not for callers: it ends the attempt that met it.
+    """
+
+    def __init__(self, run_id: str, attempt: int) -> None:
+        super().__init__(f"attempt {attempt} no longer owns run {run_id}")

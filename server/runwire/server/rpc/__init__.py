@@ -1,0 +1,1 @@
+"""Floor 5: the only code that knows protobuf and gRPC."""

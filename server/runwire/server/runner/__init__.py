@@ -1,0 +1,1 @@
+"""Floor 4: carries claimed runs to their end."""

@@ -1,0 +1,1 @@
+"""The tests of Runwire; they mirror the code they test."""
