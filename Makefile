@@ -70,6 +70,6 @@ $(STAMP): pyproject.toml
 		echo "Making $(VENV) with $$python (a minute or two, once)"; \
 		"$$python" -m venv --clear $(VENV); \
 	fi
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[server,dev]'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --upgrade 'pip>=25.1'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --editable '.[server,dev]'
 	@touch $@
