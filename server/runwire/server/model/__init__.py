@@ -1,1 +1,1 @@
-"""Floor 1: the values the server works with; nothing here knows a protocol, a database or LangGraph."""
+"""Floor 1: the values the server works with; nothing here knows a protocol or a database."""
