@@ -1,0 +1,60 @@
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from typing import ClassVar as _ClassVar
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ERROR_REASON_UNSPECIFIED: _ClassVar[ErrorReason]
+    ERROR_REASON_INVALID_REQUEST: _ClassVar[ErrorReason]
+    ERROR_REASON_INVALID_FIELD: _ClassVar[ErrorReason]
+    ERROR_REASON_GRAPH_NOT_FOUND: _ClassVar[ErrorReason]
+    ERROR_REASON_ASSISTANT_NOT_FOUND: _ClassVar[ErrorReason]
+    ERROR_REASON_ASSISTANT_VERSION_NOT_FOUND: _ClassVar[ErrorReason]
+    ERROR_REASON_THREAD_NOT_FOUND: _ClassVar[ErrorReason]
+    ERROR_REASON_RUN_NOT_FOUND: _ClassVar[ErrorReason]
+    ERROR_REASON_RUN_ROLLED_BACK: _ClassVar[ErrorReason]
+    ERROR_REASON_CHECKPOINT_NOT_FOUND: _ClassVar[ErrorReason]
+    ERROR_REASON_ASSISTANT_EXISTS: _ClassVar[ErrorReason]
+    ERROR_REASON_THREAD_EXISTS: _ClassVar[ErrorReason]
+    ERROR_REASON_REQUEST_ID_REUSED: _ClassVar[ErrorReason]
+    ERROR_REASON_THREAD_BUSY: _ClassVar[ErrorReason]
+    ERROR_REASON_RUN_FINISHED: _ClassVar[ErrorReason]
+    ERROR_REASON_RUN_IN_FLIGHT: _ClassVar[ErrorReason]
+    ERROR_REASON_ASSISTANT_IN_USE: _ClassVar[ErrorReason]
+    ERROR_REASON_DEFAULT_ASSISTANT: _ClassVar[ErrorReason]
+    ERROR_REASON_EVENTS_EXPIRED: _ClassVar[ErrorReason]
+    ERROR_REASON_STATE_UPDATE_REFUSED: _ClassVar[ErrorReason]
+    ERROR_REASON_QUEUE_FULL: _ClassVar[ErrorReason]
+    ERROR_REASON_PAYLOAD_TOO_LARGE: _ClassVar[ErrorReason]
+    ERROR_REASON_DRAINING: _ClassVar[ErrorReason]
+    ERROR_REASON_DATABASE_UNAVAILABLE: _ClassVar[ErrorReason]
+    ERROR_REASON_STORAGE_FULL: _ClassVar[ErrorReason]
+    ERROR_REASON_INTERNAL: _ClassVar[ErrorReason]
+ERROR_REASON_UNSPECIFIED: ErrorReason
+ERROR_REASON_INVALID_REQUEST: ErrorReason
+ERROR_REASON_INVALID_FIELD: ErrorReason
+ERROR_REASON_GRAPH_NOT_FOUND: ErrorReason
+ERROR_REASON_ASSISTANT_NOT_FOUND: ErrorReason
+ERROR_REASON_ASSISTANT_VERSION_NOT_FOUND: ErrorReason
+ERROR_REASON_THREAD_NOT_FOUND: ErrorReason
+ERROR_REASON_RUN_NOT_FOUND: ErrorReason
+ERROR_REASON_RUN_ROLLED_BACK: ErrorReason
+ERROR_REASON_CHECKPOINT_NOT_FOUND: ErrorReason
+ERROR_REASON_ASSISTANT_EXISTS: ErrorReason
+ERROR_REASON_THREAD_EXISTS: ErrorReason
+ERROR_REASON_REQUEST_ID_REUSED: ErrorReason
+ERROR_REASON_THREAD_BUSY: ErrorReason
+ERROR_REASON_RUN_FINISHED: ErrorReason
+ERROR_REASON_RUN_IN_FLIGHT: ErrorReason
+ERROR_REASON_ASSISTANT_IN_USE: ErrorReason
+ERROR_REASON_DEFAULT_ASSISTANT: ErrorReason
+ERROR_REASON_EVENTS_EXPIRED: ErrorReason
+ERROR_REASON_STATE_UPDATE_REFUSED: ErrorReason
+ERROR_REASON_QUEUE_FULL: ErrorReason
+ERROR_REASON_PAYLOAD_TOO_LARGE: ErrorReason
+ERROR_REASON_DRAINING: ErrorReason
+ERROR_REASON_DATABASE_UNAVAILABLE: ErrorReason
+ERROR_REASON_STORAGE_FULL: ErrorReason
+ERROR_REASON_INTERNAL: ErrorReason

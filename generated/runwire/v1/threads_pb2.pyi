@@ -1,0 +1,241 @@
+import datetime
+
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from runwire.v1 import core_pb2 as _core_pb2
+from runwire.v1 import payload_pb2 as _payload_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class ThreadState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    THREAD_STATE_UNSPECIFIED: _ClassVar[ThreadState]
+    THREAD_STATE_IDLE: _ClassVar[ThreadState]
+    THREAD_STATE_BUSY: _ClassVar[ThreadState]
+    THREAD_STATE_INTERRUPTED: _ClassVar[ThreadState]
+    THREAD_STATE_FAILED: _ClassVar[ThreadState]
+
+class ThreadOrder(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    THREAD_ORDER_UNSPECIFIED: _ClassVar[ThreadOrder]
+    THREAD_ORDER_CREATE_TIME_DESC: _ClassVar[ThreadOrder]
+    THREAD_ORDER_CREATE_TIME_ASC: _ClassVar[ThreadOrder]
+    THREAD_ORDER_UPDATE_TIME_DESC: _ClassVar[ThreadOrder]
+    THREAD_ORDER_UPDATE_TIME_ASC: _ClassVar[ThreadOrder]
+THREAD_STATE_UNSPECIFIED: ThreadState
+THREAD_STATE_IDLE: ThreadState
+THREAD_STATE_BUSY: ThreadState
+THREAD_STATE_INTERRUPTED: ThreadState
+THREAD_STATE_FAILED: ThreadState
+THREAD_ORDER_UNSPECIFIED: ThreadOrder
+THREAD_ORDER_CREATE_TIME_DESC: ThreadOrder
+THREAD_ORDER_CREATE_TIME_ASC: ThreadOrder
+THREAD_ORDER_UPDATE_TIME_DESC: ThreadOrder
+THREAD_ORDER_UPDATE_TIME_ASC: ThreadOrder
+
+class Thread(_message.Message):
+    __slots__ = ("thread_id", "state", "metadata", "values", "interrupts", "error", "create_time", "update_time", "state_update_time")
+    THREAD_ID_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    INTERRUPTS_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    STATE_UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    thread_id: str
+    state: ThreadState
+    metadata: _payload_pb2.Payload
+    values: _payload_pb2.Payload
+    interrupts: _containers.RepeatedCompositeFieldContainer[_core_pb2.Interrupt]
+    error: _core_pb2.RunError
+    create_time: _timestamp_pb2.Timestamp
+    update_time: _timestamp_pb2.Timestamp
+    state_update_time: _timestamp_pb2.Timestamp
+    def __init__(self, thread_id: _Optional[str] = ..., state: _Optional[_Union[ThreadState, str]] = ..., metadata: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., values: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., interrupts: _Optional[_Iterable[_Union[_core_pb2.Interrupt, _Mapping]]] = ..., error: _Optional[_Union[_core_pb2.RunError, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., state_update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class StateSnapshot(_message.Message):
+    __slots__ = ("values", "next", "tasks", "metadata", "create_time", "checkpoint", "parent_checkpoint", "interrupts")
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_FIELD_NUMBER: _ClassVar[int]
+    TASKS_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    PARENT_CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    INTERRUPTS_FIELD_NUMBER: _ClassVar[int]
+    values: _payload_pb2.Payload
+    next: _containers.RepeatedScalarFieldContainer[str]
+    tasks: _containers.RepeatedCompositeFieldContainer[StateTask]
+    metadata: _payload_pb2.Payload
+    create_time: _timestamp_pb2.Timestamp
+    checkpoint: _core_pb2.CheckpointRef
+    parent_checkpoint: _core_pb2.CheckpointRef
+    interrupts: _containers.RepeatedCompositeFieldContainer[_core_pb2.Interrupt]
+    def __init__(self, values: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., next: _Optional[_Iterable[str]] = ..., tasks: _Optional[_Iterable[_Union[StateTask, _Mapping]]] = ..., metadata: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., checkpoint: _Optional[_Union[_core_pb2.CheckpointRef, _Mapping]] = ..., parent_checkpoint: _Optional[_Union[_core_pb2.CheckpointRef, _Mapping]] = ..., interrupts: _Optional[_Iterable[_Union[_core_pb2.Interrupt, _Mapping]]] = ...) -> None: ...
+
+class StateTask(_message.Message):
+    __slots__ = ("task_id", "name", "path", "error", "interrupts", "checkpoint", "state", "result")
+    TASK_ID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    INTERRUPTS_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    RESULT_FIELD_NUMBER: _ClassVar[int]
+    task_id: str
+    name: str
+    path: _payload_pb2.Payload
+    error: str
+    interrupts: _containers.RepeatedCompositeFieldContainer[_core_pb2.Interrupt]
+    checkpoint: _core_pb2.CheckpointRef
+    state: StateSnapshot
+    result: _payload_pb2.Payload
+    def __init__(self, task_id: _Optional[str] = ..., name: _Optional[str] = ..., path: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., error: _Optional[str] = ..., interrupts: _Optional[_Iterable[_Union[_core_pb2.Interrupt, _Mapping]]] = ..., checkpoint: _Optional[_Union[_core_pb2.CheckpointRef, _Mapping]] = ..., state: _Optional[_Union[StateSnapshot, _Mapping]] = ..., result: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ...) -> None: ...
+
+class CreateThreadRequest(_message.Message):
+    __slots__ = ("thread_id", "metadata", "if_exists", "request_id")
+    THREAD_ID_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    IF_EXISTS_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    thread_id: str
+    metadata: _payload_pb2.Payload
+    if_exists: _core_pb2.IfExists
+    request_id: str
+    def __init__(self, thread_id: _Optional[str] = ..., metadata: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., if_exists: _Optional[_Union[_core_pb2.IfExists, str]] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class CreateThreadResponse(_message.Message):
+    __slots__ = ("thread",)
+    THREAD_FIELD_NUMBER: _ClassVar[int]
+    thread: Thread
+    def __init__(self, thread: _Optional[_Union[Thread, _Mapping]] = ...) -> None: ...
+
+class GetThreadRequest(_message.Message):
+    __slots__ = ("thread_id",)
+    THREAD_ID_FIELD_NUMBER: _ClassVar[int]
+    thread_id: str
+    def __init__(self, thread_id: _Optional[str] = ...) -> None: ...
+
+class GetThreadResponse(_message.Message):
+    __slots__ = ("thread",)
+    THREAD_FIELD_NUMBER: _ClassVar[int]
+    thread: Thread
+    def __init__(self, thread: _Optional[_Union[Thread, _Mapping]] = ...) -> None: ...
+
+class ListThreadsRequest(_message.Message):
+    __slots__ = ("thread_ids", "states", "metadata", "page_size", "page_token", "order", "omit_values")
+    THREAD_IDS_FIELD_NUMBER: _ClassVar[int]
+    STATES_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    ORDER_FIELD_NUMBER: _ClassVar[int]
+    OMIT_VALUES_FIELD_NUMBER: _ClassVar[int]
+    thread_ids: _containers.RepeatedScalarFieldContainer[str]
+    states: _containers.RepeatedScalarFieldContainer[ThreadState]
+    metadata: _payload_pb2.Payload
+    page_size: int
+    page_token: str
+    order: ThreadOrder
+    omit_values: bool
+    def __init__(self, thread_ids: _Optional[_Iterable[str]] = ..., states: _Optional[_Iterable[_Union[ThreadState, str]]] = ..., metadata: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., order: _Optional[_Union[ThreadOrder, str]] = ..., omit_values: _Optional[bool] = ...) -> None: ...
+
+class ListThreadsResponse(_message.Message):
+    __slots__ = ("threads", "next_page_token")
+    THREADS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    threads: _containers.RepeatedCompositeFieldContainer[Thread]
+    next_page_token: str
+    def __init__(self, threads: _Optional[_Iterable[_Union[Thread, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class UpdateThreadRequest(_message.Message):
+    __slots__ = ("thread_id", "metadata")
+    THREAD_ID_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    thread_id: str
+    metadata: _payload_pb2.Payload
+    def __init__(self, thread_id: _Optional[str] = ..., metadata: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ...) -> None: ...
+
+class UpdateThreadResponse(_message.Message):
+    __slots__ = ("thread",)
+    THREAD_FIELD_NUMBER: _ClassVar[int]
+    thread: Thread
+    def __init__(self, thread: _Optional[_Union[Thread, _Mapping]] = ...) -> None: ...
+
+class DeleteThreadRequest(_message.Message):
+    __slots__ = ("thread_id",)
+    THREAD_ID_FIELD_NUMBER: _ClassVar[int]
+    thread_id: str
+    def __init__(self, thread_id: _Optional[str] = ...) -> None: ...
+
+class DeleteThreadResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetThreadStateRequest(_message.Message):
+    __slots__ = ("thread_id", "checkpoint", "include_subgraphs")
+    THREAD_ID_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_SUBGRAPHS_FIELD_NUMBER: _ClassVar[int]
+    thread_id: str
+    checkpoint: _core_pb2.CheckpointRef
+    include_subgraphs: bool
+    def __init__(self, thread_id: _Optional[str] = ..., checkpoint: _Optional[_Union[_core_pb2.CheckpointRef, _Mapping]] = ..., include_subgraphs: _Optional[bool] = ...) -> None: ...
+
+class GetThreadStateResponse(_message.Message):
+    __slots__ = ("state",)
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    state: StateSnapshot
+    def __init__(self, state: _Optional[_Union[StateSnapshot, _Mapping]] = ...) -> None: ...
+
+class UpdateThreadStateRequest(_message.Message):
+    __slots__ = ("thread_id", "values", "as_node", "checkpoint", "assistant_id")
+    THREAD_ID_FIELD_NUMBER: _ClassVar[int]
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    AS_NODE_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    ASSISTANT_ID_FIELD_NUMBER: _ClassVar[int]
+    thread_id: str
+    values: _payload_pb2.Payload
+    as_node: str
+    checkpoint: _core_pb2.CheckpointRef
+    assistant_id: str
+    def __init__(self, thread_id: _Optional[str] = ..., values: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., as_node: _Optional[str] = ..., checkpoint: _Optional[_Union[_core_pb2.CheckpointRef, _Mapping]] = ..., assistant_id: _Optional[str] = ...) -> None: ...
+
+class UpdateThreadStateResponse(_message.Message):
+    __slots__ = ("checkpoint",)
+    CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    checkpoint: _core_pb2.CheckpointRef
+    def __init__(self, checkpoint: _Optional[_Union[_core_pb2.CheckpointRef, _Mapping]] = ...) -> None: ...
+
+class ListThreadStatesRequest(_message.Message):
+    __slots__ = ("thread_id", "checkpoint", "before", "metadata", "page_size", "page_token")
+    THREAD_ID_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    BEFORE_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    thread_id: str
+    checkpoint: _core_pb2.CheckpointRef
+    before: _core_pb2.CheckpointRef
+    metadata: _payload_pb2.Payload
+    page_size: int
+    page_token: str
+    def __init__(self, thread_id: _Optional[str] = ..., checkpoint: _Optional[_Union[_core_pb2.CheckpointRef, _Mapping]] = ..., before: _Optional[_Union[_core_pb2.CheckpointRef, _Mapping]] = ..., metadata: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListThreadStatesResponse(_message.Message):
+    __slots__ = ("states", "next_page_token")
+    STATES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    states: _containers.RepeatedCompositeFieldContainer[StateSnapshot]
+    next_page_token: str
+    def __init__(self, states: _Optional[_Iterable[_Union[StateSnapshot, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
