@@ -1,4 +1,4 @@
-"""Who executes a run: the key that every write on the run's behalf must show."""
+"""On whose behalf code writes: the key that every write to a thread must show."""
 
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -10,10 +10,21 @@ class Attempt:
 
     run_id: str
     thread_id: str | None
+    graph_id: str
     number: int
     owner: str
 
 
-current_attempt: ContextVar[Attempt | None] = ContextVar("current_attempt", default=None)
-"""The attempt that the running code belongs to; set on the run's task, so that nodes, sync ones
-too, and the checkpoint saver see it."""
+@dataclass(frozen=True, slots=True)
+class StateUpdate:
+    """A caller's change of a thread's state, outside any run."""
+
+    thread_id: str
+    graph_id: str
+
+
+current_writer: ContextVar[Attempt | StateUpdate | None] = ContextVar(
+    "current_writer", default=None
+)
+"""Whom the running code writes for. Set on the task that runs a graph, so that its nodes, sync
+ones too, and the checkpoint saver see it: contexts are copied into threads and tasks."""

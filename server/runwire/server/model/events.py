@@ -4,10 +4,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
-from runwire.server.model.runs import Cancel, Interrupt, RunError, RunState, StreamMode
+from runwire.server.model.runs import Cancel, Interrupt, JsonText, RunError, RunState, StreamMode
 
 
-class EventId(NamedTuple):
+@dataclass(frozen=True, slots=True, order=True)
+class EventId:
     """An event's place in its run. Ordered; `"<attempt>-<index>"` on the wire."""
 
     attempt: int
@@ -44,7 +45,7 @@ class Data:
     """
 
     mode: StreamMode
-    json: str
+    json: JsonText
     interrupts: tuple[Interrupt, ...] = ()
 
 
@@ -73,8 +74,8 @@ class Message:
     text: str
     tool_call_chunks: tuple[ToolCallChunk, ...] = ()
     usage: tuple[int, int, int] | None = None
-    extra: str = ""
-    metadata: str = ""
+    extra: JsonText = ""
+    metadata: JsonText = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ class TaskStarted:
 
     task_id: str
     name: str
-    input: str
+    input: JsonText
     triggers: tuple[str, ...]
 
 
@@ -94,7 +95,7 @@ class TaskEnded:
     task_id: str
     name: str
     error: str
-    result: str
+    result: JsonText
     interrupts: tuple[Interrupt, ...] = ()
 
 
@@ -121,10 +122,11 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """An event in a run's log: its place and its serialized form."""
+    """An event in a run's log: its place, its serialized form, whether it is the run's last."""
 
     id: EventId
     data: bytes = field(repr=False)
+    final: bool = False
 
 
 class Segment(NamedTuple):
@@ -138,6 +140,7 @@ class Segment(NamedTuple):
     first_index: int
     lengths: tuple[int, ...]
     data: bytes
+    final: bool = False
 
     @property
     def last_index(self) -> int:
@@ -150,7 +153,8 @@ class Segment(NamedTuple):
         for position, length in enumerate(self.lengths):
             event_id = EventId(self.attempt, self.first_index + position)
             if event_id > after:
-                found.append(LogEntry(event_id, self.data[offset : offset + length]))
+                final = self.final and event_id.index == self.last_index
+                found.append(LogEntry(event_id, self.data[offset : offset + length], final))
             offset += length
         return found
 
@@ -164,6 +168,7 @@ def segment_of(run_id: str, entries: list[LogEntry]) -> Segment:
         first.index,
         tuple(len(entry.data) for entry in entries),
         b"".join(entry.data for entry in entries),
+        entries[-1].final,
     )
 
 

@@ -1,9 +1,18 @@
-"""Runs: one invocation of an assistant, and the moves it may make from state to state."""
+"""Runs: one invocation of an assistant, and the moves it may make from state to state.
+
+Two kinds of user data: what comes in (input, context, metadata …) is plain JSON data, checked at
+the edge; what graphs put out (output, values, interrupts) is JSON *text*, made once where it is
+produced and never parsed on its way to the caller.
+"""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
+
+
+JsonText = str
+"""User data as JSON text."""
 
 
 class RunState(StrEnum):
@@ -122,7 +131,7 @@ class Interrupt:
     """A question that a graph asked and that waits for its answer."""
 
     interrupt_id: str
-    value: Any
+    value: JsonText
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,6 +248,6 @@ class Run:
     end_time: datetime | None = None
     error: RunError | None = None
     cancel: Cancel | None = None
-    output: Any = None
+    output: JsonText | None = None
     interrupts: tuple[Interrupt, ...] = ()
     rolled_back: bool = False

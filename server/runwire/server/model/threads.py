@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from runwire.server.model.runs import Interrupt, RunError
+from runwire.server.model.runs import Interrupt, JsonText, RunError
 
 
 class ThreadState(StrEnum):
@@ -31,7 +31,7 @@ class Thread:
     create_time: datetime
     update_time: datetime
     state_update_time: datetime
-    values: Any = None
+    values: JsonText | None = None
     interrupts: tuple[Interrupt, ...] = ()
     error: RunError | None = None
 
@@ -51,22 +51,22 @@ class StateTask:
 
     task_id: str
     name: str
-    path: Any = None
+    path: JsonText = "[]"
     error: str = ""
     interrupts: tuple[Interrupt, ...] = ()
     checkpoint: CheckpointRef | None = None
     state: "StateSnapshot | None" = None
-    result: Any = None
+    result: JsonText | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateSnapshot:
-    """A thread's state at one checkpoint. User data is plain JSON data."""
+    """A thread's state at one checkpoint."""
 
-    values: Any
+    values: JsonText
     next: tuple[str, ...]
     tasks: tuple[StateTask, ...]
-    metadata: dict[str, Any]
+    metadata: JsonText
     create_time: datetime | None
     checkpoint: CheckpointRef | None
     parent_checkpoint: CheckpointRef | None

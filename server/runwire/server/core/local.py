@@ -1,0 +1,35 @@
+"""What core asks of the runner in its own process. The runner stands above core, so core says
+what it needs and the composition hands it in."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol, TypeVar
+
+from runwire.server.model.runs import Run
+
+T = TypeVar("T")
+
+
+class LocalRunner(Protocol):
+    """The runner of this process. Called on the gRPC loop only, except where it says so."""
+
+    server_id: str
+    """Random for each start: no server is ever taken for its former self."""
+
+    def reserve(self, count: int) -> int:
+        """Set aside up to `count` free slots and return how many there were."""
+
+    def give_back(self, count: int) -> None:
+        """Return slots that were set aside and not used."""
+
+    def start(self, runs: Sequence[Run]) -> None:
+        """Execute runs that this server has claimed, in slots that were set aside."""
+
+    def wake(self) -> None:
+        """Look for claimable runs soon."""
+
+    def stop(self, run_id: str) -> None:
+        """Hurry a committed cancel, if the run is executed here."""
+
+    async def call(self, function: Callable[[], Awaitable[T]]) -> T:
+        """Await `function()` on a runner loop: for what may run user code. A caller that is
+        cancelled cancels it."""

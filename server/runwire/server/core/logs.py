@@ -1,0 +1,207 @@
+"""The output of runs that this process executes, while it is being made.
+
+A `RunLog` holds the newest entries of one run in memory; older ones are in the database. Readers
+are cursors over it: a slow one costs no memory and slows nobody, it falls back to the database.
+The runner's thread appends, the gRPC loop reads and flushes.
+"""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from runwire.server.model.events import Event, EventId, LogEntry, Segment, segment_of
+from runwire.server.model.runs import Run
+
+Encode = Callable[[str, EventId, datetime, Event], bytes]
+"""Serializes an event of a run: run id, event id, time, event."""
+
+TAIL_BYTES = 256 * 1024
+"""What a log keeps in memory of entries that the database has, for readers that keep up."""
+
+HOT_SECONDS = 0.002
+"""Wakes of the gRPC loop for one run are at least this far apart: a burst is one wake, and an
+event that comes alone is delivered at once."""
+
+
+class RunLog:
+    """The log of one run."""
+
+    def __init__(self, run_id: str, encode: Encode, loop: asyncio.AbstractEventLoop) -> None:
+        self.run_id = run_id
+        self.live = False
+        """Whether this process executes the run: new entries will show up here."""
+        self.ended: asyncio.Future[Run] = loop.create_future()
+        """Resolved with the run when it has ended in this process."""
+        self._encode = encode
+        self._loop = loop
+        self._lock = threading.Lock()
+        self._entries: deque[LogEntry] = deque()
+        self._bytes = 0
+        self._base = EventId(0, 0)
+        self._last = EventId(0, 0)
+        self._taken = EventId(0, 0)
+        self._stored = EventId(0, 0)
+        self.untaken_bytes = 0
+        """Bytes that nobody has begun to store yet."""
+        self._wake_scheduled = False
+        self._quiet_until = 0.0
+        self._waiters: set[asyncio.Future[None]] = set()
+        self.on_wake: Callable[[RunLog], None] = lambda log: None
+
+    def begin(self, attempt: int) -> None:
+        """Start an attempt: from here on, its entries show up here."""
+        with self._lock:
+            self._last = self._taken = self._stored = EventId(attempt, 0)
+            if not self._entries:
+                self._base = self._last
+            self.live = True
+
+    def append(self, event: Event) -> None:
+        """Serialize an event, give it its place, and let readers know."""
+        event_id = EventId(self._last.attempt, self._last.index + 1)
+        data = self._encode(self.run_id, event_id, datetime.now(UTC), event)
+        self._add(LogEntry(event_id, data))
+        self.untaken_bytes += len(data)
+        self._schedule_wake()
+
+    def _add(self, entry: LogEntry) -> None:
+        with self._lock:
+            self._entries.append(entry)
+            self._bytes += len(entry.data)
+            self._last = entry.id
+
+    def end(self, entry: LogEntry | None, run: Run) -> None:
+        """Append the run's last event, which is stored already, and close the log."""
+        if entry is not None:
+            self._add(entry)
+        self.live = False
+        if not self.ended.done():
+            self.ended.set_result(run)
+        self._wake()
+
+    def stop(self) -> None:
+        """Say that this process no longer executes the run, though it has not ended."""
+        with self._lock:
+            self.live = False
+        self._wake()
+
+    @property
+    def last(self) -> EventId:
+        """Id of the newest entry; index 0 before the first of an attempt."""
+        return self._last
+
+    def take(self) -> Segment | None:
+        """Return what nobody has begun to store, for the caller to store."""
+        with self._lock:
+            entries = self._after(self._taken)
+            self._taken = self._last
+            self.untaken_bytes = 0
+        return segment_of(self.run_id, entries) if entries else None
+
+    def stored(self, up_to: EventId) -> None:
+        """Say that entries up to an id are in the database: old ones need not stay."""
+        with self._lock:
+            self._stored = max(self._stored, up_to)
+            while self._entries and self._bytes > TAIL_BYTES:
+                if self._entries[0].id > self._stored:
+                    break
+                gone = self._entries.popleft()
+                self._bytes -= len(gone.data)
+                self._base = gone.id
+
+    def after(self, cursor: EventId) -> list[LogEntry] | None:
+        """Return the entries after `cursor`; None when some of them are not in memory."""
+        with self._lock:
+            return None if cursor < self._base else self._after(cursor)
+
+    @property
+    def base(self) -> EventId:
+        """Everything after this id that this process made is in memory."""
+        return self._base
+
+    def _after(self, cursor: EventId) -> list[LogEntry]:
+        found = []
+        for entry in reversed(self._entries):
+            if entry.id <= cursor:
+                break
+            found.append(entry)
+        found.reverse()
+        return found
+
+    async def changed(self, timeout: float) -> None:
+        """Return when something has changed, or after `timeout` seconds."""
+        waiter = self._loop.create_future()
+        self._waiters.add(waiter)
+        try:
+            await asyncio.wait_for(waiter, timeout)
+        except TimeoutError:
+            pass
+        finally:
+            self._waiters.discard(waiter)
+
+    def _schedule_wake(self) -> None:
+        # Unlocked on purpose: a stale False only costs a second wake, and `_wake` clears the flag
+        # before it reads, so that no entry is left behind.
+        if not self._wake_scheduled:
+            self._wake_scheduled = True
+            self._loop.call_soon_threadsafe(self._wake_when_quiet)
+
+    def _wake_when_quiet(self) -> None:
+        if self._loop.time() < self._quiet_until:
+            self._loop.call_at(self._quiet_until, self._wake_when_quiet)
+            return
+        self._quiet_until = self._loop.time() + HOT_SECONDS
+        self._wake_scheduled = False
+        self._wake()
+        self.on_wake(self)
+
+    def _wake(self) -> None:
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+
+class RunLogs:
+    """The logs that somebody in this process uses: the executing attempt, or a reader."""
+
+    def __init__(self, encode: Encode) -> None:
+        self._encode = encode
+        self._logs: dict[str, tuple[RunLog, int]] = {}
+        self.on_wake: Callable[[RunLog], None] = lambda log: None
+
+    def acquire(self, run_id: str) -> RunLog:
+        """Return the run's log, made if need be; `release` it when done. gRPC loop only."""
+        log, users = self._logs.get(run_id) or (self._new(run_id), 0)
+        self._logs[run_id] = (log, users + 1)
+        return log
+
+    def release(self, run_id: str) -> None:
+        """Undo one `acquire`."""
+        log, users = self._logs[run_id]
+        if users > 1:
+            self._logs[run_id] = (log, users - 1)
+        else:
+            del self._logs[run_id]
+
+    @contextmanager
+    def using(self, run_id: str) -> Iterator[RunLog]:
+        """Acquire and release around a block."""
+        log = self.acquire(run_id)
+        try:
+            yield log
+        finally:
+            self.release(run_id)
+
+    def ended(self, run: Run) -> None:
+        """Tell readers of a run that ended without being executed here (cancelled while pending).
+        Its last event is in the database."""
+        if run.run_id in self._logs:
+            self._logs[run.run_id][0].end(None, run)
+
+    def _new(self, run_id: str) -> RunLog:
+        log = RunLog(run_id, self._encode, asyncio.get_running_loop())
+        log.on_wake = self.on_wake
+        return log

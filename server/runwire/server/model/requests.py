@@ -1,0 +1,38 @@
+"""What requests share: idempotency keys, order and pages."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class RequestKey:
+    """Identifies a create: repeated with the same body it gives the same answer."""
+
+    method: str
+    request_id: str
+    body_hash: bytes
+
+
+class SortKey(StrEnum):
+    CREATE_TIME = "create_time"
+    UPDATE_TIME = "update_time"
+    NAME = "name"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """How a list is sorted; ties are broken by id."""
+
+    by: SortKey = SortKey.CREATE_TIME
+    descending: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """A part of a list. `next` is where the following part begins; None at the end."""
+
+    items: list[T]
+    next: str | None

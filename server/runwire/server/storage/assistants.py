@@ -1,0 +1,139 @@
+"""Queries on assistants and their versions."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, literal, select, update
+
+from runwire.server.model.assistants import Assistant
+from runwire.server.storage.json_contains import contains
+from runwire.server.storage.tables import assistant_versions, assistants
+from runwire.server.storage.values import config_from_data, config_to_data
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssistantFilter:
+    """Which assistants; what is empty does not narrow. `name` is a part of it, in any case."""
+
+    graph_id: str = ""
+    name: str = ""
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+def add_assistant(connection: Connection, assistant: Assistant) -> None:
+    """Store a new assistant and its first version."""
+    row = _row(assistant)
+    connection.execute(_insert, {**row, "update_time": assistant.update_time})
+    connection.execute(_insert_version, row)
+
+
+_insert = insert(assistants)
+_insert_version = insert(assistant_versions)
+
+
+def add_version(connection: Connection, assistant: Assistant) -> None:
+    """Store a new version of an assistant, which becomes what the assistant is."""
+    row = _row(assistant)
+    changed = {name: value for name, value in row.items() if name != "create_time"}
+    statement = (
+        update(assistants)
+        .where(assistants.c.assistant_id == assistant.assistant_id)
+        .values(**changed, update_time=assistant.update_time)
+    )
+    connection.execute(statement)
+    connection.execute(_insert_version, {**row, "create_time": assistant.update_time})
+
+
+def get_assistant(connection: Connection, assistant_id: str) -> Assistant | None:
+    """Return an assistant at its newest version, or None."""
+    row = connection.execute(_get, {"assistant_id": assistant_id}).one_or_none()
+    return None if row is None else _assistant(row, row.update_time)
+
+
+_get = select(assistants).where(assistants.c.assistant_id == bindparam("assistant_id"))
+
+
+def get_version(connection: Connection, assistant_id: str, version: int) -> Assistant | None:
+    """Return an assistant as it was at a version, or None."""
+    values = {"assistant_id": assistant_id, "version": version}
+    row = connection.execute(_get_version, values).one_or_none()
+    return None if row is None else _assistant(row, row.create_time)
+
+
+_get_version = select(assistant_versions).where(
+    assistant_versions.c.assistant_id == bindparam("assistant_id"),
+    assistant_versions.c.version == bindparam("version"),
+)
+
+
+def newest_version(connection: Connection, assistant_id: str) -> int:
+    """Return the highest version number an assistant ever had."""
+    return connection.scalar(_newest, {"assistant_id": assistant_id}) or 0
+
+
+_newest = select(func.max(assistant_versions.c.version)).where(
+    assistant_versions.c.assistant_id == bindparam("assistant_id")
+)
+
+
+def list_assistants(
+    connection: Connection,
+    wanted: AssistantFilter,
+    *,
+    limit: int,
+    ascending: bool = False,
+    after: str | None = None,
+) -> list[Assistant]:
+    """Return assistants by id, highest first unless `ascending`, that come after the assistant
+    `after` in that order."""
+    place = assistants.c.assistant_id
+    query = select(assistants).limit(limit).order_by(place if ascending else place.desc())
+    if after is not None:
+        query = query.where(place > after if ascending else place < after)
+    if wanted.graph_id:
+        query = query.where(assistants.c.graph_id == wanted.graph_id)
+    if wanted.name:
+        query = query.where(assistants.c.name.icontains(wanted.name, autoescape=True))
+    if wanted.metadata:
+        text = orjson.dumps(wanted.metadata).decode()
+        query = query.where(contains(assistants.c.metadata, literal(text)))
+    return [_assistant(row, row.update_time) for row in connection.execute(query)]
+
+
+def delete_assistant(connection: Connection, assistant_id: str) -> bool:
+    """Delete an assistant with its versions. Return whether there was one."""
+    return connection.execute(_delete, {"this_assistant": assistant_id}).rowcount == 1
+
+
+_delete = delete(assistants).where(assistants.c.assistant_id == bindparam("this_assistant"))
+
+
+def _row(assistant: Assistant) -> dict[str, Any]:
+    return {
+        "assistant_id": assistant.assistant_id,
+        "version": assistant.version,
+        "graph_id": assistant.graph_id,
+        "name": assistant.name,
+        "description": assistant.description,
+        "config": config_to_data(assistant.config),
+        "context": assistant.context,
+        "metadata": assistant.metadata,
+        "create_time": assistant.create_time,
+    }
+
+
+def _assistant(row: Row[Any], update_time: datetime) -> Assistant:
+    return Assistant(
+        assistant_id=row.assistant_id,
+        graph_id=row.graph_id,
+        name=row.name,
+        description=row.description,
+        config=config_from_data(row.config),
+        context=row.context,
+        metadata=row.metadata,
+        version=row.version,
+        create_time=row.create_time,
+        update_time=update_time,
+    )

@@ -1,0 +1,70 @@
+"""Queries on the event log: a row per segment, a segment per flush."""
+
+from array import array
+
+from sqlalchemy import Connection, bindparam, insert, select, tuple_
+
+from runwire.server.model.events import EventId, Segment
+from runwire.server.storage.tables import run_events
+
+
+def add_segment(connection: Connection, segment: Segment) -> None:
+    """Store a segment. Two attempts, or two writers of one attempt, can never share a place: the
+    primary key refuses the second."""
+    row = {
+        "run_id": segment.run_id,
+        "attempt": segment.attempt,
+        "first_index": segment.first_index,
+        "last_index": segment.last_index,
+        "final": segment.final,
+        "lengths": array("I", segment.lengths).tobytes(),
+        "data": segment.data,
+    }
+    connection.execute(_insert, row)
+
+
+_insert = insert(run_events)
+
+
+def read_segments(
+    connection: Connection, run_id: str, after: EventId, *, limit: int
+) -> list[Segment]:
+    """Return up to `limit` segments that hold events after `after`, in order."""
+    values = {"run_id": run_id, "attempt": after.attempt, "index": after.index, "limit": limit}
+    return [
+        Segment(
+            run_id,
+            row.attempt,
+            row.first_index,
+            tuple(array("I", row.lengths)),
+            row.data,
+            row.final,
+        )
+        for row in connection.execute(_read, values)
+    ]
+
+
+_read = (
+    select(run_events)
+    .where(
+        run_events.c.run_id == bindparam("run_id"),
+        tuple_(run_events.c.attempt, run_events.c.last_index)
+        > tuple_(bindparam("attempt"), bindparam("index")),
+    )
+    .order_by(run_events.c.attempt, run_events.c.first_index)
+    .limit(bindparam("limit"))
+)
+
+
+def last_event(connection: Connection, run_id: str) -> EventId | None:
+    """Return the id of the run's last stored event."""
+    row = connection.execute(_last_event, {"run_id": run_id}).one_or_none()
+    return None if row is None else EventId(row.attempt, row.last_index)
+
+
+_last_event = (
+    select(run_events.c.attempt, run_events.c.last_index)
+    .where(run_events.c.run_id == bindparam("run_id"))
+    .order_by(tuple_(run_events.c.attempt, run_events.c.first_index).desc())
+    .limit(1)
+)

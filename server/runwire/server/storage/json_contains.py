@@ -1,0 +1,42 @@
+"""JSON containment, as PostgreSQL's `@>` has it, for SQLite, and the operator for both."""
+
+from typing import Any
+
+import orjson
+from sqlalchemy import Boolean, ColumnElement
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import GenericFunction
+
+
+class contains(GenericFunction[bool]):  # noqa: N801 - SQLAlchemy names functions by their class
+    """`contains(column, text)`: whether the JSON column holds all that the JSON text says."""
+
+    type = Boolean()
+    inherit_cache = True
+    name = "json_contains"
+
+
+@compiles(contains, "postgresql")
+def _as_operator(element: ColumnElement[bool], compiler: SQLCompiler, **options: Any) -> str:
+    column, text = element.clauses  # type: ignore[attr-defined]
+    left, right = compiler.process(column, **options), compiler.process(text, **options)
+    return f"({left} @> CAST({right} AS JSONB))"
+
+
+def json_contains(document: str | None, wanted: str) -> bool:
+    """Return whether `document` contains `wanted`, both JSON text."""
+    return document is not None and _holds(orjson.loads(document), orjson.loads(wanted))
+
+
+def _holds(document: Any, wanted: Any) -> bool:
+    if isinstance(wanted, dict):
+        return isinstance(document, dict) and all(
+            key in document and _holds(document[key], value) for key, value in wanted.items()
+        )
+    if isinstance(wanted, list):
+        return isinstance(document, list) and all(
+            any(_holds(item, value) for item in document) for value in wanted
+        )
+    # True == 1 in Python, but not in JSON.
+    return isinstance(document, bool) == isinstance(wanted, bool) and bool(document == wanted)

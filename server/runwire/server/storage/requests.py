@@ -1,0 +1,67 @@
+"""Queries on request ids: what makes a repeated create give the same answer."""
+
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, bindparam, delete, insert, select
+
+from runwire.server.storage.tables import requests
+
+
+class Answered(NamedTuple):
+    """A request that was answered: the hash of its body, and the ids it created."""
+
+    body_hash: bytes
+    answer: list[str]
+
+
+def find_request(
+    connection: Connection, method: str, request_id: str, *, since: datetime
+) -> Answered | None:
+    """Return what the request was answered after `since`, or None."""
+    values = {"method": method, "request_id": request_id, "since": since}
+    row = connection.execute(_find, values).one_or_none()
+    return None if row is None else Answered(row.body_hash, row.answer)
+
+
+_this = (
+    requests.c.method == bindparam("method"),
+    requests.c.request_id == bindparam("request_id"),
+)
+_find = select(requests).where(
+    *_this, requests.c.create_time > bindparam("since", type_=requests.c.create_time.type)
+)
+
+
+def add_request(
+    connection: Connection,
+    method: str,
+    request_id: str,
+    body_hash: bytes,
+    answer: list[str],
+    now: datetime,
+) -> None:
+    """Store a request's answer, in place of one that is too old to count."""
+    connection.execute(_forget, {"method": method, "request_id": request_id})
+    row: dict[str, Any] = {
+        "method": method,
+        "request_id": request_id,
+        "body_hash": body_hash,
+        "answer": answer,
+        "create_time": now,
+    }
+    connection.execute(_insert, row)
+
+
+_forget = delete(requests).where(*_this)
+_insert = insert(requests)
+
+
+def delete_expired(connection: Connection, *, before: datetime) -> int:
+    """Delete what is older than `before`; return how many there were."""
+    return connection.execute(_expired, {"before": before}).rowcount
+
+
+_expired = delete(requests).where(
+    requests.c.create_time < bindparam("before", type_=requests.c.create_time.type)
+)

@@ -1,0 +1,459 @@
+"""Queries on runs. Every change of state is one guarded statement: no row back means that
+somebody else moved first."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import orjson
+from sqlalchemy import (
+    Connection,
+    Row,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
+
+from runwire.server.model.attempts import Attempt
+from runwire.server.model.runs import (
+    ACTIVE_STATES,
+    FINAL_STATES,
+    IN_FLIGHT_STATES,
+    Cancel,
+    Interrupt,
+    JsonText,
+    Run,
+    RunError,
+    RunState,
+)
+from runwire.server.storage.json_contains import contains
+from runwire.server.storage.tables import run_events, runs
+from runwire.server.storage.values import (
+    cancel_from_data,
+    cancel_to_data,
+    config_from_data,
+    config_to_data,
+    error_from_data,
+    error_to_data,
+    interrupts_from_data,
+    interrupts_to_data,
+    spec_from_data,
+    spec_to_data,
+)
+
+_active = runs.c.state.in_(sorted(ACTIVE_STATES))
+_in_flight = runs.c.state.in_(sorted(IN_FLIGHT_STATES))
+_pending = runs.c.state == RunState.PENDING.value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFilter:
+    """Which runs; what is empty does not narrow."""
+
+    run_ids: Sequence[str] = ()
+    thread_id: str = ""
+    assistant_id: str = ""
+    states: Sequence[RunState] = ()
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+def add_run(
+    connection: Connection, run: Run, *, runnable: bool, wake_time: datetime | None
+) -> None:
+    """Store a new run. `runnable`: a server may claim it now."""
+    row = {
+        "run_id": run.run_id,
+        "thread_id": run.thread_id,
+        "assistant_id": run.assistant_id,
+        "assistant_version": run.assistant_version,
+        "graph_id": run.graph_id,
+        "state": run.state.value,
+        "spec": spec_to_data(run.spec),
+        "config": config_to_data(run.config),
+        "context": run.context,
+        "metadata": run.metadata,
+        "attempt": run.attempt,
+        "owner": run.owner,
+        "runnable": runnable,
+        "wake_time": wake_time,
+        "due_time": run.due_time,
+        "create_time": run.create_time,
+        "update_time": run.update_time,
+        "start_time": run.start_time,
+        "end_time": None,
+        "error": None,
+        "cancel": None,
+        "output": None,
+        "interrupts": [],
+        "rolled_back": False,
+    }
+    connection.execute(_insert, row)
+
+
+_insert = insert(runs)
+
+
+def get_run(connection: Connection, run_id: str) -> Run | None:
+    """Return a run, also one that was rolled back, or None."""
+    row = connection.execute(_get, {"run_id": run_id}).one_or_none()
+    return None if row is None else _run(row)
+
+
+_get = select(runs).where(runs.c.run_id == bindparam("run_id"))
+
+
+def lock_run(connection: Connection, run_id: str) -> Run | None:
+    """Return a run that nobody else can change before this transaction ends, or None."""
+    row = connection.execute(_lock, {"run_id": run_id}).one_or_none()
+    return None if row is None else _run(row)
+
+
+_lock = _get.with_for_update()
+
+
+def list_runs(
+    connection: Connection, wanted: RunFilter, *, limit: int, before: str | None = None
+) -> list[Run]:
+    """Return runs, newest first, that come after the run `before` in that order."""
+    query = _filtered(wanted).order_by(runs.c.run_id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(runs.c.run_id < before)
+    return [_run(row) for row in connection.execute(query)]
+
+
+def _filtered(wanted: RunFilter) -> Any:
+    query = select(runs).where(~runs.c.rolled_back)
+    if wanted.run_ids:
+        query = query.where(runs.c.run_id.in_(wanted.run_ids))
+    if wanted.thread_id:
+        query = query.where(runs.c.thread_id == wanted.thread_id)
+    if wanted.assistant_id:
+        query = query.where(runs.c.assistant_id == wanted.assistant_id)
+    if wanted.states:
+        query = query.where(runs.c.state.in_(sorted(wanted.states)))
+    if wanted.metadata:
+        text = orjson.dumps(wanted.metadata).decode()
+        query = query.where(contains(runs.c.metadata, literal(text)))
+    return query
+
+
+def in_flight_of_thread(connection: Connection, thread_id: str) -> list[tuple[Run, bool]]:
+    """Return the thread's runs in flight, first due first, each with whether it is delayed."""
+    rows = connection.execute(_queue_of_thread, {"thread_id": thread_id})
+    return [(_run(row), row.wake_time is not None) for row in rows]
+
+
+_queue_of_thread = (
+    select(runs)
+    .where(runs.c.thread_id == bindparam("thread_id"), _in_flight)
+    .order_by(runs.c.due_time, runs.c.run_id)
+    .with_for_update()
+)
+
+
+def has_in_flight(connection: Connection, *, thread_id: str = "", assistant_id: str = "") -> bool:
+    """Return whether any run of the thread, or of the assistant, is in flight."""
+    if thread_id:
+        found = connection.scalar(_thread_in_flight, {"thread_id": thread_id})
+    else:
+        found = connection.scalar(_assistant_in_flight, {"assistant_id": assistant_id})
+    return bool(found)
+
+
+_thread_in_flight = select(
+    exists().where(runs.c.thread_id == bindparam("thread_id"), _in_flight)
+)
+_assistant_in_flight = select(
+    exists().where(runs.c.assistant_id == bindparam("assistant_id"), _in_flight)
+)
+
+
+def count_pending(connection: Connection, *, up_to: int) -> int:
+    """Return how many runs are pending, counting no further than `up_to`."""
+    return connection.scalar(_count_pending, {"up_to": up_to}) or 0
+
+
+_count_pending = select(func.count()).select_from(
+    select(runs.c.run_id).where(_pending, _in_flight).limit(bindparam("up_to")).subquery()
+)
+
+
+def claim_runs(connection: Connection, *, owner: str, limit: int, now: datetime) -> list[Run]:
+    """Make `owner` execute up to `limit` claimable runs, first due first; return them."""
+    rows = connection.execute(_claim, {"new_owner": owner, "limit": limit, "now": now})
+    return sorted((_run(row) for row in rows), key=lambda run: (run.due_time, run.run_id))
+
+
+# The candidates come from a CTE: a planner may run a LIMIT subquery more than once.
+_candidates = (
+    select(runs.c.run_id)
+    .where(runs.c.runnable)
+    .order_by(runs.c.due_time, runs.c.run_id)
+    .limit(bindparam("limit"))
+    .with_for_update(skip_locked=True)
+    .cte("candidates")
+)
+_claim = (
+    update(runs)
+    .where(runs.c.run_id.in_(select(_candidates.c.run_id)), runs.c.runnable)
+    .values(
+        state=RunState.RUNNING.value,
+        owner=bindparam("new_owner"),
+        attempt=runs.c.attempt + 1,
+        runnable=False,
+        start_time=func.coalesce(runs.c.start_time, bindparam("now", type_=runs.c.due_time.type)),
+        update_time=bindparam("now", type_=runs.c.due_time.type),
+    )
+    .returning(*runs.c)
+)
+
+
+def wake_runs(connection: Connection, now: datetime) -> list[Run]:
+    """End the delay of runs whose time has come; return them, first due first."""
+    rows = connection.execute(_wake, {"now": now})
+    return sorted((_run(row) for row in rows), key=lambda run: (run.due_time, run.run_id))
+
+
+_wake = (
+    update(runs)
+    .where(runs.c.wake_time <= bindparam("now", type_=runs.c.due_time.type))
+    .values(wake_time=None)
+    .returning(*runs.c)
+)
+
+
+def next_wake(connection: Connection) -> datetime | None:
+    """Return when the next delayed run is due."""
+    return connection.scalar(_next_wake)
+
+
+_next_wake = select(func.min(runs.c.wake_time)).where(runs.c.wake_time.is_not(None))
+
+
+def make_runnable(connection: Connection, run_id: str) -> None:
+    """Let servers claim a pending run."""
+    connection.execute(_make_runnable, {"this_run": run_id})
+
+
+_make_runnable = (
+    update(runs).where(runs.c.run_id == bindparam("this_run"), _pending).values(runnable=True)
+)
+
+
+def queue_of_thread(connection: Connection, thread_id: str) -> tuple[bool, bool, str | None]:
+    """Return whether the thread has any run in flight, whether it has one executing, and the
+    run that is next in its queue (delayed ones are not in it)."""
+    rows = connection.execute(_queue_states, {"thread_id": thread_id}).all()
+    active = any(row.state in ACTIVE_STATES for row in rows)
+    waiting = (row.run_id for row in rows if row.state == RunState.PENDING and not row.wake_time)
+    return bool(rows), active, next(waiting, None)
+
+
+_queue_states = (
+    select(runs.c.run_id, runs.c.state, runs.c.wake_time)
+    .where(runs.c.thread_id == bindparam("thread_id"), _in_flight)
+    .order_by(runs.c.due_time, runs.c.run_id)
+)
+
+
+def request_cancel(connection: Connection, run_id: str, cancel: Cancel, now: datetime) -> bool:
+    """Commit a cancel of an executing run: RUNNING → CANCELLING, or a new action for one that is
+    CANCELLING. Return whether it was executing."""
+    values = {"this_run": run_id, "new_cancel": cancel_to_data(cancel), "now": now}
+    return connection.execute(_request_cancel, values).rowcount == 1
+
+
+_request_cancel = (
+    update(runs)
+    .where(runs.c.run_id == bindparam("this_run"), _active)
+    .values(
+        state=RunState.CANCELLING.value,
+        cancel=bindparam("new_cancel", type_=runs.c.cancel.type),
+        update_time=bindparam("now", type_=runs.c.due_time.type),
+    )
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a run ends."""
+
+    state: RunState
+    error: RunError | None = None
+    cancel: Cancel | None = None
+    output: JsonText | None = None
+    interrupts: tuple[Interrupt, ...] = ()
+    rolled_back: bool = False
+
+
+def end_run(
+    connection: Connection, run_id: str, ending: Ending, now: datetime, *, was: frozenset[RunState]
+) -> Run | None:
+    """Move a run that is in one of `was` to its final state; return it, or None if it is not."""
+    values = {
+        "this_run": run_id,
+        "was": sorted(was),
+        "new_state": ending.state.value,
+        "new_error": error_to_data(ending.error),
+        "new_cancel": cancel_to_data(ending.cancel),
+        "new_output": ending.output,
+        "new_interrupts": interrupts_to_data(ending.interrupts),
+        "taken_back": ending.rolled_back,
+        "now": now,
+    }
+    row = connection.execute(_end, values).one_or_none()
+    return None if row is None else _run(row)
+
+
+_end = (
+    update(runs)
+    .where(
+        runs.c.run_id == bindparam("this_run"), runs.c.state.in_(bindparam("was", expanding=True))
+    )
+    .values(
+        state=bindparam("new_state"),
+        owner=None,
+        runnable=False,
+        wake_time=None,
+        error=bindparam("new_error", type_=runs.c.error.type),
+        cancel=bindparam("new_cancel", type_=runs.c.cancel.type),
+        output=bindparam("new_output"),
+        interrupts=bindparam("new_interrupts", type_=runs.c.interrupts.type),
+        rolled_back=bindparam("taken_back"),
+        end_time=bindparam("now", type_=runs.c.due_time.type),
+        update_time=bindparam("now", type_=runs.c.due_time.type),
+    )
+    .returning(*runs.c)
+)
+
+
+def release_run(
+    connection: Connection, run_id: str, attempt: int, now: datetime, *, give_back: bool
+) -> bool:
+    """Give up an attempt: RUNNING → PENDING. `give_back`: it does not count as one. Return
+    whether it was running under that attempt. The run is not runnable yet."""
+    values = {"this_run": run_id, "this_attempt": attempt, "back": int(give_back), "now": now}
+    return connection.execute(_release, values).rowcount == 1
+
+
+_release = (
+    update(runs)
+    .where(
+        runs.c.run_id == bindparam("this_run"),
+        runs.c.attempt == bindparam("this_attempt"),
+        runs.c.state == RunState.RUNNING.value,
+    )
+    .values(
+        state=RunState.PENDING.value,
+        owner=None,
+        attempt=runs.c.attempt - bindparam("back"),
+        update_time=bindparam("now", type_=runs.c.due_time.type),
+    )
+)
+
+
+def owns_run(connection: Connection, attempt: Attempt) -> bool:
+    """Return whether the attempt still has the right to write for its run."""
+    values = {"run_id": attempt.run_id, "owner": attempt.owner, "attempt": attempt.number}
+    return connection.execute(_owns, values).one_or_none() is not None
+
+
+_owns = (
+    select(literal(1))
+    .where(
+        runs.c.run_id == bindparam("run_id"),
+        runs.c.owner == bindparam("owner"),
+        runs.c.attempt == bindparam("attempt"),
+        _active,
+    )
+    .with_for_update(read=True, key_share=True)
+)
+
+
+def owned_by_others(connection: Connection, owner: str, *, limit: int) -> list[Run]:
+    """Return runs that some other server executes, by its own account."""
+    rows = connection.execute(_owned_by_others, {"owner": owner, "limit": limit})
+    return [_run(row) for row in rows]
+
+
+_owned_by_others = (
+    select(runs)
+    .where(runs.c.owner.is_not(None), runs.c.owner != bindparam("owner"))
+    .limit(bindparam("limit"))
+    .with_for_update(skip_locked=True)
+)
+
+
+def delete_run(connection: Connection, run_id: str) -> bool:
+    """Delete a run that has ended, with its events. Return whether there was one."""
+    return connection.execute(_delete, {"this_run": run_id}).rowcount == 1
+
+
+_delete = delete(runs).where(
+    runs.c.run_id == bindparam("this_run"), runs.c.state.in_(sorted(FINAL_STATES))
+)
+
+
+def delete_runs_of_thread(connection: Connection, thread_id: str) -> None:
+    """Delete every run of a thread, with its events."""
+    connection.execute(_delete_of_thread, {"this_thread": thread_id})
+
+
+_delete_of_thread = delete(runs).where(runs.c.thread_id == bindparam("this_thread"))
+
+
+def delete_expired(connection: Connection, *, before: datetime, limit: int) -> int:
+    """Delete what retention has passed of runs that ended before `before`, up to `limit` runs:
+    all of those without a thread and of those rolled back, and the events of the others. Return
+    how many runs it touched."""
+    rows = connection.execute(_expired, {"before": before, "limit": limit}).all()
+    gone = [row.run_id for row in rows if row.thread_id is None or row.rolled_back]
+    kept = [row.run_id for row in rows if row.thread_id is not None and not row.rolled_back]
+    connection.execute(delete(runs).where(runs.c.run_id.in_(gone)))
+    connection.execute(delete(run_events).where(run_events.c.run_id.in_(kept)))
+    return len(rows)
+
+
+_expired = (
+    select(runs.c.run_id, runs.c.thread_id, runs.c.rolled_back)
+    .where(
+        runs.c.end_time < bindparam("before", type_=runs.c.due_time.type),
+        runs.c.thread_id.is_(None)
+        | runs.c.rolled_back
+        | exists().where(run_events.c.run_id == runs.c.run_id),
+    )
+    .limit(bindparam("limit"))
+)
+
+
+def _run(row: Row[Any]) -> Run:
+    return Run(
+        run_id=row.run_id,
+        thread_id=row.thread_id,
+        assistant_id=row.assistant_id,
+        assistant_version=row.assistant_version,
+        graph_id=row.graph_id,
+        state=RunState(row.state),
+        spec=spec_from_data(row.spec),
+        config=config_from_data(row.config),
+        context=row.context,
+        metadata=row.metadata,
+        attempt=row.attempt,
+        owner=row.owner,
+        create_time=row.create_time,
+        due_time=row.due_time,
+        update_time=row.update_time,
+        start_time=row.start_time,
+        end_time=row.end_time,
+        error=error_from_data(row.error),
+        cancel=cancel_from_data(row.cancel),
+        output=row.output,
+        interrupts=interrupts_from_data(row.interrupts),
+        rolled_back=row.rolled_back,
+    )

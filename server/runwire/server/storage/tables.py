@@ -1,0 +1,299 @@
+"""The tables. The CHECKs make impossible rows impossible, whatever the code does."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """A moment. SQLite keeps no zone and returns naive values; these are UTC on both sides."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+class PlainData(TypeDecorator[Any]):
+    """JSON data that no query looks into: kept as text, exactly, in its order."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        return None if value is None else orjson.dumps(value).decode()
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
+        return None if value is None else orjson.loads(value)
+
+
+def _searchable() -> JSON[Any]:
+    return JSON[Any](none_as_null=True).with_variant(JSONB(), "postgresql")
+
+
+assistants = Table(
+    "assistants",
+    metadata,
+    Column("assistant_id", String(36), primary_key=True),
+    Column("graph_id", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("config", PlainData, nullable=False),
+    Column("context", PlainData),
+    Column("metadata", _searchable(), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("create_time", UtcTime, nullable=False),
+    Column("update_time", UtcTime, nullable=False),
+    Index("ix_assistants_graph_id", "graph_id", "assistant_id"),
+)
+
+assistant_versions = Table(
+    "assistant_versions",
+    metadata,
+    Column(
+        "assistant_id",
+        String(36),
+        ForeignKey("assistants.assistant_id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    Column("version", Integer, primary_key=True),
+    Column("graph_id", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("config", PlainData, nullable=False),
+    Column("context", PlainData),
+    Column("metadata", _searchable(), nullable=False),
+    Column("create_time", UtcTime, nullable=False),
+)
+
+threads = Table(
+    "threads",
+    metadata,
+    Column("thread_id", String(36), primary_key=True),
+    Column("state", String(16), nullable=False),
+    # What `state` returns to once nothing is in flight. A run taken back leaves it as it was.
+    Column("rest_state", String(16), nullable=False),
+    Column("metadata", _searchable(), nullable=False),
+    Column("values", Text),
+    Column("interrupts", PlainData, nullable=False),
+    Column("error", PlainData),
+    Column("create_time", UtcTime, nullable=False),
+    Column("update_time", UtcTime, nullable=False),
+    Column("state_update_time", UtcTime, nullable=False),
+    CheckConstraint("state IN ('idle', 'busy', 'interrupted', 'failed')", name="state"),
+    CheckConstraint("rest_state IN ('idle', 'interrupted', 'failed')", name="rest_state"),
+    Index("ix_threads_update_time", "update_time", "thread_id"),
+)
+
+_ACTIVE = "state IN ('running', 'cancelling')"
+_IN_FLIGHT = "state IN ('pending', 'running', 'cancelling')"
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("run_id", String(36), primary_key=True),
+    Column("thread_id", String(36), ForeignKey("threads.thread_id")),
+    Column("assistant_id", String(36), nullable=False),
+    Column("assistant_version", Integer, nullable=False),
+    Column("graph_id", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("spec", PlainData, nullable=False),
+    Column("config", PlainData, nullable=False),
+    Column("context", PlainData),
+    Column("metadata", _searchable(), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("owner", String(36)),
+    # Claimable now: the first of its thread's queue, nothing of that thread executing.
+    Column("runnable", Boolean(create_constraint=False), nullable=False),
+    # Set while a start delay keeps the run out of its thread's queue.
+    Column("wake_time", UtcTime),
+    Column("due_time", UtcTime, nullable=False),
+    Column("create_time", UtcTime, nullable=False),
+    Column("update_time", UtcTime, nullable=False),
+    Column("start_time", UtcTime),
+    Column("end_time", UtcTime),
+    Column("error", PlainData),
+    Column("cancel", PlainData),
+    Column("output", Text),
+    Column("interrupts", PlainData, nullable=False),
+    Column("rolled_back", Boolean(create_constraint=False), nullable=False),
+    CheckConstraint(
+        "state IN ('pending', 'running', 'cancelling', 'succeeded', 'failed', 'interrupted',"
+        " 'timed_out', 'cancelled')",
+        name="state",
+    ),
+    CheckConstraint(f"({_IN_FLIGHT}) = (end_time IS NULL)", name="end_time_is_set_when_final"),
+    CheckConstraint(f"({_ACTIVE}) = (owner IS NOT NULL)", name="owner_is_set_while_active"),
+    CheckConstraint("NOT runnable OR state = 'pending'", name="only_pending_is_runnable"),
+    CheckConstraint(
+        "wake_time IS NULL OR (state = 'pending' AND NOT runnable)", name="delayed_is_not_runnable"
+    ),
+    CheckConstraint(
+        "state NOT IN ('cancelling', 'cancelled') OR cancel IS NOT NULL", name="cancel_has_a_cause"
+    ),
+    CheckConstraint("NOT rolled_back OR state = 'cancelled'", name="rolled_back_is_cancelled"),
+    # The backstop of "at most one run executes on a thread".
+    Index(
+        "uq_runs_active_on_thread",
+        "thread_id",
+        unique=True,
+        sqlite_where=text(_ACTIVE),
+        postgresql_where=text(_ACTIVE),
+    ),
+    Index(
+        "ix_runs_claimable",
+        "due_time",
+        "run_id",
+        sqlite_where=text("runnable"),
+        postgresql_where=text("runnable"),
+    ),
+    Index(
+        "ix_runs_waking",
+        "wake_time",
+        sqlite_where=text("wake_time IS NOT NULL"),
+        postgresql_where=text("wake_time IS NOT NULL"),
+    ),
+    Index(
+        "ix_runs_queue_of_thread",
+        "thread_id",
+        "due_time",
+        "run_id",
+        sqlite_where=text(_IN_FLIGHT),
+        postgresql_where=text(_IN_FLIGHT),
+    ),
+    Index(
+        "ix_runs_owned",
+        "owner",
+        sqlite_where=text("owner IS NOT NULL"),
+        postgresql_where=text("owner IS NOT NULL"),
+    ),
+    Index(
+        "ix_runs_ended",
+        "end_time",
+        sqlite_where=text("end_time IS NOT NULL"),
+        postgresql_where=text("end_time IS NOT NULL"),
+    ),
+    Index("ix_runs_thread_id", "thread_id", "run_id"),
+    Index("ix_runs_assistant_id", "assistant_id", "run_id"),
+)
+
+run_events = Table(
+    "run_events",
+    metadata,
+    Column(
+        "run_id", String(36), ForeignKey("runs.run_id", ondelete="CASCADE"), primary_key=True
+    ),
+    Column("attempt", Integer, primary_key=True),
+    Column("first_index", Integer, primary_key=True),
+    Column("last_index", Integer, nullable=False),
+    # Its last entry is the run's last event.
+    Column("final", Boolean(create_constraint=False), nullable=False),
+    # The entries' byte lengths within `data`, so that a reader can start in the middle.
+    Column("lengths", LargeBinary, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    CheckConstraint("last_index >= first_index", name="index_range"),
+    sqlite_with_rowid=False,
+)
+
+requests = Table(
+    "requests",
+    metadata,
+    Column("method", String(64), primary_key=True),
+    Column("request_id", String(128), primary_key=True),
+    Column("body_hash", LargeBinary, nullable=False),
+    Column("answer", PlainData, nullable=False),
+    Column("create_time", UtcTime, nullable=False),
+    Index("ix_requests_create_time", "create_time"),
+    sqlite_with_rowid=False,
+)
+
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    Column("thread_id", Text, primary_key=True),
+    Column("checkpoint_ns", Text, primary_key=True),
+    Column("checkpoint_id", Text, primary_key=True),
+    Column("parent_checkpoint_id", Text),
+    # The run whose attempt wrote it; empty for a state update by a caller.
+    Column("run_id", String(36), nullable=False),
+    Column("graph_id", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("checkpoint", LargeBinary, nullable=False),
+    Column("metadata", _searchable(), nullable=False),
+    Index("ix_checkpoints_run_id", "run_id"),
+)
+
+checkpoint_writes = Table(
+    "checkpoint_writes",
+    metadata,
+    # Grows with every write: of two runs' writes to one place, the later one counts.
+    Column("sequence", Integer, primary_key=True, autoincrement=True),
+    Column("thread_id", Text, nullable=False),
+    Column("checkpoint_ns", Text, nullable=False),
+    Column("checkpoint_id", Text, nullable=False),
+    Column("task_id", Text, nullable=False),
+    Column("index", Integer, nullable=False),
+    Column("run_id", String(36), nullable=False),
+    Column("channel", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("value", LargeBinary, nullable=False),
+    Column("task_path", Text, nullable=False),
+    # Named by hand: the convention's name would be longer than PostgreSQL's 63 bytes.
+    UniqueConstraint(
+        "thread_id",
+        "checkpoint_ns",
+        "checkpoint_id",
+        "task_id",
+        "index",
+        "run_id",
+        name="uq_checkpoint_writes_place",
+    ),
+    Index("ix_checkpoint_writes_run_id", "run_id"),
+)
+
+store_items = Table(
+    "store_items",
+    metadata,
+    # Labels joined by the unit separator, which no label may hold.
+    Column("namespace", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("value", _searchable(), nullable=False),
+    Column("create_time", UtcTime, nullable=False),
+    Column("update_time", UtcTime, nullable=False),
+    sqlite_with_rowid=False,
+)

@@ -1,0 +1,192 @@
+"""Queries on threads."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, Row, bindparam, delete, insert, literal, select, tuple_, update
+
+from runwire.server.model.runs import Interrupt, JsonText, RunError
+from runwire.server.model.threads import Thread, ThreadState
+from runwire.server.storage.json_contains import contains
+from runwire.server.storage.tables import threads
+from runwire.server.storage.values import (
+    error_from_data,
+    error_to_data,
+    interrupts_from_data,
+    interrupts_to_data,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThreadFilter:
+    """Which threads; what is empty does not narrow."""
+
+    thread_ids: Sequence[str] = ()
+    states: Sequence[ThreadState] = ()
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+def add_thread(
+    connection: Connection, thread_id: str, metadata: dict[str, Any], now: datetime
+) -> Thread:
+    """Store a new, empty thread and return it."""
+    row = {
+        "thread_id": thread_id,
+        "state": ThreadState.IDLE.value,
+        "rest_state": ThreadState.IDLE.value,
+        "metadata": metadata,
+        "values": None,
+        "interrupts": [],
+        "error": None,
+        "create_time": now,
+        "update_time": now,
+        "state_update_time": now,
+    }
+    connection.execute(_insert, row)
+    return Thread(
+        thread_id=thread_id,
+        state=ThreadState.IDLE,
+        metadata=metadata,
+        create_time=now,
+        update_time=now,
+        state_update_time=now,
+    )
+
+
+_insert = insert(threads)
+
+
+def get_thread(connection: Connection, thread_id: str) -> Thread | None:
+    """Return a thread, or None."""
+    row = connection.execute(_get, {"thread_id": thread_id}).one_or_none()
+    return None if row is None else _thread(row)
+
+
+_get = select(threads).where(threads.c.thread_id == bindparam("thread_id"))
+
+
+def lock_thread(connection: Connection, thread_id: str) -> Thread | None:
+    """Return a thread whose queue nobody else can change before this transaction ends, or None."""
+    row = connection.execute(_lock, {"thread_id": thread_id}).one_or_none()
+    return None if row is None else _thread(row)
+
+
+_lock = _get.with_for_update()
+
+
+def list_threads(
+    connection: Connection,
+    wanted: ThreadFilter,
+    *,
+    limit: int,
+    ascending: bool = False,
+    after: tuple[datetime, str] | None = None,
+) -> list[Thread]:
+    """Return threads by the time of their last update, newest first unless `ascending`, that
+    come after the one at `after` (its update time and id) in that order."""
+    place = tuple_(threads.c.update_time, threads.c.thread_id)
+    order = (threads.c.update_time, threads.c.thread_id)
+    query = select(threads).limit(limit)
+    query = query.order_by(*(order if ascending else [column.desc() for column in order]))
+    if after is not None:
+        mark = tuple_(literal(after[0], threads.c.update_time.type), literal(after[1]))
+        query = query.where(place > mark if ascending else place < mark)
+    if wanted.thread_ids:
+        query = query.where(threads.c.thread_id.in_(wanted.thread_ids))
+    if wanted.states:
+        query = query.where(threads.c.state.in_(sorted(wanted.states)))
+    if wanted.metadata:
+        text = orjson.dumps(wanted.metadata).decode()
+        query = query.where(contains(threads.c.metadata, literal(text)))
+    return [_thread(row) for row in connection.execute(query)]
+
+
+def set_metadata(
+    connection: Connection, thread_id: str, metadata: dict[str, Any], now: datetime
+) -> None:
+    """Replace a thread's metadata."""
+    values = {"this_thread": thread_id, "new_metadata": metadata, "now": now}
+    connection.execute(_set_metadata, values)
+
+
+_this = threads.c.thread_id == bindparam("this_thread")
+_now = bindparam("now", type_=threads.c.update_time.type)
+_set_metadata = (
+    update(threads)
+    .where(_this)
+    .values(metadata=bindparam("new_metadata", type_=threads.c.metadata.type), update_time=_now)
+)
+
+
+def set_state(connection: Connection, thread_id: str, *, busy: bool, now: datetime) -> None:
+    """Make a thread BUSY, or return it to the state in which its last run left it."""
+    statement = _set_busy if busy else _set_resting
+    connection.execute(statement, {"this_thread": thread_id, "now": now})
+
+
+_set_busy = update(threads).where(_this).values(state=ThreadState.BUSY.value, update_time=_now)
+_set_resting = update(threads).where(_this).values(state=threads.c.rest_state, update_time=_now)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remains:
+    """What a run, or a state update, leaves on its thread. No `values`: they stay as they are."""
+
+    rest_state: ThreadState
+    values: JsonText | None = None
+    interrupts: tuple[Interrupt, ...] = ()
+    error: RunError | None = None
+
+
+def leave(connection: Connection, thread_id: str, remains: Remains, now: datetime) -> None:
+    """Store what was left on a thread. Its `state` is settled apart."""
+    values = {
+        "this_thread": thread_id,
+        "new_rest_state": remains.rest_state.value,
+        "new_interrupts": interrupts_to_data(remains.interrupts),
+        "new_error": error_to_data(remains.error),
+        "now": now,
+    }
+    if remains.values is None:
+        connection.execute(_leave, values)
+    else:
+        connection.execute(_leave_values, {**values, "new_values": remains.values})
+
+
+_leave = (
+    update(threads)
+    .where(_this)
+    .values(
+        rest_state=bindparam("new_rest_state"),
+        interrupts=bindparam("new_interrupts", type_=threads.c.interrupts.type),
+        error=bindparam("new_error", type_=threads.c.error.type),
+        update_time=_now,
+        state_update_time=_now,
+    )
+)
+_leave_values = _leave.values({"values": bindparam("new_values")})
+
+
+def delete_thread(connection: Connection, thread_id: str) -> bool:
+    """Delete a thread that no run refers to. Return whether there was one."""
+    return connection.execute(_delete, {"this_thread": thread_id}).rowcount == 1
+
+
+_delete = delete(threads).where(_this)
+
+
+def _thread(row: Row[Any]) -> Thread:
+    return Thread(
+        thread_id=row.thread_id,
+        state=ThreadState(row.state),
+        metadata=row.metadata,
+        create_time=row.create_time,
+        update_time=row.update_time,
+        state_update_time=row.state_update_time,
+        values=row._mapping["values"],
+        interrupts=interrupts_from_data(row.interrupts),
+        error=error_from_data(row.error),
+    )
