@@ -4,46 +4,43 @@ A transaction is a plain function that takes a `Connection`. `Database.write` an
 run it on database threads and can be awaited from any event loop; a caller that is cancelled
 while it waits never interrupts a transaction half way. SQLite has one writer, so one thread
 writes: what has queued up while it was busy shares one transaction, each function in a savepoint
-of its own, so that one caller's error is nobody else's.
+of its own, so that one caller's error is nobody else's. Reads that have queued up share a
+snapshot in the same way.
 
-A function returns plain values, never a result with rows still to fetch: SQLite's cursors must
-end on the thread that opened them.
+Nothing else touches SQLite, because its cursors must end on the thread that opened them: a
+function returns plain values, never a result with rows still to fetch.
 """
 
 import asyncio
-import os
-import queue
 import sqlite3
 import threading
-import traceback
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self, TypeVar
+from typing import IO, Self, TypeVar
 
 import orjson
 import sqlalchemy
 from sqlalchemy import Connection, Engine, QueuePool, event
-from sqlalchemy.exc import DBAPIError
 
-from runwire.server.model.errors import DatabaseUnavailable, StorageFull
+from runwire.server.storage.calls import Call, CallQueue, hand_back
+from runwire.server.storage.errors import told
 from runwire.server.storage.files import DatabaseInUse, create_private_file, lock_file
 from runwire.server.storage.json_contains import json_contains
+from runwire.server.storage.migrate import migrate
 
 __all__ = ["Connection", "Database", "DatabaseInUse"]
 
 T = TypeVar("T")
 
-MAX_BATCH = 64
+MAX_WRITES = 64
 """Writes that may share one transaction; more would make the first of them wait too long."""
+
+MAX_READS = 8
+"""Reads that may share one snapshot: few, so that a long one delays few others."""
 
 READERS = 2
 """Threads that read. Reads are short, and the machine's cores belong to the graphs."""
-
-BLOCKING_READERS = 16
-"""Connections, beyond those of the readers, for threads that read by `read_blocking`."""
 
 _WRITER_PRAGMAS = (
     "PRAGMA journal_mode = WAL",
@@ -59,17 +56,6 @@ _READER_PRAGMAS = (
 )
 
 
-@dataclass(slots=True)
-class _Write:
-    """A function that waits for the writer, and how to hand its result back."""
-
-    function: Callable[[Connection], Any]
-    loop: asyncio.AbstractEventLoop | None
-    future: Any
-    result: Any = None
-    error: BaseException | None = None
-
-
 class Database:
     """One SQLite file, opened by this process alone.
 
@@ -82,15 +68,11 @@ class Database:
         """`full_sync`: survive a power cut without losing the last commits (slower)."""
         self.path = path
         self._synchronous = "FULL" if full_sync else "NORMAL"
-        self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
-        # Held while something is queued, so that nothing follows the None that ends the writer.
-        self._queueing = threading.Lock()
-        self._accepting = False
-        self._writer = threading.Thread(target=self._write_loop, name="database-writer")
-        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="database-reader")
+        self._writes = CallQueue()
+        self._reads = CallQueue()
+        self._threads: list[threading.Thread] = []
         self._lock_file: IO[str] | None = None
-        self._write_engine: Engine | None = None
-        self._read_engine: Engine | None = None
+        self._engines: list[Engine] = []
 
     async def __aenter__(self) -> Self:
         opening = asyncio.create_task(asyncio.to_thread(self._open), name="open database")
@@ -120,61 +102,61 @@ class Database:
         again in one of its own, so it must change nothing but the database. Raises `StorageFull`
         and `DatabaseUnavailable`, and whatever `function` raises.
         """
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
-        self._submit(_Write(function, loop, future))
-        return await future
+        return await self._writes.call(function)
 
     def write_blocking(self, function: Callable[[Connection], T]) -> T:
         """Do as `write` does, for callers that are threads."""
-        future: Future[T] = Future()
-        self._submit(_Write(function, None, future))
-        return future.result()
+        self._refuse_own_threads()
+        return self._writes.call_blocking(function)
 
     async def read(self, function: Callable[[Connection], T]) -> T:
         """Run `function` in a reading transaction: one consistent snapshot of what is committed.
 
         Raises `DatabaseUnavailable`, and whatever `function` raises.
         """
-        if not self._accepting:
-            raise DatabaseUnavailable
-        return await asyncio.get_running_loop().run_in_executor(
-            self._readers, self.read_blocking, function
-        )
+        return await self._reads.call(function)
 
     def read_blocking(self, function: Callable[[Connection], T]) -> T:
-        """Do as `read` does, on the calling thread."""
-        if self._read_engine is None or not self._accepting:
-            raise DatabaseUnavailable
-        try:
-            with self._read_engine.begin() as connection:
-                return function(connection)
-        except BaseException as error:
-            told = _told(error)
-            raise told from told.__cause__
+        """Do as `read` does, for callers that are threads."""
+        self._refuse_own_threads()
+        return self._reads.call_blocking(function)
 
-    def _submit(self, write: _Write) -> None:
-        if threading.current_thread() is self._writer:
-            raise RuntimeError("a writing transaction cannot wait for another one")
-        with self._queueing:
-            if not self._accepting:
-                raise DatabaseUnavailable
-            self._queue.put(write)
+    def _refuse_own_threads(self) -> None:
+        if threading.current_thread() in self._threads:
+            raise RuntimeError("a transaction cannot wait for another one")
 
     def _open(self) -> None:
-        from runwire.server.storage.migrate import migrate
-
         self._lock_file = lock_file(self.path)
         try:
             create_private_file(self.path)
-            self._write_engine = self._engine("rw", _WRITER_PRAGMAS, "BEGIN IMMEDIATE")
-            migrate(self._write_engine)
-            self._read_engine = self._engine("ro", _READER_PRAGMAS, "BEGIN")
+            writing = self._engine("rw", _WRITER_PRAGMAS, "BEGIN IMMEDIATE")
+            migrate(writing)
+            reading = self._engine("ro", _READER_PRAGMAS, "BEGIN")
         except BaseException:
             self._release()
             raise
-        self._accepting = True
-        self._writer.start()
+        self._start("database-writer", writing, self._writes, MAX_WRITES, _write_batch)
+        for number in range(READERS):
+            self._start(f"database-reader-{number}", reading, self._reads, MAX_READS, _read_batch)
+
+    def _start(
+        self,
+        name: str,
+        engine: Engine,
+        calls: CallQueue,
+        limit: int,
+        run_batch: Callable[[Connection, list[Call]], None],
+    ) -> None:
+        def serve() -> None:
+            with engine.connect() as connection:
+                while batch := calls.take(limit):
+                    run_batch(connection, batch)
+                    hand_back(batch)
+                    del batch  # an idle thread keeps nothing alive
+
+        thread = threading.Thread(target=serve, name=name)
+        thread.start()
+        self._threads.append(thread)
 
     def _engine(self, mode: str, pragmas: tuple[str, ...], begin: str) -> Engine:
         address = f"{self.path.resolve().as_uri()}?mode={mode}"
@@ -192,141 +174,83 @@ class Database:
             "sqlite+pysqlite://",
             creator=connect,
             poolclass=QueuePool,
-            pool_size=READERS,
-            max_overflow=BLOCKING_READERS,
             json_serializer=lambda value: orjson.dumps(value).decode(),
             json_deserializer=orjson.loads,
         )
         # The driver would begin a transaction only at the first writing statement, and a read
         # snapshot that turns into a write cannot wait for a lock: the transaction's kind is
         # said up front.
-        event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
+        event.listen(engine, "begin", lambda connection: _driver(connection).execute(begin))
+        self._engines.append(engine)
         return engine
 
     def _close(self) -> None:
-        with self._queueing:
-            self._accepting = False
-            self._queue.put(None)
-        self._writer.join()
-        self._readers.shutdown(wait=True)
+        self._writes.close()
+        self._reads.close()
+        for thread in self._threads:
+            thread.join()
         self._release()
 
     def _release(self) -> None:
-        for engine in (self._read_engine, self._write_engine):
-            if engine is not None:
-                engine.dispose()
+        for engine in self._engines:
+            engine.dispose()
         if self._lock_file is not None:
             self._lock_file.close()
 
-    def _write_loop(self) -> None:
-        assert self._write_engine is not None
-        with self._write_engine.connect() as connection:
-            last = False
-            while not last and (first := self._queue.get()) is not None:
-                batch, last = self._take_batch(first)
-                _run_batch(connection, batch)
-                _hand_back(batch)
-                del first, batch  # an idle writer keeps nothing alive
 
-    def _take_batch(self, first: _Write) -> tuple[list[_Write], bool]:
-        batch = [first]
-        while len(batch) < MAX_BATCH:
-            try:
-                following = self._queue.get_nowait()
-            except queue.Empty:
-                break
-            if following is None:
-                return batch, True
-            batch.append(following)
-        return batch, False
+def _read_batch(connection: Connection, batch: list[Call]) -> None:
+    try:
+        with connection.begin():
+            for call in batch:
+                try:
+                    call.result = call.function(connection)
+                except BaseException as error:  # noqa: BLE001 - it goes to whom it belongs
+                    call.error = told(error)
+    except Exception as error:  # noqa: BLE001 - the same
+        for call in batch:
+            call.error = call.error or told(error)
 
 
-def _run_batch(connection: Connection, batch: list[_Write]) -> None:
-    if len(batch) == 1 or not _run_together(connection, batch):
-        for write in batch:
-            _run_alone(connection, write)
+def _write_batch(connection: Connection, batch: list[Call]) -> None:
+    if len(batch) == 1 or not _write_together(connection, batch):
+        for call in batch:
+            _write_alone(connection, call)
 
 
-def _run_together(connection: Connection, batch: list[_Write]) -> bool:
+def _write_together(connection: Connection, batch: list[Call]) -> bool:
     """Run all of a batch in one transaction; False when nothing of it could be committed."""
     try:
         with connection.begin():
-            driver = connection.connection.driver_connection
-            assert isinstance(driver, sqlite3.Connection)
-            for write in batch:
-                _run_in_savepoint(connection, driver, write)
+            driver = _driver(connection)
+            for call in batch:
+                _write_in_savepoint(connection, driver, call)
     except Exception:  # noqa: BLE001 - what was wrong shows again when each runs alone
         return False
     return True
 
 
-def _run_in_savepoint(connection: Connection, driver: sqlite3.Connection, write: _Write) -> None:
+def _write_in_savepoint(connection: Connection, driver: sqlite3.Connection, call: Call) -> None:
     driver.execute("SAVEPOINT one_write")
     try:
-        write.result = write.function(connection)
+        call.result = call.function(connection)
     except BaseException as error:  # noqa: BLE001 - it goes to whom it belongs
-        write.error = _told(error)
+        call.error = told(error)
         # When the disk is full SQLite may end the whole transaction by itself. Then there is no
         # savepoint to return to, this raises, and the batch is run one by one.
         driver.execute("ROLLBACK TO one_write")
     driver.execute("RELEASE one_write")
 
 
-def _run_alone(connection: Connection, write: _Write) -> None:
-    write.result = write.error = None
+def _write_alone(connection: Connection, call: Call) -> None:
+    call.result = call.error = None
     try:
         with connection.begin():
-            write.result = write.function(connection)
+            call.result = call.function(connection)
     except BaseException as error:  # noqa: BLE001 - it goes to whom it belongs
-        write.error = _told(error)
+        call.error = told(error)
 
 
-def _hand_back(batch: list[_Write]) -> None:
-    """Give each caller its result: one wake of each waiting loop, not one per caller."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[_Write]] = {}
-    for write in batch:
-        if write.loop is None:
-            _resolve(write)
-        else:
-            by_loop.setdefault(write.loop, []).append(write)
-    for loop, writes in by_loop.items():
-        try:
-            loop.call_soon_threadsafe(_resolve_all, writes)
-        except RuntimeError:
-            pass  # the loop has closed: nobody is left to tell
-
-
-def _resolve_all(writes: list[_Write]) -> None:
-    for write in writes:
-        _resolve(write)
-
-
-def _resolve(write: _Write) -> None:
-    if write.future.done():
-        return  # the caller was cancelled; the transaction stands
-    if write.error is not None:
-        write.future.set_exception(write.error)
-    else:
-        write.future.set_result(write.result)
-
-
-def _told(error: BaseException) -> BaseException:
-    """Return what the caller is told: a driver's error as a model error, others as they are."""
-    _clear_frames(error)
-    original = error.orig if isinstance(error, DBAPIError) else error
-    name = getattr(original, "sqlite_errorname", "")
-    told: BaseException = error
-    if name.startswith("SQLITE_FULL"):
-        told = StorageFull()
-    elif name.startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_BUSY", "SQLITE_READONLY")):
-        told = DatabaseUnavailable()
-    if told is not error:
-        told.__cause__ = error
-    return told
-
-
-def _clear_frames(error: BaseException | None) -> None:
-    """Let go of what a failed function's frames hold: a cursor must end on this thread."""
-    while error is not None:
-        traceback.clear_frames(error.__traceback__)
-        error = error.__cause__ or error.__context__
+def _driver(connection: Connection) -> sqlite3.Connection:
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, sqlite3.Connection)
+    return driver

@@ -19,7 +19,7 @@ class contains(GenericFunction[bool]):  # noqa: N801 - SQLAlchemy names function
 
 @compiles(contains, "postgresql")
 def _as_operator(element: ColumnElement[bool], compiler: SQLCompiler, **options: Any) -> str:
-    column, text = element.clauses  # type: ignore[attr-defined]
+    column, text = element.clauses
     left, right = compiler.process(column, **options), compiler.process(text, **options)
     return f"({left} @> CAST({right} AS JSONB))"
 

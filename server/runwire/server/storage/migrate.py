@@ -39,4 +39,5 @@ def migrate(engine: Engine) -> None:
 def _current(connection: Connection) -> str | None:
     if not inspect(connection).has_table("alembic_version"):
         return None
-    return connection.scalar(text("SELECT version_num FROM alembic_version"))
+    current: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return current

@@ -215,9 +215,7 @@ runs = Table(
 run_events = Table(
     "run_events",
     metadata,
-    Column(
-        "run_id", String(36), ForeignKey("runs.run_id", ondelete="CASCADE"), primary_key=True
-    ),
+    Column("run_id", String(36), ForeignKey("runs.run_id", ondelete="CASCADE"), primary_key=True),
     Column("attempt", Integer, primary_key=True),
     Column("first_index", Integer, primary_key=True),
     Column("last_index", Integer, nullable=False),

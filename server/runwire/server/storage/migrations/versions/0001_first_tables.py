@@ -1,0 +1,266 @@
+"""The first tables.
+
+A migration is a record: it says what its release made, whatever `tables` says today.
+"""
+
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import postgresql
+
+revision = "0001"
+down_revision = None
+
+_ACTIVE = sa.text("state IN ('running', 'cancelling')")
+_IN_FLIGHT = sa.text("state IN ('pending', 'running', 'cancelling')")
+
+
+def upgrade() -> None:
+    _create_assistants()
+    _create_threads()
+    _create_runs()
+    _create_run_events()
+    _create_requests()
+    _create_checkpoints()
+    _create_store_items()
+
+
+def _json() -> sa.types.TypeEngine[Any]:
+    return sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
+
+
+def _moment() -> sa.DateTime:
+    return sa.DateTime(timezone=True)
+
+
+def _create_assistants() -> None:
+    op.create_table(
+        "assistants",
+        sa.Column("assistant_id", sa.String(36), nullable=False),
+        sa.Column("graph_id", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("description", sa.Text(), nullable=False),
+        sa.Column("config", sa.Text(), nullable=False),
+        sa.Column("context", sa.Text()),
+        sa.Column("metadata", _json(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("create_time", _moment(), nullable=False),
+        sa.Column("update_time", _moment(), nullable=False),
+        sa.PrimaryKeyConstraint("assistant_id", name=op.f("pk_assistants")),
+    )
+    op.create_index("ix_assistants_graph_id", "assistants", ["graph_id", "assistant_id"])
+    op.create_table(
+        "assistant_versions",
+        sa.Column("assistant_id", sa.String(36), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("graph_id", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("description", sa.Text(), nullable=False),
+        sa.Column("config", sa.Text(), nullable=False),
+        sa.Column("context", sa.Text()),
+        sa.Column("metadata", _json(), nullable=False),
+        sa.Column("create_time", _moment(), nullable=False),
+        sa.PrimaryKeyConstraint("assistant_id", "version", name=op.f("pk_assistant_versions")),
+        sa.ForeignKeyConstraint(
+            ["assistant_id"],
+            ["assistants.assistant_id"],
+            name=op.f("fk_assistant_versions_assistant_id"),
+            ondelete="CASCADE",
+        ),
+    )
+
+
+def _create_threads() -> None:
+    op.create_table(
+        "threads",
+        sa.Column("thread_id", sa.String(36), nullable=False),
+        sa.Column("state", sa.String(16), nullable=False),
+        sa.Column("rest_state", sa.String(16), nullable=False),
+        sa.Column("metadata", _json(), nullable=False),
+        sa.Column("values", sa.Text()),
+        sa.Column("interrupts", sa.Text(), nullable=False),
+        sa.Column("error", sa.Text()),
+        sa.Column("create_time", _moment(), nullable=False),
+        sa.Column("update_time", _moment(), nullable=False),
+        sa.Column("state_update_time", _moment(), nullable=False),
+        sa.PrimaryKeyConstraint("thread_id", name=op.f("pk_threads")),
+        sa.CheckConstraint(
+            "state IN ('idle', 'busy', 'interrupted', 'failed')", name=op.f("ck_threads_state")
+        ),
+        sa.CheckConstraint(
+            "rest_state IN ('idle', 'interrupted', 'failed')", name=op.f("ck_threads_rest_state")
+        ),
+    )
+    op.create_index("ix_threads_update_time", "threads", ["update_time", "thread_id"])
+
+
+def _create_runs() -> None:
+    op.create_table(
+        "runs",
+        sa.Column("run_id", sa.String(36), nullable=False),
+        sa.Column("thread_id", sa.String(36)),
+        sa.Column("assistant_id", sa.String(36), nullable=False),
+        sa.Column("assistant_version", sa.Integer(), nullable=False),
+        sa.Column("graph_id", sa.Text(), nullable=False),
+        sa.Column("state", sa.String(16), nullable=False),
+        sa.Column("spec", sa.Text(), nullable=False),
+        sa.Column("config", sa.Text(), nullable=False),
+        sa.Column("context", sa.Text()),
+        sa.Column("metadata", _json(), nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("owner", sa.String(36)),
+        sa.Column("runnable", sa.Boolean(), nullable=False),
+        sa.Column("wake_time", _moment()),
+        sa.Column("due_time", _moment(), nullable=False),
+        sa.Column("create_time", _moment(), nullable=False),
+        sa.Column("update_time", _moment(), nullable=False),
+        sa.Column("start_time", _moment()),
+        sa.Column("end_time", _moment()),
+        sa.Column("error", sa.Text()),
+        sa.Column("cancel", sa.Text()),
+        sa.Column("output", sa.Text()),
+        sa.Column("interrupts", sa.Text(), nullable=False),
+        sa.Column("rolled_back", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("run_id", name=op.f("pk_runs")),
+        sa.ForeignKeyConstraint(
+            ["thread_id"], ["threads.thread_id"], name=op.f("fk_runs_thread_id")
+        ),
+        sa.CheckConstraint(
+            "state IN ('pending', 'running', 'cancelling', 'succeeded', 'failed', 'interrupted',"
+            " 'timed_out', 'cancelled')",
+            name=op.f("ck_runs_state"),
+        ),
+        sa.CheckConstraint(
+            f"({_IN_FLIGHT}) = (end_time IS NULL)",
+            name=op.f("ck_runs_end_time_is_set_when_final"),
+        ),
+        sa.CheckConstraint(
+            f"({_ACTIVE}) = (owner IS NOT NULL)", name=op.f("ck_runs_owner_is_set_while_active")
+        ),
+        sa.CheckConstraint(
+            "NOT runnable OR state = 'pending'", name=op.f("ck_runs_only_pending_is_runnable")
+        ),
+        sa.CheckConstraint(
+            "wake_time IS NULL OR (state = 'pending' AND NOT runnable)",
+            name=op.f("ck_runs_delayed_is_not_runnable"),
+        ),
+        sa.CheckConstraint(
+            "state NOT IN ('cancelling', 'cancelled') OR cancel IS NOT NULL",
+            name=op.f("ck_runs_cancel_has_a_cause"),
+        ),
+        sa.CheckConstraint(
+            "NOT rolled_back OR state = 'cancelled'", name=op.f("ck_runs_rolled_back_is_cancelled")
+        ),
+    )
+    _create_index_where("uq_runs_active_on_thread", ["thread_id"], _ACTIVE, unique=True)
+    _create_index_where("ix_runs_claimable", ["due_time", "run_id"], sa.text("runnable"))
+    _create_index_where("ix_runs_waking", ["wake_time"], sa.text("wake_time IS NOT NULL"))
+    _create_index_where("ix_runs_queue_of_thread", ["thread_id", "due_time", "run_id"], _IN_FLIGHT)
+    _create_index_where("ix_runs_owned", ["owner"], sa.text("owner IS NOT NULL"))
+    _create_index_where("ix_runs_ended", ["end_time"], sa.text("end_time IS NOT NULL"))
+    op.create_index("ix_runs_thread_id", "runs", ["thread_id", "run_id"])
+    op.create_index("ix_runs_assistant_id", "runs", ["assistant_id", "run_id"])
+
+
+def _create_index_where(
+    name: str, columns: list[str], condition: sa.TextClause, *, unique: bool = False
+) -> None:
+    op.create_index(
+        name,
+        "runs",
+        columns,
+        unique=unique,
+        sqlite_where=condition,
+        postgresql_where=condition,
+    )
+
+
+def _create_run_events() -> None:
+    op.create_table(
+        "run_events",
+        sa.Column("run_id", sa.String(36), nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("first_index", sa.Integer(), nullable=False),
+        sa.Column("last_index", sa.Integer(), nullable=False),
+        sa.Column("final", sa.Boolean(), nullable=False),
+        sa.Column("lengths", sa.LargeBinary(), nullable=False),
+        sa.Column("data", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("run_id", "attempt", "first_index", name=op.f("pk_run_events")),
+        sa.ForeignKeyConstraint(
+            ["run_id"], ["runs.run_id"], name=op.f("fk_run_events_run_id"), ondelete="CASCADE"
+        ),
+        sa.CheckConstraint("last_index >= first_index", name=op.f("ck_run_events_index_range")),
+        sqlite_with_rowid=False,
+    )
+
+
+def _create_requests() -> None:
+    op.create_table(
+        "requests",
+        sa.Column("method", sa.String(64), nullable=False),
+        sa.Column("request_id", sa.String(128), nullable=False),
+        sa.Column("body_hash", sa.LargeBinary(), nullable=False),
+        sa.Column("answer", sa.Text(), nullable=False),
+        sa.Column("create_time", _moment(), nullable=False),
+        sa.PrimaryKeyConstraint("method", "request_id", name=op.f("pk_requests")),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_requests_create_time", "requests", ["create_time"])
+
+
+def _create_checkpoints() -> None:
+    op.create_table(
+        "checkpoints",
+        sa.Column("thread_id", sa.Text(), nullable=False),
+        sa.Column("checkpoint_ns", sa.Text(), nullable=False),
+        sa.Column("checkpoint_id", sa.Text(), nullable=False),
+        sa.Column("parent_checkpoint_id", sa.Text()),
+        sa.Column("run_id", sa.String(36), nullable=False),
+        sa.Column("graph_id", sa.Text(), nullable=False),
+        sa.Column("type", sa.Text(), nullable=False),
+        sa.Column("checkpoint", sa.LargeBinary(), nullable=False),
+        sa.Column("metadata", _json(), nullable=False),
+        sa.PrimaryKeyConstraint(
+            "thread_id", "checkpoint_ns", "checkpoint_id", name=op.f("pk_checkpoints")
+        ),
+    )
+    op.create_index("ix_checkpoints_run_id", "checkpoints", ["run_id"])
+    op.create_table(
+        "checkpoint_writes",
+        sa.Column("sequence", sa.Integer(), autoincrement=True, nullable=False),
+        sa.Column("thread_id", sa.Text(), nullable=False),
+        sa.Column("checkpoint_ns", sa.Text(), nullable=False),
+        sa.Column("checkpoint_id", sa.Text(), nullable=False),
+        sa.Column("task_id", sa.Text(), nullable=False),
+        sa.Column("index", sa.Integer(), nullable=False),
+        sa.Column("run_id", sa.String(36), nullable=False),
+        sa.Column("channel", sa.Text(), nullable=False),
+        sa.Column("type", sa.Text(), nullable=False),
+        sa.Column("value", sa.LargeBinary(), nullable=False),
+        sa.Column("task_path", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("sequence", name=op.f("pk_checkpoint_writes")),
+        sa.UniqueConstraint(
+            "thread_id",
+            "checkpoint_ns",
+            "checkpoint_id",
+            "task_id",
+            "index",
+            "run_id",
+            name=op.f("uq_checkpoint_writes_place"),
+        ),
+    )
+    op.create_index("ix_checkpoint_writes_run_id", "checkpoint_writes", ["run_id"])
+
+
+def _create_store_items() -> None:
+    op.create_table(
+        "store_items",
+        sa.Column("namespace", sa.Text(), nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("value", _json(), nullable=False),
+        sa.Column("create_time", _moment(), nullable=False),
+        sa.Column("update_time", _moment(), nullable=False),
+        sa.PrimaryKeyConstraint("namespace", "key", name=op.f("pk_store_items")),
+        sqlite_with_rowid=False,
+    )

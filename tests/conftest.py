@@ -1,0 +1,21 @@
+"""What tests of every floor start from."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from runwire.server.storage.database import Database
+
+
+@pytest.fixture
+def database_path(tmp_path: Path) -> Path:
+    """Where a server would keep its SQLite file; nothing is there yet."""
+    return tmp_path / "runwire" / "runwire.db"
+
+
+@pytest.fixture
+async def database(database_path: Path) -> AsyncIterator[Database]:
+    """An open database of its own for each test."""
+    async with Database(database_path) as database:
+        yield database

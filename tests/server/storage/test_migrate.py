@@ -1,0 +1,114 @@
+import asyncio
+import re
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy.exc import OperationalError
+
+from runwire.server.storage import migrate as migrate_module
+from runwire.server.storage.database import Database
+from runwire.server.storage.migrate import HEAD, SchemaTooNew, migrate
+from runwire.server.storage.tables import metadata
+
+MIGRATIONS = Path(migrate_module.__file__).parent / "migrations"
+
+
+@pytest.fixture
+def migrated(tmp_path: Path) -> Engine:
+    engine = create_engine(f"sqlite:///{tmp_path / 'migrated.db'}")
+    migrate(engine)
+    return engine
+
+
+def sql_of_schema(connection: Connection) -> dict[str, list[str]]:
+    """Each table's and index's SQL, cut into clauses whose order does not matter."""
+    rows = connection.execute(
+        text(
+            "SELECT name, sql FROM sqlite_master"
+            " WHERE sql IS NOT NULL AND name <> 'alembic_version'"
+        )
+    )
+    return {
+        name: sorted(re.sub(r"\s+", " ", line).strip(" ,") for line in sql.splitlines())
+        for name, sql in rows
+    }
+
+
+def test_the_migrations_make_the_tables_that_the_code_knows(migrated: Engine) -> None:
+    with migrated.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+
+
+def test_the_migrations_make_the_same_checks_and_partial_indexes(migrated: Engine) -> None:
+    direct = create_engine("sqlite://")
+    metadata.create_all(direct)
+    with migrated.connect() as ours, direct.connect() as wanted:
+        assert sql_of_schema(ours) == sql_of_schema(wanted)
+
+
+def test_head_is_the_newest_migration() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    assert ScriptDirectory.from_config(config).get_current_head() == HEAD
+
+
+def test_a_schema_of_a_newer_version_is_refused(migrated: Engine) -> None:
+    with migrated.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(SchemaTooNew, match="9999"):
+        migrate(migrated)
+
+
+async def test_a_refused_database_is_given_back(database_path: Path) -> None:
+    async with Database(database_path) as database:
+        await database.write(
+            lambda connection: (
+                connection.execute(text("UPDATE alembic_version SET version_num = '9999'")).rowcount
+            )
+        )
+    for _ in range(2):  # the first refusal must not keep the file locked
+        with pytest.raises(SchemaTooNew):
+            async with Database(database_path):
+                pass
+
+
+async def test_a_migration_that_fails_leaves_nothing_behind(database_path: Path) -> None:
+    database_path.parent.mkdir()
+    file = sqlite3.connect(database_path)
+    file.execute("CREATE TABLE store_items (namespace TEXT)")
+    with pytest.raises(OperationalError, match="store_items"):
+        async with Database(database_path):
+            pass
+    assert [name for (name,) in file.execute("SELECT name FROM sqlite_master")] == ["store_items"]
+    file.close()
+
+
+def test_a_start_that_has_nothing_to_migrate_does_not_import_alembic(database_path: Path) -> None:
+    async def start() -> None:
+        async with Database(database_path):
+            pass
+
+    asyncio.run(start())
+    code = (
+        "import asyncio, sys\n"
+        "from pathlib import Path\n"
+        "from runwire.server.storage.database import Database\n"
+        "async def start():\n"
+        "    async with Database(Path(sys.argv[1])):\n"
+        "        pass\n"
+        "asyncio.run(start())\n"
+        "sys.exit('alembic' in sys.modules)\n"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-c", code, str(database_path)], timeout=30, check=False
+    )
+    assert finished.returncode == 0
