@@ -1,0 +1,1 @@
+"""What tests of several floors share: graphs to run, and servers to run them on."""
