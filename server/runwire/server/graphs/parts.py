@@ -1,0 +1,157 @@
+"""The parts of LangGraph's stream as events, and what they say about the run's outcome."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from langgraph.types import Interrupt as GraphInterrupt
+
+from runwire.server.graphs.failures import describe_task_error
+from runwire.server.graphs.messages import MessageEvents
+from runwire.server.graphs.registry import Graph
+from runwire.server.graphs.serialize import to_json
+from runwire.server.model.events import Data, Event, EventBody, TaskEnded, TaskStarted
+from runwire.server.model.runs import Interrupt, JsonText, RunSpec, StreamMode
+
+_INTERRUPT = "__interrupt__"
+_NOTHING: Any = object()
+
+_COORDINATES = ("thread_id", "checkpoint_ns", "checkpoint_id", "checkpoint_map")
+
+
+class Outcome:
+    """How a run's attempt stands, and, once its stream has ended, how it came out.
+
+    `paused`: the graph waits, at interrupts or at a breakpoint. `interrupts` are the open ones.
+    `at_breakpoint`: it stopped without an interrupt.
+    """
+
+    __slots__ = ("_text", "_values", "at_breakpoint", "interrupts", "paused")
+
+    def __init__(self) -> None:
+        self.paused = False
+        self.interrupts: tuple[Interrupt, ...] = ()
+        self.at_breakpoint = False
+        self._values: Any = _NOTHING
+        self._text: JsonText | None = None
+
+    def values_json(self) -> JsonText | None:
+        """Return the last values of the graph itself; None if there never were any."""
+        if self._text is None and self._values is not _NOTHING:
+            self._text = to_json(self._values)
+            self._values = _NOTHING
+        return self._text
+
+    def keep_values(self, values: Any) -> None:
+        """Take `values` as the last ones, to be serialized if nothing follows them."""
+        self._values, self._text = values, None
+
+    def open_interrupts(self, interrupts: Iterable[GraphInterrupt]) -> None:
+        """Note interrupts that the graph has just met. Some come twice, in two modes."""
+        known = {interrupt.interrupt_id for interrupt in self.interrupts}
+        new = [item for item in to_interrupts(interrupts) if item.interrupt_id not in known]
+        self.interrupts = (*self.interrupts, *new)
+
+
+class PartReader:
+    """Reads one stream's parts in order."""
+
+    def __init__(self, graph: Graph, spec: RunSpec, outcome: Outcome) -> None:
+        self._wanted = frozenset(str(mode) for mode in spec.stream_modes)
+        self._subgraphs = spec.stream_subgraphs
+        self._has_one_output = isinstance(graph.output_channels, str)
+        self._outcome = outcome
+        self._messages = MessageEvents()
+        self._bodies: dict[str, Callable[[Any], EventBody]] = {
+            "messages": lambda data: self._messages.event(*data),
+            "updates": lambda data: Data(StreamMode.UPDATES, to_json(data)),
+            "custom": lambda data: Data(StreamMode.CUSTOM, to_json(data)),
+            "tasks": _task,
+            "checkpoints": lambda data: Data(StreamMode.CHECKPOINTS, to_json(_checkpoint(data))),
+            "debug": lambda data: Data(StreamMode.DEBUG, to_json(_debug(data))),
+        }
+
+    def event(
+        self,
+        mode: str,
+        namespace: tuple[str, ...],
+        data: Any,
+        interrupts: tuple[GraphInterrupt, ...],
+    ) -> Event | None:
+        """Return a part as an event, or None if the run did not ask for its mode."""
+        # Without subgraphs LangGraph gives the graph's own parts only, though those that its
+        # functional tasks write carry their namespace.
+        where = namespace if self._subgraphs else ()
+        if mode == "values":
+            body = self._values(data, interrupts, is_root=not where)
+            return None if body is None else Event(body, where)
+        if mode == "updates" and _INTERRUPT in data and not where:
+            self._outcome.open_interrupts(data[_INTERRUPT])
+            self._outcome.at_breakpoint = not data[_INTERRUPT]
+        if mode not in self._wanted:
+            return None
+        return Event(self._bodies[mode](data), where)
+
+    def _values(
+        self, data: Any, interrupts: tuple[GraphInterrupt, ...], *, is_root: bool
+    ) -> Data | None:
+        wanted = "values" in self._wanted
+        if not is_root:
+            text = to_json(data) if wanted else ""
+            return Data(StreamMode.VALUES, text, to_interrupts(interrupts)) if wanted else None
+        if interrupts:
+            self._outcome.open_interrupts(interrupts)
+        if not (interrupts and self._has_one_output and data == {}):
+            # That is no output, but the place where LangGraph puts the interrupts of a function.
+            self._outcome.keep_values(data)
+        if not wanted:
+            return None
+        text = self._outcome.values_json() or "null"
+        return Data(StreamMode.VALUES, text, self._outcome.interrupts)
+
+
+def to_interrupts(interrupts: Iterable[GraphInterrupt]) -> tuple[Interrupt, ...]:
+    """Return LangGraph's interrupts as ours."""
+    return tuple(Interrupt(interrupt_id=item.id, value=to_json(item.value)) for item in interrupts)
+
+
+def _task(data: dict[str, Any]) -> TaskStarted | TaskEnded:
+    if "result" not in data:
+        triggers = tuple(str(trigger) for trigger in data["triggers"])
+        return TaskStarted(data["id"], data["name"], to_json(data["input"]), triggers)
+    interrupts = tuple(
+        Interrupt(interrupt_id=item["id"], value=to_json(item["value"]))
+        for item in data["interrupts"]
+    )
+    error = describe_task_error(data["error"])
+    return TaskEnded(data["id"], data["name"], error, to_json(data["result"]), interrupts)
+
+
+def _debug(data: dict[str, Any]) -> dict[str, Any]:
+    payload = data["payload"]
+    return {
+        **data,
+        "payload": _checkpoint(payload) if data["type"] == "checkpoint" else _told(payload),
+    }
+
+
+def _checkpoint(data: dict[str, Any]) -> dict[str, Any]:
+    """Return a checkpoint without what the server, or the caller in secret, put into configs."""
+    return {
+        **data,
+        "config": _coordinates(data["config"]),
+        "parent_config": _coordinates(data["parent_config"]),
+        "tasks": [_told(task) for task in data["tasks"]],
+    }
+
+
+def _told(task: dict[str, Any]) -> dict[str, Any]:
+    """Return a task whose error, if it has one, is told as callers may read it."""
+    error = task.get("error")
+    return task if error is None else {**task, "error": describe_task_error(error)}
+
+
+def _coordinates(config: dict[str, Any] | None) -> dict[str, Any] | None:
+    if config is None:
+        return None
+    configurable = config["configurable"]
+    return {"configurable": {k: configurable[k] for k in _COORDINATES if k in configurable}}

@@ -1,0 +1,126 @@
+"""A graph's execution: LangGraph's stream in, our events out."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.errors import GraphDrained as GraphDrained  # what a drained run's stream raises
+from langgraph.runtime import RunControl as RunControl  # by which a run is asked to drain
+
+from runwire.server.graphs.inputs import breakpoints
+from runwire.server.graphs.parts import Outcome as Outcome
+from runwire.server.graphs.parts import PartReader
+from runwire.server.graphs.registry import Graph
+from runwire.server.graphs.serialize import to_json
+from runwire.server.model.events import Data, Event
+from runwire.server.model.runs import Run, RunSpec, StreamMode
+
+_INTERRUPT = "__interrupt__"
+
+
+async def stream(
+    graph: Graph,
+    run: Run,
+    *,
+    config: RunnableConfig,
+    graph_input: Any,
+    context: Any,
+    control: RunControl,
+    outcome: Outcome,
+) -> AsyncGenerator[Event]:
+    """Execute a run's attempt; give its events, in the modes that the run asks for.
+
+    `graph_input`, `config` and `context` are what `build_inputs` made. `outcome` is kept up to
+    date while the stream goes on and is complete when it has ended. Whatever the graph raises is
+    raised, and `GraphDrained` when it has stopped at a superstep because `control` asked for it.
+    """
+    arguments = {
+        "config": config,
+        "context": context,
+        "control": control,
+        **_options(graph, run.spec),
+    }
+    reader = PartReader(graph, run.spec, outcome)
+    if StreamMode.EVENTS in run.spec.stream_modes:
+        events = _with_callback_events(graph, graph_input, arguments, reader)
+    else:
+        events = _plainly(graph, graph_input, arguments, reader)
+    async with aclosing(events):
+        async for event in events:
+            yield event
+    await _settle(graph, config, outcome)
+
+
+def _options(graph: Graph, spec: RunSpec) -> dict[str, Any]:
+    # The outcome comes from the two modes that are always there.
+    modes = {"values", "updates", *(str(mode) for mode in spec.stream_modes)}
+    return {
+        "stream_mode": sorted(modes - {StreamMode.EVENTS}),
+        "subgraphs": spec.stream_subgraphs,
+        "interrupt_before": breakpoints(graph, "interrupt_before", spec.interrupt_before),
+        "interrupt_after": breakpoints(graph, "interrupt_after", spec.interrupt_after),
+        # LangGraph warns of a durability that nothing can give.
+        "durability": str(spec.durability) if graph.checkpointer else None,
+    }
+
+
+async def _plainly(
+    graph: Graph, graph_input: Any, arguments: dict[str, Any], reader: PartReader
+) -> AsyncGenerator[Event]:
+    parts: Any = graph.astream(graph_input, **arguments, version="v2")
+    async with aclosing(parts):
+        async for part in parts:
+            interrupts = part.get("interrupts", ())
+            event = reader.event(part["type"], part["ns"], part["data"], interrupts)
+            if event is not None:
+                yield event
+
+
+async def _with_callback_events(
+    graph: Graph, graph_input: Any, arguments: dict[str, Any], reader: PartReader
+) -> AsyncGenerator[Event]:
+    """Give the callback events, and the other modes' out of the root's chunks.
+
+    Of these chunks, as callback events, the caller sees those that the graph would stream by
+    default: exactly what `astream_events` gives in process.
+    """
+    own_mode = graph.stream_mode
+    root: str | None = None
+    events: Any = graph.astream_events(graph_input, **arguments, version="v2")
+    async with aclosing(events):
+        async for event in events:
+            root = root or event["run_id"]
+            if event["run_id"] == root and event["event"] == "on_chain_stream":
+                namespace, mode, data = _chunk(event["data"]["chunk"])
+                if mode == own_mode and not namespace:
+                    yield _callback_event({**event, "data": {"chunk": data}})
+                interrupts: Any = ()
+                if mode == "values" and isinstance(data, dict) and _INTERRUPT in data:
+                    data = dict(data)
+                    interrupts = data.pop(_INTERRUPT)
+                if (derived := reader.event(mode, namespace, data, interrupts)) is not None:
+                    yield derived
+            else:
+                yield _callback_event(event)
+
+
+def _chunk(chunk: Any) -> tuple[tuple[str, ...], str, Any]:
+    # With subgraphs a chunk has a namespace before its mode.
+    return chunk if len(chunk) == 3 else ((), *chunk)
+
+
+def _callback_event(event: Any) -> Event:
+    return Event(Data(StreamMode.EVENTS, to_json(event)))
+
+
+async def _settle(graph: Graph, config: RunnableConfig, outcome: Outcome) -> None:
+    """Find out whether a graph that stopped at a breakpoint has anything left to do."""
+    if outcome.interrupts or not outcome.at_breakpoint:
+        outcome.paused = bool(outcome.interrupts)
+    elif graph.checkpointer:
+        thread_id = config["configurable"]["thread_id"]
+        head = await graph.aget_state({"configurable": {"thread_id": thread_id}})
+        outcome.paused = bool(head.next)
+    else:
+        outcome.paused = True
