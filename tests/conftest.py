@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import runwire.server.graphs  # noqa: F401 - makes LangGraph strict, so it comes before LangGraph
 from runwire.server.storage.database import Database
 
 

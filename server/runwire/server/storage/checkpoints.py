@@ -1,0 +1,339 @@
+"""Queries on checkpoints: what runs and callers leave behind on their threads."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import sqlalchemy
+from sqlalchemy import Connection, bindparam, delete, insert, literal, or_, select
+
+from runwire.server.model.attempts import Attempt, StateUpdate
+from runwire.server.model.errors import AttemptLost, ThreadInUse
+from runwire.server.storage import checkpoint_writes, runs
+from runwire.server.storage.checkpoint_writes import Write
+from runwire.server.storage.json_contains import contains
+from runwire.server.storage.tables import checkpoint_writes as writes_table
+from runwire.server.storage.tables import checkpoints
+
+
+class CheckpointOutOfOrder(Exception):
+    """A checkpoint is not newer than what its namespace holds, so it would never be seen."""
+
+    def __init__(self, checkpoint_id: str, newest: str) -> None:
+        super().__init__(
+            f"checkpoint {checkpoint_id} is not newer than {newest}, which something else wrote:"
+            " this server's clock is behind, or two writers were at work at once"
+        )
+
+
+class Place(NamedTuple):
+    """Where a checkpoint is."""
+
+    thread_id: str
+    checkpoint_ns: str
+    checkpoint_id: str
+
+
+class Head(NamedTuple):
+    """The newest checkpoint of a namespace, and who wrote it (`run_id` is empty for a caller)."""
+
+    checkpoint_id: str
+    graph_id: str
+    run_id: str
+
+
+class NewCheckpoint(NamedTuple):
+    """A checkpoint to be stored."""
+
+    place: Place
+    parent_checkpoint_id: str | None
+    run_id: str
+    graph_id: str
+    type: str
+    checkpoint: bytes
+    metadata: dict[str, Any]
+
+
+@dataclass(slots=True)
+class StoredCheckpoint:
+    """A checkpoint with the pending writes that count, in the order in which they apply."""
+
+    place: Place
+    parent_checkpoint_id: str | None
+    type: str
+    checkpoint: bytes
+    metadata: dict[str, Any]
+    writes: list[Write] = field(default_factory=list)
+
+
+def add_checkpoint(
+    connection: Connection, new: NewCheckpoint, writer: Attempt | StateUpdate | None
+) -> None:
+    """Store a checkpoint; one that the same run stored under this id is replaced.
+
+    Raises as `require_right` does, and `CheckpointOutOfOrder`; neither when `writer` is None.
+    """
+    if writer is not None:
+        require_right(connection, writer, new.place.thread_id)
+    newest = head(connection, new.place.thread_id, new.place.checkpoint_ns)
+    if newest is not None and newest.checkpoint_id >= new.place.checkpoint_id:
+        # Loops of one run that share a namespace store their checkpoints in any order.
+        if writer is not None and not (newest.run_id and newest.run_id == new.run_id):
+            raise CheckpointOutOfOrder(new.place.checkpoint_id, newest.checkpoint_id)
+        connection.execute(_delete_one, new.place._asdict())
+    values = {**new.place._asdict(), **new._asdict()}
+    del values["place"]
+    connection.execute(_insert, values)
+
+
+def add_writes(
+    connection: Connection,
+    place: Place,
+    run_id: str,
+    new: Sequence[Write],
+    writer: Attempt | StateUpdate | None,
+) -> None:
+    """Store writes of one task, pending on a checkpoint.
+
+    Raises as `require_right` does, unless `writer` is None.
+    """
+    if writer is not None:
+        require_right(connection, writer, place.thread_id)
+    checkpoint_writes.add_writes(connection, place._asdict(), run_id, new)
+
+
+def require_right(connection: Connection, writer: Attempt | StateUpdate, thread_id: str) -> None:
+    """Return if `writer` may write to the thread, in the transaction that writes.
+
+    Raises `AttemptLost` for an attempt that does not own its run any more, and `ThreadInUse` for
+    a caller while a run of the thread is in flight.
+    """
+    if thread_id != writer.thread_id:
+        raise RuntimeError(f"{writer} may not write to thread {thread_id}")
+    if isinstance(writer, Attempt):
+        if not runs.owns_run(connection, writer):
+            raise AttemptLost(writer.run_id, writer.number)
+    elif runs.has_in_flight(connection, thread_id=thread_id):
+        raise ThreadInUse(thread_id)
+
+
+def head(connection: Connection, thread_id: str, checkpoint_ns: str = "") -> Head | None:
+    """Return the newest checkpoint of a namespace of the thread."""
+    values = {"thread_id": thread_id, "checkpoint_ns": checkpoint_ns}
+    row = connection.execute(_head, values).one_or_none()
+    return None if row is None else Head._make(row)
+
+
+def newest_id(connection: Connection, thread_id: str) -> str | None:
+    """Return the greatest checkpoint id of the thread, in whatever namespace."""
+    return connection.scalars(_newest_id, {"thread_id": thread_id}).one_or_none()
+
+
+def exists(
+    connection: Connection, thread_id: str, checkpoint_id: str, checkpoint_ns: str = ""
+) -> bool:
+    """Return whether the thread has this checkpoint."""
+    return graph_of(connection, thread_id, checkpoint_id, checkpoint_ns) is not None
+
+
+def graph_of(
+    connection: Connection, thread_id: str, checkpoint_id: str, checkpoint_ns: str = ""
+) -> str | None:
+    """Return the id of the graph that wrote a checkpoint; None when there is no such one."""
+    place = Place(thread_id, checkpoint_ns, checkpoint_id)
+    return connection.scalars(_graph_of, place._asdict()).one_or_none()
+
+
+def has_run(connection: Connection, thread_id: str, run_id: str) -> bool:
+    """Return whether the run has left anything on the thread: an attempt that finds something
+    resumes from it, and must not send the run's input again."""
+    return bool(connection.scalar(_has_run, {"thread_id": thread_id, "run_id": run_id}))
+
+
+def get_checkpoint(
+    connection: Connection, thread_id: str, checkpoint_ns: str, checkpoint_id: str | None
+) -> StoredCheckpoint | None:
+    """Return a checkpoint, or with None as its id the newest of the namespace."""
+    values = {"thread_id": thread_id, "checkpoint_ns": checkpoint_ns}
+    if checkpoint_id is None:
+        row = connection.execute(_select_newest, values).one_or_none()
+    else:
+        values["checkpoint_id"] = checkpoint_id
+        row = connection.execute(_select_one, values).one_or_none()
+    return None if row is None else _stored(connection, row)
+
+
+def list_checkpoints(
+    connection: Connection,
+    *,
+    thread_id: str | None = None,
+    checkpoint_ns: str | None = None,
+    checkpoint_id: str | None = None,
+    before: str | None = None,
+    metadata: str | None = None,
+    limit: int | None = None,
+) -> list[StoredCheckpoint]:
+    """Return checkpoints, newest first. What is None does not narrow.
+
+    `before` is a checkpoint id; `metadata` is the text of a JSON object that the checkpoint's
+    must contain.
+    """
+    columns = checkpoints.c
+    query = _select.order_by(columns.checkpoint_id.desc(), columns.checkpoint_ns)
+    if thread_id is not None:
+        query = query.where(columns.thread_id == thread_id)
+    if checkpoint_ns is not None:
+        query = query.where(columns.checkpoint_ns == checkpoint_ns)
+    if checkpoint_id is not None:
+        query = query.where(columns.checkpoint_id == checkpoint_id)
+    if before is not None:
+        query = query.where(columns.checkpoint_id < before)
+    if metadata is not None:
+        query = query.where(contains(columns.metadata, literal(metadata)))
+    return [_stored(connection, row) for row in connection.execute(query.limit(limit)).all()]
+
+
+def list_ancestors(connection: Connection, place: Place, *, limit: int) -> list[StoredCheckpoint]:
+    """Return a checkpoint's parent, its parent's parent and so on.
+
+    At most `limit` of them; fewer mean that the chain ends there.
+    """
+    found: list[StoredCheckpoint] = []
+    parent = connection.scalars(_parent_of, place._asdict()).one_or_none()
+    while parent is not None and len(found) < limit:
+        stored = get_checkpoint(connection, place.thread_id, place.checkpoint_ns, parent)
+        if stored is None:
+            break
+        found.append(stored)
+        parent = stored.parent_checkpoint_id
+    return found
+
+
+def delete_run(connection: Connection, run_id: str) -> None:
+    """Take back what a run did: its checkpoints and its pending writes, in every namespace."""
+    assert run_id, "checkpoints of no run are what callers have written"
+    checkpoint_writes.delete_writes_of_run(connection, run_id)
+    connection.execute(_delete_of_run, {"run_id": run_id})
+
+
+def delete_thread(connection: Connection, thread_id: str) -> None:
+    """Delete all checkpoints and pending writes of a thread."""
+    checkpoint_writes.delete_writes_of_thread(connection, thread_id)
+    connection.execute(_delete_of_thread, {"thread_id": thread_id})
+
+
+def copy_thread(connection: Connection, source: str, target: str) -> None:
+    """Copy all checkpoints and pending writes to a thread that has none.
+
+    The copies belong to no run, so that taking back a run of the source leaves them alone.
+    """
+    connection.execute(_copy, {"source": source, "target": target})
+    checkpoint_writes.copy_writes(connection, source, target)
+
+
+def prune_thread(connection: Connection, thread_id: str) -> None:
+    """Delete all but each namespace's newest checkpoint, and what that one is rebuilt from."""
+    by_namespace: dict[str, list[Any]] = {}
+    for row in connection.execute(_select_chain, {"thread_id": thread_id}):
+        by_namespace.setdefault(row.checkpoint_ns, []).append(row)
+    superfluous = [
+        Place(thread_id, namespace, row.checkpoint_id)._asdict()
+        for namespace, rows in by_namespace.items()
+        for kept in [_kept(rows)]
+        for row in rows
+        if row.checkpoint_id not in kept
+    ]
+    if superfluous:
+        checkpoint_writes.delete_writes(connection, superfluous)
+        connection.execute(_delete_one, superfluous)
+
+
+def _kept(rows: Sequence[Any]) -> set[str]:
+    """Return which of a namespace's checkpoints, newest first, must stay.
+
+    A delta channel is stored whole only now and then and rebuilt from the writes since. While a
+    checkpoint's metadata counts the steps since then for a channel, that channel needs the
+    checkpoint's parent.
+    """
+    by_id = {row.checkpoint_id: row for row in rows}
+    row = rows[0]
+    kept: set[str] = set()
+    channels: set[str] | None = None
+    while row is not None and row.checkpoint_id not in kept:
+        kept.add(row.checkpoint_id)
+        counted = set(row.metadata.get("counters_since_delta_snapshot") or ())
+        channels = counted if channels is None else channels & counted
+        row = by_id.get(row.parent_checkpoint_id) if channels else None
+    return kept
+
+
+def _stored(connection: Connection, row: Any) -> StoredCheckpoint:
+    place = Place(row.thread_id, row.checkpoint_ns, row.checkpoint_id)
+    return StoredCheckpoint(
+        place,
+        row.parent_checkpoint_id,
+        row.type,
+        row.checkpoint,
+        row.metadata,
+        checkpoint_writes.list_writes(connection, place._asdict()),
+    )
+
+
+_of_thread = checkpoints.c.thread_id == bindparam("thread_id")
+_in_namespace = (_of_thread, checkpoints.c.checkpoint_ns == bindparam("checkpoint_ns"))
+_here = (*_in_namespace, checkpoints.c.checkpoint_id == bindparam("checkpoint_id"))
+_newest_first = checkpoints.c.checkpoint_id.desc()
+
+_head = (
+    select(checkpoints.c.checkpoint_id, checkpoints.c.graph_id, checkpoints.c.run_id)
+    .where(*_in_namespace)
+    .order_by(_newest_first)
+    .limit(1)
+)
+_newest_id = select(checkpoints.c.checkpoint_id).where(_of_thread).order_by(_newest_first).limit(1)
+_graph_of = select(checkpoints.c.graph_id).where(*_here)
+_parent_of = select(checkpoints.c.parent_checkpoint_id).where(*_here)
+_has_run = select(
+    or_(
+        *(
+            sqlalchemy.exists().where(
+                table.c.run_id == bindparam("run_id"), table.c.thread_id == bindparam("thread_id")
+            )
+            for table in (checkpoints, writes_table)
+        )
+    )
+)
+_select = select(
+    checkpoints.c.thread_id,
+    checkpoints.c.checkpoint_ns,
+    checkpoints.c.checkpoint_id,
+    checkpoints.c.parent_checkpoint_id,
+    checkpoints.c.type,
+    checkpoints.c.checkpoint,
+    checkpoints.c.metadata,
+)
+_select_one = _select.where(*_here)
+_select_newest = _select.where(*_in_namespace).order_by(_newest_first).limit(1)
+_select_chain = (
+    select(
+        checkpoints.c.checkpoint_ns,
+        checkpoints.c.checkpoint_id,
+        checkpoints.c.parent_checkpoint_id,
+        checkpoints.c.metadata,
+    )
+    .where(_of_thread)
+    .order_by(_newest_first)
+)
+
+_insert = insert(checkpoints)
+_delete_one = delete(checkpoints).where(*_here)
+_delete_of_run = delete(checkpoints).where(checkpoints.c.run_id == bindparam("run_id"))
+_delete_of_thread = delete(checkpoints).where(_of_thread)
+
+_COPIED = [column for column in checkpoints.c if column.name not in ("thread_id", "run_id")]
+_copy = insert(checkpoints).from_select(
+    ["thread_id", "run_id", *(column.name for column in _COPIED)],
+    select(bindparam("target"), literal(""), *_COPIED).where(
+        checkpoints.c.thread_id == bindparam("source")
+    ),
+)
