@@ -49,7 +49,12 @@ class RunLog:
         self._wake_scheduled = False
         self._quiet_until = 0.0
         self._waiters: set[asyncio.Future[None]] = set()
+        self.wakes = 0
+        """How often readers were woken: tells a reader what it missed while it looked elsewhere."""
         self.on_wake: Callable[[RunLog], None] = lambda log: None
+        """Called on the gRPC loop after readers were woken for new entries."""
+        self.on_lost: Callable[[BaseException], None] = lambda error: None
+        """Called on the gRPC loop when entries could not be stored: the attempt must end."""
 
     def begin(self, attempt: int) -> None:
         """Start an attempt: from here on, its entries show up here."""
@@ -64,13 +69,13 @@ class RunLog:
         event_id = EventId(self._last.attempt, self._last.index + 1)
         data = self._encode(self.run_id, event_id, datetime.now(UTC), event)
         self._add(LogEntry(event_id, data))
-        self.untaken_bytes += len(data)
         self._schedule_wake()
 
     def _add(self, entry: LogEntry) -> None:
         with self._lock:
             self._entries.append(entry)
             self._bytes += len(entry.data)
+            self.untaken_bytes += len(entry.data)
             self._last = entry.id
 
     def end(self, entry: LogEntry | None, run: Run) -> None:
@@ -80,18 +85,23 @@ class RunLog:
         self.live = False
         if not self.ended.done():
             self.ended.set_result(run)
-        self._wake()
+        self.wake()
 
     def stop(self) -> None:
         """Say that this process no longer executes the run, though it has not ended."""
         with self._lock:
             self.live = False
-        self._wake()
+        self.wake()
 
     @property
     def last(self) -> EventId:
         """Id of the newest entry; index 0 before the first of an attempt."""
         return self._last
+
+    @property
+    def taken(self) -> EventId:
+        """Id of the last entry that somebody has begun to store."""
+        return self._taken
 
     def take(self) -> Segment | None:
         """Return what nobody has begun to store, for the caller to store."""
@@ -100,6 +110,11 @@ class RunLog:
             self._taken = self._last
             self.untaken_bytes = 0
         return segment_of(self.run_id, entries) if entries else None
+
+    def rewind(self, stored: EventId | None) -> None:
+        """Say how far the database really has the log."""
+        with self._lock:
+            self._taken = max(stored or self._stored, EventId(self._last.attempt, 0))
 
     def stored(self, up_to: EventId) -> None:
         """Say that entries up to an id are in the database: old ones need not stay."""
@@ -131,8 +146,11 @@ class RunLog:
         found.reverse()
         return found
 
-    async def changed(self, timeout: float) -> None:
-        """Return when something has changed, or after `timeout` seconds."""
+    async def changed(self, seen: int, timeout: float) -> None:
+        """Return when readers have been woken since `wakes` was `seen`, or after `timeout`
+        seconds."""
+        if self.wakes != seen:
+            return
         waiter = self._loop.create_future()
         self._waiters.add(waiter)
         try:
@@ -155,10 +173,12 @@ class RunLog:
             return
         self._quiet_until = self._loop.time() + HOT_SECONDS
         self._wake_scheduled = False
-        self._wake()
+        self.wake()
         self.on_wake(self)
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Wake the readers. gRPC loop only."""
+        self.wakes += 1
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
@@ -200,6 +220,11 @@ class RunLogs:
         Its last event is in the database."""
         if run.run_id in self._logs:
             self._logs[run.run_id][0].end(None, run)
+
+    def wake_all(self) -> None:
+        """Wake every reader."""
+        for log, _ in self._logs.values():
+            log.wake()
 
     def _new(self, run_id: str) -> RunLog:
         log = RunLog(run_id, self._encode, asyncio.get_running_loop())

@@ -5,7 +5,7 @@ A class says its kind (the base class, which the edge turns into a gRPC code), i
 metadata. Messages are safe to show to a caller. Whatever is not here is a defect.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 
@@ -54,15 +54,47 @@ class Unavailable(RunwireError):
     """The server cannot answer now; trying again may help."""
 
 
-class InvalidField(InvalidArgument):
-    """A field of the request holds something that it must not."""
+class InvalidRequest(InvalidArgument):
+    """The bytes of a request are not a message of the method's type."""
+
+    reason = "INVALID_REQUEST"
+
+    def __init__(self, method: str) -> None:
+        super().__init__(f"not a request of {method}", method=method)
+
+
+class InvalidFields(InvalidArgument):
+    """Fields of the request hold what they must not; `violations` are pairs of a field's path and
+    a description. The message tells the first."""
 
     reason = "INVALID_FIELD"
 
+    def __init__(self, violations: Sequence[tuple[str, str]]) -> None:
+        field, description = violations[0]
+        more = f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""
+        super().__init__(f"{field}: {description}{more}", field=field)
+        self.violations = tuple(violations)
+
+
+class InvalidField(InvalidFields):
+    """A field of the request holds something that it must not."""
+
     def __init__(self, field: str, description: str) -> None:
-        super().__init__(f"{field}: {description}", field=field)
-        self.field = field
-        self.description = description
+        super().__init__([(field, description)])
+
+
+class PayloadTooLarge(ResourceExhausted):
+    """A value of the request is larger than the server takes; sizes in bytes."""
+
+    reason = "PAYLOAD_TOO_LARGE"
+
+    def __init__(self, field: str, size: int, limit: int) -> None:
+        super().__init__(
+            f"{field}: {size} bytes, at most {limit} are taken",
+            field=field,
+            size=str(size),
+            limit=str(limit),
+        )
 
 
 class GraphNotFound(NotFound):

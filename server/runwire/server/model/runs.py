@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-
 JsonText = str
 """User data as JSON text."""
 
@@ -204,7 +203,7 @@ class RunSpec:
     input: Any = None
     command: Command | None = None
     checkpoint: RunCheckpoint | None = None
-    config: RunConfig = RunConfig()
+    config: RunConfig = field(default_factory=RunConfig)
     context: dict[str, Any] | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
     stream_modes: tuple[StreamMode, ...] = (StreamMode.VALUES,)

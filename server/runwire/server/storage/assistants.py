@@ -8,7 +8,9 @@ import orjson
 from sqlalchemy import Connection, Row, bindparam, delete, func, insert, literal, select, update
 
 from runwire.server.model.assistants import Assistant
+from runwire.server.model.requests import Order, Page
 from runwire.server.storage.json_contains import contains
+from runwire.server.storage.pages import read_page
 from runwire.server.storage.tables import assistant_versions, assistants
 from runwire.server.storage.values import config_from_data, config_to_data
 
@@ -81,17 +83,13 @@ _newest = select(func.max(assistant_versions.c.version)).where(
 def list_assistants(
     connection: Connection,
     wanted: AssistantFilter,
+    order: Order,
     *,
     limit: int,
-    ascending: bool = False,
-    after: str | None = None,
-) -> list[Assistant]:
-    """Return assistants by id, highest first unless `ascending`, that come after the assistant
-    `after` in that order."""
-    place = assistants.c.assistant_id
-    query = select(assistants).limit(limit).order_by(place if ascending else place.desc())
-    if after is not None:
-        query = query.where(place > after if ascending else place < after)
+    cursor: str | None,
+) -> Page[Assistant]:
+    """Return up to `limit` assistants in their order, from `cursor` on."""
+    query = select(assistants)
     if wanted.graph_id:
         query = query.where(assistants.c.graph_id == wanted.graph_id)
     if wanted.name:
@@ -99,7 +97,11 @@ def list_assistants(
     if wanted.metadata:
         text = orjson.dumps(wanted.metadata).decode()
         query = query.where(contains(assistants.c.metadata, literal(text)))
-    return [_assistant(row, row.update_time) for row in connection.execute(query)]
+    column = assistants.c[order.by.value]
+    rows, following = read_page(
+        connection, query, (column, assistants.c.assistant_id), order, limit, cursor
+    )
+    return Page([_assistant(row, row.update_time) for row in rows], following)
 
 
 def delete_assistant(connection: Connection, assistant_id: str) -> bool:

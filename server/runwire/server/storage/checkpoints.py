@@ -144,6 +144,18 @@ def graph_of(
     return connection.scalars(_graph_of, place._asdict()).one_or_none()
 
 
+def graphs_of(connection: Connection, thread_id: str) -> list[str]:
+    """Return the ids of all graphs that wrote checkpoints of the thread."""
+    return list(connection.scalars(_graphs_of, {"thread_id": thread_id}))
+
+
+_graphs_of = (
+    select(checkpoints.c.graph_id)
+    .distinct()
+    .where(checkpoints.c.thread_id == bindparam("thread_id"))
+)
+
+
 def has_run(connection: Connection, thread_id: str, run_id: str) -> bool:
     """Return whether the run has left anything on the thread: an attempt that finds something
     resumes from it, and must not send the run's input again."""

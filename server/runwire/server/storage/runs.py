@@ -21,6 +21,7 @@ from sqlalchemy import (
 )
 
 from runwire.server.model.attempts import Attempt
+from runwire.server.model.requests import Order, Page
 from runwire.server.model.runs import (
     ACTIVE_STATES,
     FINAL_STATES,
@@ -33,6 +34,7 @@ from runwire.server.model.runs import (
     RunState,
 )
 from runwire.server.storage.json_contains import contains
+from runwire.server.storage.pages import read_page
 from runwire.server.storage.tables import run_events, runs
 from runwire.server.storage.values import (
     cancel_from_data,
@@ -67,7 +69,7 @@ def add_run(
     connection: Connection, run: Run, *, runnable: bool, wake_time: datetime | None
 ) -> None:
     """Store a new run. `runnable`: a server may claim it now."""
-    row = {
+    row: dict[str, Any] = {
         "run_id": run.run_id,
         "thread_id": run.thread_id,
         "assistant_id": run.assistant_id,
@@ -118,13 +120,18 @@ _lock = _get.with_for_update()
 
 
 def list_runs(
-    connection: Connection, wanted: RunFilter, *, limit: int, before: str | None = None
-) -> list[Run]:
-    """Return runs, newest first, that come after the run `before` in that order."""
-    query = _filtered(wanted).order_by(runs.c.run_id.desc()).limit(limit)
-    if before is not None:
-        query = query.where(runs.c.run_id < before)
-    return [_run(row) for row in connection.execute(query)]
+    connection: Connection, wanted: RunFilter, *, limit: int, cursor: str | None
+) -> Page[Run]:
+    """Return up to `limit` runs, newest first, from `cursor` on."""
+    key = (runs.c.create_time, runs.c.run_id)
+    rows, following = read_page(connection, _filtered(wanted), key, Order(), limit, cursor)
+    return Page([_run(row) for row in rows], following)
+
+
+def list_run_ids(connection: Connection, wanted: RunFilter, *, limit: int) -> list[str]:
+    """Return the ids of up to `limit` runs, oldest first."""
+    query = _filtered(wanted).with_only_columns(runs.c.run_id)
+    return list(connection.scalars(query.order_by(runs.c.run_id).limit(limit)))
 
 
 def _filtered(wanted: RunFilter) -> Any:
@@ -230,7 +237,8 @@ _wake = (
 
 def next_wake(connection: Connection) -> datetime | None:
     """Return when the next delayed run is due."""
-    return connection.scalar(_next_wake)
+    due: datetime | None = connection.scalar(_next_wake)
+    return due
 
 
 _next_wake = select(func.min(runs.c.wake_time)).where(runs.c.wake_time.is_not(None))
@@ -388,6 +396,14 @@ _owned_by_others = (
     .limit(bindparam("limit"))
     .with_for_update(skip_locked=True)
 )
+
+
+def owned_by(connection: Connection, owner: str) -> list[Run]:
+    """Return the runs that a server executes, by its own account."""
+    return [_run(row) for row in connection.execute(_owned_by, {"owner": owner})]
+
+
+_owned_by = select(runs).where(runs.c.owner.is_not(None), runs.c.owner == bindparam("owner"))
 
 
 def delete_run(connection: Connection, run_id: str) -> bool:

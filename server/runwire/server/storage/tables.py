@@ -117,6 +117,7 @@ threads = Table(
     Column("state_update_time", UtcTime, nullable=False),
     CheckConstraint("state IN ('idle', 'busy', 'interrupted', 'failed')", name="state"),
     CheckConstraint("rest_state IN ('idle', 'interrupted', 'failed')", name="rest_state"),
+    Index("ix_threads_create_time", "create_time", "thread_id"),
     Index("ix_threads_update_time", "update_time", "thread_id"),
 )
 
@@ -208,8 +209,9 @@ runs = Table(
         sqlite_where=text("end_time IS NOT NULL"),
         postgresql_where=text("end_time IS NOT NULL"),
     ),
-    Index("ix_runs_thread_id", "thread_id", "run_id"),
-    Index("ix_runs_assistant_id", "assistant_id", "run_id"),
+    Index("ix_runs_create_time", "create_time", "run_id"),
+    Index("ix_runs_thread_id", "thread_id", "create_time", "run_id"),
+    Index("ix_runs_assistant_id", "assistant_id", "create_time", "run_id"),
 )
 
 run_events = Table(

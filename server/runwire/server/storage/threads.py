@@ -6,11 +6,13 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Row, bindparam, delete, insert, literal, select, tuple_, update
+from sqlalchemy import Connection, Row, bindparam, delete, insert, literal, select, update
 
+from runwire.server.model.requests import Order, Page
 from runwire.server.model.runs import Interrupt, JsonText, RunError
 from runwire.server.model.threads import Thread, ThreadState
 from runwire.server.storage.json_contains import contains
+from runwire.server.storage.pages import read_page
 from runwire.server.storage.tables import threads
 from runwire.server.storage.values import (
     error_from_data,
@@ -33,7 +35,7 @@ def add_thread(
     connection: Connection, thread_id: str, metadata: dict[str, Any], now: datetime
 ) -> Thread:
     """Store a new, empty thread and return it."""
-    row = {
+    row: dict[str, Any] = {
         "thread_id": thread_id,
         "state": ThreadState.IDLE.value,
         "rest_state": ThreadState.IDLE.value,
@@ -80,20 +82,13 @@ _lock = _get.with_for_update()
 def list_threads(
     connection: Connection,
     wanted: ThreadFilter,
+    order: Order,
     *,
     limit: int,
-    ascending: bool = False,
-    after: tuple[datetime, str] | None = None,
-) -> list[Thread]:
-    """Return threads by the time of their last update, newest first unless `ascending`, that
-    come after the one at `after` (its update time and id) in that order."""
-    place = tuple_(threads.c.update_time, threads.c.thread_id)
-    order = (threads.c.update_time, threads.c.thread_id)
-    query = select(threads).limit(limit)
-    query = query.order_by(*(order if ascending else [column.desc() for column in order]))
-    if after is not None:
-        mark = tuple_(literal(after[0], threads.c.update_time.type), literal(after[1]))
-        query = query.where(place > mark if ascending else place < mark)
+    cursor: str | None,
+) -> Page[Thread]:
+    """Return up to `limit` threads in their order, from `cursor` on."""
+    query = select(threads)
     if wanted.thread_ids:
         query = query.where(threads.c.thread_id.in_(wanted.thread_ids))
     if wanted.states:
@@ -101,7 +96,11 @@ def list_threads(
     if wanted.metadata:
         text = orjson.dumps(wanted.metadata).decode()
         query = query.where(contains(threads.c.metadata, literal(text)))
-    return [_thread(row) for row in connection.execute(query)]
+    column = threads.c[order.by.value]
+    rows, following = read_page(
+        connection, query, (column, threads.c.thread_id), order, limit, cursor
+    )
+    return Page([_thread(row) for row in rows], following)
 
 
 def set_metadata(

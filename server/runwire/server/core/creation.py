@@ -1,0 +1,222 @@
+"""Creating runs: one transaction that resolves, checks, decides and stores."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from runwire.server.core.assistants import resolve
+from runwire.server.core.endings import cancel_pending, settle_thread
+from runwire.server.core.logs import Encode
+from runwire.server.core.requests import remember, replay
+from runwire.server.model.assistants import Assistant
+from runwire.server.model.errors import (
+    CheckpointNotFound,
+    InvalidField,
+    QueueFull,
+    ThreadBusy,
+    ThreadNotFound,
+)
+from runwire.server.model.ids import new_id
+from runwire.server.model.requests import RequestKey
+from runwire.server.model.runs import (
+    Cancel,
+    CancelAction,
+    CancelCause,
+    IfThreadMissing,
+    MultitaskStrategy,
+    OnCompletion,
+    Run,
+    RunConfig,
+    RunSpec,
+    RunState,
+)
+from runwire.server.storage import checkpoints, runs, threads
+from runwire.server.storage.clock import current_time
+from runwire.server.storage.database import Connection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What does not change from one creation to the next.
+
+    `graph_ids` are the graphs that this server knows, `owner` is this server.
+    """
+
+    graph_ids: Sequence[str]
+    owner: str
+    max_pending: int
+    request_retention: timedelta
+    encode: Encode
+
+
+@dataclass(slots=True)
+class Creation:
+    """What a creation did, for its caller to act on once it is committed.
+
+    `started` are runs that this server has claimed; `stopping` runs that are being cancelled;
+    `ended` runs that were cancelled while pending.
+    """
+
+    runs: list[Run] = field(default_factory=list)
+    replayed: bool = False
+    started: list[Run] = field(default_factory=list)
+    stopping: list[str] = field(default_factory=list)
+    ended: list[Run] = field(default_factory=list)
+
+
+def create_runs(
+    connection: Connection,
+    specs: Sequence[RunSpec],
+    request: RequestKey | None,
+    rules: Rules,
+    *,
+    slots: int,
+) -> Creation:
+    """Create a run for each of `specs`, all or none; start up to `slots` of them at once.
+
+    Raises what is wrong with a spec or with the state in which it finds its thread; then nothing
+    is stored.
+    """
+    now = current_time(connection)
+    if request is not None:
+        known = replay(connection, request, since=now - rules.request_retention)
+        if known is not None:
+            return Creation(runs=_found(connection, known), replayed=True)
+    creation = Creation()
+    for spec in specs:
+        _create_run(connection, spec, rules, creation, slots - len(creation.started), now)
+    if request is not None:
+        remember(connection, request, [run.run_id for run in creation.runs], now)
+    return creation
+
+
+def _found(connection: Connection, run_ids: list[str]) -> list[Run]:
+    found = [runs.get_run(connection, run_id) for run_id in run_ids]
+    return [run for run in found if run is not None]
+
+
+def _create_run(
+    connection: Connection,
+    spec: RunSpec,
+    rules: Rules,
+    creation: Creation,
+    slots: int,
+    now: datetime,
+) -> None:
+    assistant = resolve(connection, spec.assistant_id, spec.assistant_version, rules.graph_ids)
+    thread_id = _thread_of(connection, spec, now)
+    if thread_id is not None and spec.checkpoint is not None:
+        _check_checkpoint(connection, thread_id, spec)
+    blocked = False
+    if thread_id is not None:
+        _apply_strategy(connection, thread_id, spec, rules, creation, now)
+        _, active, waiting = runs.queue_of_thread(connection, thread_id)
+        blocked = active or waiting is not None
+    run = _new_run(spec, assistant, thread_id, now)
+    delayed = spec.start_delay > timedelta(0)
+    if slots > 0 and not delayed and not blocked:
+        run = replace(run, state=RunState.RUNNING, attempt=1, owner=rules.owner, start_time=now)
+        creation.started.append(run)
+    elif runs.count_pending(connection, up_to=rules.max_pending) >= rules.max_pending:
+        raise QueueFull(rules.max_pending)
+    runs.add_run(
+        connection,
+        run,
+        runnable=run.state is RunState.PENDING and not delayed and thread_id is None,
+        wake_time=run.due_time if delayed else None,
+    )
+    settle_thread(connection, thread_id, now)
+    creation.runs.append(run)
+
+
+def _thread_of(connection: Connection, spec: RunSpec, now: datetime) -> str | None:
+    """Return the thread that the run will be on, made if the spec says so; None if stateless."""
+    if spec.thread_id is None:
+        if spec.on_completion is OnCompletion.KEEP:
+            return threads.add_thread(connection, new_id(), {}, now).thread_id
+        return None
+    if threads.lock_thread(connection, spec.thread_id) is None:
+        if spec.if_thread_missing is IfThreadMissing.FAIL:
+            raise ThreadNotFound(spec.thread_id)
+        threads.add_thread(connection, spec.thread_id, {}, now)
+    return spec.thread_id
+
+
+def _check_checkpoint(connection: Connection, thread_id: str, spec: RunSpec) -> None:
+    assert spec.checkpoint is not None
+    wanted = spec.checkpoint
+    if not checkpoints.exists(connection, thread_id, wanted.checkpoint_id, wanted.checkpoint_ns):
+        raise CheckpointNotFound(thread_id, wanted.checkpoint_id)
+
+
+def _apply_strategy(
+    connection: Connection,
+    thread_id: str,
+    spec: RunSpec,
+    rules: Rules,
+    creation: Creation,
+    now: datetime,
+) -> None:
+    """Do to the thread's runs in flight what the new run's strategy says."""
+    strategy = spec.multitask_strategy
+    if strategy is MultitaskStrategy.ENQUEUE:
+        return
+    in_flight = runs.in_flight_of_thread(connection, thread_id)
+    if strategy is MultitaskStrategy.REJECT:
+        if in_flight:
+            raise ThreadBusy(thread_id)
+        return
+    action = CancelAction(strategy.value)
+    cancel = Cancel(action=action, cause=CancelCause.MULTITASK, request_time=now)
+    mine = {run.run_id for run in creation.runs}
+    for run, _ in in_flight:
+        if run.run_id in mine:
+            # Two specs of one batch for one thread: the batch is all or none, so neither can
+            # cancel the other.
+            raise InvalidField("specs", f"two specs for thread {thread_id} under {strategy}")
+        if run.state is RunState.PENDING:
+            ended = cancel_pending(connection, run, cancel, rules.encode, now)
+            creation.ended += [ended] if ended else []
+        else:
+            runs.request_cancel(connection, run.run_id, stronger(run.cancel, cancel), now)
+            creation.stopping.append(run.run_id)
+
+
+def stronger(old: Cancel | None, new: Cancel) -> Cancel:
+    """Return which of two cancels of one run counts: a rollback once asked for stays."""
+    return old if old is not None and old.action is CancelAction.ROLLBACK else new
+
+
+def _new_run(spec: RunSpec, assistant: Assistant, thread_id: str | None, now: datetime) -> Run:
+    return Run(
+        run_id=new_id(),
+        thread_id=thread_id,
+        assistant_id=assistant.assistant_id,
+        assistant_version=assistant.version,
+        graph_id=assistant.graph_id,
+        state=RunState.PENDING,
+        spec=spec,
+        config=_merged_config(assistant.config, spec.config),
+        context=_merged_context(assistant, spec),
+        metadata={**assistant.metadata, **spec.metadata},
+        attempt=0,
+        owner=None,
+        create_time=now,
+        due_time=now + spec.start_delay,
+        update_time=now,
+    )
+
+
+def _merged_config(base: RunConfig, own: RunConfig) -> RunConfig:
+    limit = own.recursion_limit if own.recursion_limit is not None else base.recursion_limit
+    return RunConfig(
+        tags=(*base.tags, *(tag for tag in own.tags if tag not in base.tags)),
+        recursion_limit=limit,
+        configurable={**base.configurable, **own.configurable},
+    )
+
+
+def _merged_context(assistant: Assistant, spec: RunSpec) -> dict[str, object] | None:
+    if assistant.context is None and spec.context is None:
+        return None
+    return {**(assistant.context or {}), **(spec.context or {})}

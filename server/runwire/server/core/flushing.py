@@ -1,0 +1,98 @@
+"""Storing the output of executing runs while they go on: all of them in one transaction."""
+
+import asyncio
+import logging
+
+from runwire.server.core.endings import store
+from runwire.server.core.logs import RunLog
+from runwire.server.model.attempts import Attempt
+from runwire.server.model.errors import AttemptLost
+from runwire.server.model.events import EventId
+from runwire.server.storage import runs
+from runwire.server.storage.database import Connection, Database
+
+_logger = logging.getLogger(__name__)
+
+FLUSH_SECONDS = 0.015
+"""How long new output waits for more before it is stored. A crash loses no more than this; the
+attempt that follows begins with a new attempt number, so readers see the boundary."""
+
+RETRY_SECONDS = 0.5
+"""How long to wait after a failure to store."""
+
+MAX_UNTAKEN_BYTES = 4 * 1024 * 1024
+"""Output that one run may have waiting to be stored before it must wait itself."""
+
+
+class Flusher:
+    """Stores what the logs of this process's attempts hold."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._attempts: dict[str, tuple[Attempt, RunLog]] = {}
+        self._dirty: set[str] = set()
+        self._is_dirty = asyncio.Event()
+
+    def add(self, attempt: Attempt, log: RunLog) -> None:
+        """Store an attempt's output from now on."""
+        self._attempts[attempt.run_id] = (attempt, log)
+        log.on_wake = self._mark
+
+    def remove(self, run_id: str) -> None:
+        """Stop storing a run's output: its end has stored the rest."""
+        self._attempts.pop(run_id, None)
+        self._dirty.discard(run_id)
+
+    def _mark(self, log: RunLog) -> None:
+        if log.run_id in self._attempts:
+            self._dirty.add(log.run_id)
+            self._is_dirty.set()
+
+    async def run(self) -> None:
+        """Flush for ever."""
+        while True:
+            await self._is_dirty.wait()
+            await asyncio.sleep(FLUSH_SECONDS)
+            self._is_dirty.clear()
+            due = [self._attempts[run_id] for run_id in self._dirty]
+            self._dirty.clear()
+            await self._flush(due)
+
+    async def _flush(self, due: list[tuple[Attempt, RunLog]]) -> None:
+        try:
+            stored = await self._database.write(lambda connection: _store_all(connection, due))
+        except Exception:
+            # The runs go on and their logs keep what is not stored; only one that makes more
+            # than it may hold has to stop.
+            _logger.exception("output could not be stored yet", extra={"runs": len(due)})
+            await asyncio.sleep(RETRY_SECONDS)
+            for _, log in due:
+                self._mark(log)
+            return
+        for (attempt, log), up_to in zip(due, stored, strict=True):
+            if up_to is None:
+                log.on_lost(AttemptLost(attempt.run_id, attempt.number))
+            else:
+                log.stored(up_to)
+
+
+async def make_room(database: Database, attempt: Attempt, log: RunLog) -> None:
+    """Store a log's output now, because its run makes it faster than the flusher takes it.
+
+    Raises `AttemptLost`.
+    """
+    up_to = (await database.write(lambda connection: _store_all(connection, [(attempt, log)])))[0]
+    if up_to is None:
+        raise AttemptLost(attempt.run_id, attempt.number)
+    log.stored(up_to)
+
+
+def _store_all(connection: Connection, due: list[tuple[Attempt, RunLog]]) -> list[EventId | None]:
+    """Store each log's rest; return how far each is stored, None for an attempt that is lost."""
+    stored: list[EventId | None] = []
+    for attempt, log in due:
+        if runs.owns_run(connection, attempt):
+            stored.append(store(connection, log))
+        else:
+            stored.append(None)
+    return stored

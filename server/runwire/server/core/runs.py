@@ -1,0 +1,209 @@
+"""Runs: creating, reading, cancelling and following them."""
+
+import asyncio
+import builtins
+import logging
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+from runwire.server.core.cancels import CHUNK, Cancellation, CancelResult, cancel_runs
+from runwire.server.core.creation import Creation, Rules, create_runs
+from runwire.server.core.follow import Follower
+from runwire.server.core.local import LocalRunner
+from runwire.server.core.logs import RunLogs
+from runwire.server.core.moves import log_move
+from runwire.server.model.errors import RunInFlight, RunNotFound, RunRolledBack
+from runwire.server.model.events import EventId, LogEntry
+from runwire.server.model.requests import Page, RequestKey
+from runwire.server.model.runs import (
+    IN_FLIGHT_STATES,
+    CancelAction,
+    CancelCause,
+    Run,
+    RunSpec,
+)
+from runwire.server.storage import runs
+from runwire.server.storage.database import Connection, Database
+from runwire.server.storage.runs import RunFilter
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """The runs that a request made, now or (`replayed`) when it was first sent."""
+
+    runs: list[Run]
+    replayed: bool
+
+
+class Runs:
+    """What can be done with runs."""
+
+    def __init__(
+        self,
+        database: Database,
+        logs: RunLogs,
+        follower: Follower,
+        runner: LocalRunner,
+        rules: Rules,
+    ) -> None:
+        self._database = database
+        self._logs = logs
+        self._follower = follower
+        self._runner = runner
+        self._rules = rules
+
+    async def create(self, specs: Sequence[RunSpec], request: RequestKey | None) -> Created:
+        """Create a run for each of `specs`, all or none, and start at once what can start here.
+
+        Raises what is wrong with a spec: `AssistantNotFound`, `GraphNotFound`,
+        `AssistantVersionNotFound`, `ThreadNotFound`, `CheckpointNotFound`, `ThreadBusy`,
+        `QueueFull`, `RequestIdReused`.
+        """
+        # A caller that hangs up half way must not leave a run that is claimed and not started.
+        return await asyncio.shield(asyncio.create_task(self._create(specs, request)))
+
+    async def _create(self, specs: Sequence[RunSpec], request: RequestKey | None) -> Created:
+        slots = self._runner.reserve(len(specs))
+        started = 0
+        try:
+            creation = await self._database.write(
+                lambda connection: create_runs(connection, specs, request, self._rules, slots=slots)
+            )
+            started = len(creation.started)
+            self._runner.start(creation.started)
+        finally:
+            self._runner.give_back(slots - started)
+        self._act(creation.ended, creation.stopping)
+        if started < len(creation.runs) and not creation.replayed:
+            self._runner.wake()
+        _log_created(creation)
+        return Created(creation.runs, creation.replayed)
+
+    async def get(self, run_id: str) -> Run:
+        """Return a run. Raises `RunNotFound`, `RunRolledBack`."""
+        return await self._database.read(lambda connection: _get(connection, run_id))
+
+    async def list(self, wanted: RunFilter, *, limit: int, cursor: str | None) -> Page[Run]:
+        """Return the runs that are `wanted`, newest first, a page at a time."""
+        return await self._database.read(
+            lambda connection: runs.list_runs(connection, wanted, limit=limit, cursor=cursor)
+        )
+
+    async def delete(self, run_id: str) -> None:
+        """Delete the record of a run and its events; what it did to its thread stays. Raises
+        `RunNotFound`, `RunRolledBack`, `RunInFlight`."""
+
+        def delete(connection: Connection) -> None:
+            _get(connection, run_id)
+            if not runs.delete_run(connection, run_id):
+                raise RunInFlight(run_id)
+
+        await self._database.write(delete)
+
+    async def cancel(self, run_id: str, action: CancelAction, *, wait: bool) -> Run:
+        """Cancel a run; with `wait`, return only when it has ended. Raises `RunNotFound`,
+        `RunRolledBack`, `RunFinished`."""
+        result = (await self._cancel([run_id], action, CancelCause.CLIENT)).results[0]
+        if result.error is not None:
+            raise result.error
+        assert result.run is not None
+        if wait and not result.run.state.is_final:
+            return await self._follower.wait(run_id, rolled_back=True)
+        return result.run
+
+    async def cancel_many(
+        self, wanted: RunFilter, action: CancelAction, *, wait: bool
+    ) -> builtins.list[CancelResult]:
+        """Cancel every run that is `wanted` and in flight, and say of each what became of it.
+        Runs that are named and cannot be cancelled are answered for as well."""
+        run_ids = await self._matching(wanted)
+        results: list[CancelResult] = []
+        for start in range(0, len(run_ids), CHUNK):
+            chunk = run_ids[start : start + CHUNK]
+            results += (await self._cancel(chunk, action, CancelCause.CLIENT)).results
+        if not wanted.run_ids:
+            results = [result for result in results if result.error is None]
+        if wait:
+            results = [await self._ended(result) for result in results]
+        return results
+
+    async def _matching(self, wanted: RunFilter) -> Sequence[str]:
+        """Return what a bulk cancel is about: in the caller's order if it named runs."""
+        if wanted == RunFilter(run_ids=wanted.run_ids):
+            return list(dict.fromkeys(wanted.run_ids))
+        states = set(wanted.states) & IN_FLIGHT_STATES if wanted.states else IN_FLIGHT_STATES
+        narrowed = RunFilter(
+            run_ids=wanted.run_ids,
+            thread_id=wanted.thread_id,
+            assistant_id=wanted.assistant_id,
+            states=sorted(states),
+            metadata=wanted.metadata,
+        )
+        if not states:
+            return []
+        return await self._database.read(
+            lambda connection: runs.list_run_ids(connection, narrowed, limit=1_000_000)
+        )
+
+    async def _ended(self, result: CancelResult) -> CancelResult:
+        if result.run is None or result.run.state.is_final:
+            return result
+        run = await self._follower.wait(result.run_id, rolled_back=True)
+        return CancelResult(run_id=result.run_id, run=run)
+
+    async def cancel_disconnected(self, run_id: str) -> None:
+        """Cancel a run whose caller went away; one that has ended stays as it is."""
+        await self._cancel([run_id], CancelAction.INTERRUPT, CancelCause.DISCONNECT)
+
+    async def _cancel(
+        self, run_ids: Sequence[str], action: CancelAction, cause: CancelCause
+    ) -> Cancellation:
+        task = asyncio.create_task(self._commit_cancel(run_ids, action, cause))
+        return await asyncio.shield(task)
+
+    async def _commit_cancel(
+        self, run_ids: Sequence[str], action: CancelAction, cause: CancelCause
+    ) -> Cancellation:
+        cancellation = await self._database.write(
+            lambda connection: cancel_runs(connection, run_ids, action, cause, self._rules.encode)
+        )
+        self._act(cancellation.ended, cancellation.stopping)
+        return cancellation
+
+    def _act(self, ended: Sequence[Run], stopping: Sequence[str]) -> None:
+        """Do what follows from a commit: tell readers, hurry whoever must stop, look for work."""
+        for run in ended:
+            log_move(_logger, run)
+            self._logs.ended(run)
+        for run_id in stopping:
+            self._runner.stop(run_id)
+        if ended:
+            self._runner.wake()
+
+    async def wait(self, run_id: str) -> Run:
+        """Return the run once it has ended, with its output. Raises `RunNotFound`,
+        `RunRolledBack`, `Draining`."""
+        return await self._follower.wait(run_id)
+
+    def follow(
+        self, run_id: str, *, after: EventId | None, live_only: bool = False
+    ) -> AsyncIterator[builtins.list[LogEntry]]:
+        """See `Follower.follow`."""
+        return self._follower.follow(run_id, after=after, live_only=live_only)
+
+
+def _log_created(creation: Creation) -> None:
+    if not creation.replayed:
+        for run in creation.runs:
+            log_move(_logger, run)
+
+
+def _get(connection: Connection, run_id: str) -> Run:
+    run = runs.get_run(connection, run_id)
+    if run is None:
+        raise RunNotFound(run_id)
+    if run.rolled_back:
+        raise RunRolledBack(run_id)
+    return run

@@ -1,0 +1,73 @@
+"""What must be looked after although nobody asks: transactions on an open connection."""
+
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from runwire.server.core.endings import recover_run, settle_thread
+from runwire.server.core.logs import Encode
+from runwire.server.model.runs import Run
+from runwire.server.storage import requests, runs
+from runwire.server.storage.clock import current_time
+from runwire.server.storage.database import Connection
+
+BATCH = 200
+"""Rows that one sweep touches, so that other writers get their turn."""
+
+
+def claim(connection: Connection, *, owner: str, limit: int) -> tuple[list[Run], datetime | None]:
+    """Claim up to `limit` runs for `owner`, after letting those in whose delay has passed.
+
+    Return them, and when the next delay will have passed.
+    """
+    now = current_time(connection)
+    for run in runs.wake_runs(connection, now):
+        if run.thread_id is None:
+            runs.make_runnable(connection, run.run_id)
+        else:
+            settle_thread(connection, run.thread_id, now)
+    claimed = runs.claim_runs(connection, owner=owner, limit=limit, now=now)
+    return claimed, runs.next_wake(connection)
+
+
+class Recovery(NamedTuple):
+    """How many orphans were found, and those among them that this ended."""
+
+    found: int
+    ended: list[Run]
+
+
+def recover_orphans(
+    connection: Connection, *, owner: str, encode: Encode, max_attempts: int
+) -> Recovery:
+    """Take back runs whose server is gone, up to a batch.
+
+    On SQLite the file belongs to one server, so whatever another server owned is an orphan.
+    """
+    orphans = runs.owned_by_others(connection, owner, limit=BATCH)
+    recovered = [recover_run(connection, run, encode, max_attempts=max_attempts) for run in orphans]
+    return Recovery(len(orphans), [run for run in recovered if run is not None])
+
+
+def expire(connection: Connection, *, events: timedelta, request_ids: timedelta) -> int:
+    """Delete what retention has passed, up to a batch; return how many rows it was about."""
+    now = current_time(connection)
+    gone = runs.delete_expired(connection, before=now - events, limit=BATCH)
+    return gone + requests.delete_expired(connection, before=now - request_ids)
+
+
+def owned(connection: Connection, *, owner: str) -> list[Run]:
+    """Return the runs that `owner` executes by the database's account."""
+    return runs.owned_by(connection, owner)
+
+
+def recover_lost(
+    connection: Connection, run: Run, *, encode: Encode, max_attempts: int
+) -> Run | None:
+    """Take back a run of this very server that it does not execute; return it if that ended it.
+
+    Nothing happens when the run has moved since it was read.
+    """
+    current = runs.lock_run(connection, run.run_id)
+    if current is None or (current.owner, current.attempt) != (run.owner, run.attempt):
+        return None
+    return recover_run(connection, current, encode, max_attempts=max_attempts)

@@ -1,0 +1,299 @@
+"""Threads: conversations that successive runs continue, and their state."""
+
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from datetime import timedelta
+from typing import Any
+
+from runwire.server.core.assistants import merged, resolve
+from runwire.server.core.local import LocalRunner
+from runwire.server.core.requests import remember, replay
+from runwire.server.graphs import state
+from runwire.server.graphs.factories import Access
+from runwire.server.graphs.registry import Graph, Registry
+from runwire.server.model.attempts import StateUpdate, current_writer
+from runwire.server.model.errors import (
+    CheckpointNotFound,
+    InvalidField,
+    ThreadExists,
+    ThreadInUse,
+    ThreadNotFound,
+)
+from runwire.server.model.ids import new_id
+from runwire.server.model.requests import Order, Page, RequestKey
+from runwire.server.model.threads import CheckpointRef, StateSnapshot, Thread, ThreadState
+from runwire.server.storage import checkpoints, runs, threads
+from runwire.server.storage.clock import current_time
+from runwire.server.storage.database import Connection, Database
+from runwire.server.storage.threads import ThreadFilter
+
+_EMPTY = StateSnapshot(
+    values="{}",
+    next=(),
+    tasks=(),
+    metadata="{}",
+    create_time=None,
+    checkpoint=None,
+    parent_checkpoint=None,
+    interrupts=(),
+)
+
+
+class Threads:
+    """What can be done with threads."""
+
+    def __init__(
+        self,
+        database: Database,
+        registry: Registry,
+        runner: LocalRunner,
+        *,
+        request_retention: timedelta,
+    ) -> None:
+        self._database = database
+        self._registry = registry
+        self._runner = runner
+        self._request_retention = request_retention
+
+    async def create(
+        self,
+        thread_id: str | None,
+        metadata: dict[str, Any],
+        *,
+        return_existing: bool,
+        request: RequestKey | None,
+    ) -> tuple[Thread, bool]:
+        """Return a new thread, and whether it was there before (a repeated request, or
+        `return_existing`). Raises `ThreadExists`, `RequestIdReused`."""
+
+        def create(connection: Connection) -> tuple[Thread, bool]:
+            now = current_time(connection)
+            if request is not None:
+                known = replay(connection, request, since=now - self._request_retention)
+                if known is not None:
+                    return _get(connection, known[0]), True
+            existing = threads.lock_thread(connection, thread_id) if thread_id else None
+            if existing is not None and not return_existing:
+                raise ThreadExists(existing.thread_id)
+            thread = existing or threads.add_thread(
+                connection, thread_id or new_id(), metadata, now
+            )
+            if request is not None:
+                remember(connection, request, [thread.thread_id], now)
+            return thread, existing is not None
+
+        return await self._database.write(create)
+
+    async def get(self, thread_id: str) -> Thread:
+        """Return a thread. Raises `ThreadNotFound`."""
+        return await self._database.read(lambda connection: _get(connection, thread_id))
+
+    async def list(
+        self, wanted: ThreadFilter, order: Order, *, limit: int, cursor: str | None
+    ) -> Page[Thread]:
+        """Return the threads that are `wanted`, a page at a time."""
+        return await self._database.read(
+            lambda connection: threads.list_threads(
+                connection, wanted, order, limit=limit, cursor=cursor
+            )
+        )
+
+    async def update(self, thread_id: str, metadata: dict[str, Any]) -> Thread:
+        """Merge metadata into a thread's. Raises `ThreadNotFound`."""
+
+        def update(connection: Connection) -> Thread:
+            thread = _lock(connection, thread_id)
+            changed = merged(thread.metadata, metadata)
+            if changed != thread.metadata:
+                now = current_time(connection)
+                threads.set_metadata(connection, thread_id, changed, now)
+            return _get(connection, thread_id)
+
+        return await self._database.write(update)
+
+    async def delete(self, thread_id: str) -> None:
+        """Delete a thread with its runs and checkpoints. Raises `ThreadNotFound`, and
+        `ThreadInUse` while it has a run in flight."""
+
+        def delete(connection: Connection) -> None:
+            _lock(connection, thread_id)
+            if runs.has_in_flight(connection, thread_id=thread_id):
+                raise ThreadInUse(thread_id)
+            runs.delete_runs_of_thread(connection, thread_id)
+            checkpoints.delete_thread(connection, thread_id)
+            threads.delete_thread(connection, thread_id)
+
+        await self._database.write(delete)
+
+    async def get_state(
+        self, thread_id: str, checkpoint: CheckpointRef | None, *, include_subgraphs: bool
+    ) -> StateSnapshot:
+        """Return a thread's state at a checkpoint, the newest unless one is named, as the graph
+        that wrote it shows it. Raises `ThreadNotFound`, `CheckpointNotFound`."""
+        graph_id = await self._graph_of(thread_id, checkpoint)
+        if graph_id is None:
+            return _EMPTY
+
+        async def read_state() -> StateSnapshot:
+            async with self._open(graph_id, "threads.read", thread_id) as graph:
+                return await state.get_state(
+                    graph,
+                    thread_id,
+                    checkpoint or CheckpointRef(),
+                    include_subgraphs=include_subgraphs,
+                )
+
+        return await self._runner.call(read_state)
+
+    async def list_states(
+        self,
+        thread_id: str,
+        *,
+        checkpoint: CheckpointRef | None,
+        before: CheckpointRef | None,
+        metadata: dict[str, Any],
+        limit: int,
+        cursor: str | None,
+    ) -> Page[StateSnapshot]:
+        """Return a thread's states, newest first, a page at a time: those of a subgraph when
+        `checkpoint` names its namespace, those older than `before`, those whose metadata holds
+        `metadata`. Each is shown by the graph that wrote it."""
+        wanted = checkpoint or CheckpointRef()
+        start = CheckpointRef(checkpoint_id=cursor) if cursor else before
+
+        def writers_of(connection: Connection) -> list[str]:
+            _get(connection, thread_id)
+            return checkpoints.graphs_of(connection, thread_id)
+
+        writers = await self._database.read(writers_of)
+        known = [graph_id for graph_id in writers if graph_id in self._registry.graph_ids]
+        if not known:
+            return Page([], None)
+
+        async def read_states() -> list[StateSnapshot]:
+            async with AsyncExitStack() as opened:
+                graphs = {
+                    graph_id: await opened.enter_async_context(
+                        self._open(graph_id, "threads.read", thread_id)
+                    )
+                    for graph_id in known
+                }
+                return await state.list_states(
+                    graphs[known[0]],
+                    thread_id,
+                    limit=limit + 1,
+                    checkpoint_ns=wanted.checkpoint_ns,
+                    before=start,
+                    metadata=metadata,
+                    others=graphs,
+                )
+
+        states = await self._runner.call(read_states)
+        return _page(states, limit)
+
+    async def update_state(
+        self,
+        thread_id: str,
+        values: Any,
+        *,
+        as_node: str,
+        checkpoint: CheckpointRef | None,
+        assistant_id: str,
+    ) -> CheckpointRef:
+        """Change a thread's state as if `as_node` had returned `values`; return the checkpoint
+        that this makes. `assistant_id` says which graph's nodes are meant on a thread that no
+        graph has written to yet, or that another graph should write to.
+
+        Raises `ThreadNotFound`, `CheckpointNotFound`, `ThreadInUse`, `StateUpdateRefused`.
+        """
+        graph_id = await self._graph_of(thread_id, checkpoint)
+        if assistant_id:
+            graph_ids = self._registry.graph_ids
+            assistant = await self._database.read(
+                lambda connection: resolve(connection, assistant_id, None, graph_ids)
+            )
+            graph_id = assistant.graph_id
+        if graph_id is None:
+            raise InvalidField("assistant_id", "needed: no graph has run on this thread yet")
+
+        async def write_state() -> tuple[CheckpointRef, StateSnapshot]:
+            current_writer.set(StateUpdate(thread_id, graph_id))
+            async with self._open(graph_id, "threads.update", thread_id) as graph:
+                made = await state.update_state(
+                    graph,
+                    thread_id,
+                    checkpoint or CheckpointRef(),
+                    values=values,
+                    as_node=as_node or None,
+                    metadata={"graph_id": graph_id},
+                )
+                return made, await state.get_state(graph, thread_id)
+
+        made, snapshot = await self._runner.call(write_state)
+        await self._database.write(lambda connection: _leave_state(connection, thread_id, snapshot))
+        return made
+
+    def _open(
+        self, graph_id: str, access: Access, thread_id: str
+    ) -> AbstractAsyncContextManager[Graph]:
+        return self._registry.open(
+            graph_id,
+            access,
+            config={"configurable": {"thread_id": thread_id}},
+            context=None,
+            checkpointed=True,
+        )
+
+    async def _graph_of(self, thread_id: str, checkpoint: CheckpointRef | None) -> str | None:
+        """Return the graph that wrote the checkpoint (the newest one), None if there is none."""
+        wanted = checkpoint or CheckpointRef()
+
+        def graph_of(connection: Connection) -> str | None:
+            _get(connection, thread_id)
+            if wanted.checkpoint_id:
+                graph_id = checkpoints.graph_of(
+                    connection, thread_id, wanted.checkpoint_id, wanted.checkpoint_ns
+                )
+            else:
+                head = checkpoints.head(connection, thread_id, wanted.checkpoint_ns)
+                graph_id = head.graph_id if head else None
+            if graph_id is None and (wanted.checkpoint_id or wanted.checkpoint_ns):
+                raise CheckpointNotFound(thread_id, wanted.checkpoint_id or wanted.checkpoint_ns)
+            return graph_id
+
+        return await self._database.read(graph_of)
+
+
+def _page(states: list[StateSnapshot], limit: int) -> Page[StateSnapshot]:
+    """Return the first `limit` of states; where the others begin is after the last one shown."""
+    shown = states[:limit]
+    last = shown[-1].checkpoint if len(states) > limit else None
+    return Page(shown, last.checkpoint_id if last else None)
+
+
+def _get(connection: Connection, thread_id: str) -> Thread:
+    thread = threads.get_thread(connection, thread_id)
+    if thread is None:
+        raise ThreadNotFound(thread_id)
+    return thread
+
+
+def _lock(connection: Connection, thread_id: str) -> Thread:
+    thread = threads.lock_thread(connection, thread_id)
+    if thread is None:
+        raise ThreadNotFound(thread_id)
+    return thread
+
+
+def _leave_state(connection: Connection, thread_id: str, snapshot: StateSnapshot) -> None:
+    """Show on the thread what a state update left. A run that began meanwhile will show what it
+    leaves instead."""
+    now = current_time(connection)
+    waits = bool(snapshot.interrupts)
+    remains = threads.Remains(
+        rest_state=ThreadState.INTERRUPTED if waits else ThreadState.IDLE,
+        values=snapshot.values,
+        interrupts=snapshot.interrupts,
+    )
+    threads.leave(connection, thread_id, remains, now)
+    in_flight = runs.has_in_flight(connection, thread_id=thread_id)
+    threads.set_state(connection, thread_id, busy=in_flight, now=now)

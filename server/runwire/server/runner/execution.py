@@ -1,0 +1,246 @@
+"""Carrying one attempt of a run to its end, on a runner loop."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import Enum, auto
+from typing import TypeVar
+
+from runwire.server.core.endings import (
+    ATTEMPTS_EXHAUSTED,
+    Finished,
+    Outcome,
+    finish_attempt,
+    release_attempt,
+)
+from runwire.server.core.flushing import MAX_UNTAKEN_BYTES, make_room
+from runwire.server.core.logs import Encode, RunLog
+from runwire.server.graphs import stream as graph_stream
+from runwire.server.graphs.clock import seed_checkpoint_clock
+from runwire.server.graphs.failures import describe_failure
+from runwire.server.graphs.inputs import build_inputs, run_config
+from runwire.server.graphs.registry import Registry
+from runwire.server.model.attempts import Attempt, current_writer
+from runwire.server.model.errors import AttemptLost, DatabaseUnavailable, StorageFull
+from runwire.server.model.events import AttemptStarted, Event
+from runwire.server.model.runs import Run, RunError, RunState
+from runwire.server.runner.loops import SyncNodes
+from runwire.server.storage import checkpoints
+from runwire.server.storage.database import Connection, Database
+
+T = TypeVar("T")
+
+_logger = logging.getLogger(__name__)
+
+RETRY_SECONDS = (0.05, 0.2, 1.0, 5.0)
+"""Waits between tries to store an attempt's end while the database cannot be written."""
+
+
+class Stop(Enum):
+    """Why an attempt is told to stop; a later reason replaces an earlier, lesser one."""
+
+    DRAIN = auto()
+    """The server stops: go on elsewhere."""
+    LOST = auto()
+    """Another server has the run: whatever happens here no longer counts."""
+    TIMEOUT = auto()
+    """The run's own time is up."""
+    CANCEL = auto()
+    """A cancel is committed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """What every execution of a process shares."""
+
+    database: Database
+    registry: Registry
+    encode: Encode
+    sync_nodes: SyncNodes
+    cancel_grace: timedelta
+    max_attempts: int
+    recursion_limit: int
+
+
+class Execution:
+    """One attempt of a run, executed in this process."""
+
+    def __init__(self, run: Run, log: RunLog, environment: Environment) -> None:
+        assert run.owner is not None
+        self.run = run
+        self.log = log
+        self.attempt = Attempt(run.run_id, run.thread_id, run.graph_id, run.attempt, run.owner)
+        self.stopping: Stop | None = None
+        self._environment = environment
+        self._control = graph_stream.RunControl()
+        self._outcome = graph_stream.Outcome()
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def checkpointed(self) -> bool:
+        """Whether the run leaves checkpoints: then another attempt can go on where it stopped."""
+        return self.run.thread_id is not None
+
+    def stop(self, reason: Stop) -> None:
+        """Make the attempt end soon. Runner loop only.
+
+        DRAIN lets it reach its next superstep; any other reason stops what it awaits now.
+        """
+        if self.stopping is None or reason.value > self.stopping.value:
+            self.stopping = reason
+        self._control.request_drain(reason.name.lower())
+        if reason is not Stop.DRAIN and self._task is not None:
+            self._task.cancel(reason.name.lower())
+
+    def halt(self) -> None:
+        """Stop what a drained attempt awaits: it did not reach its next superstep in time."""
+        if self._task is not None:
+            self._task.cancel("drain")
+
+    async def carry(self) -> Finished | None:
+        """Execute the attempt and store its end. Return how the run ended; None when it did not
+        end here: it was handed back, or lost."""
+        self._task = asyncio.create_task(self._execute(), name=f"run {self.run.run_id}")
+        if self.stopping not in (None, Stop.DRAIN):
+            self._task.cancel()
+        await asyncio.wait([self._task])
+        grace = self._environment.cancel_grace.total_seconds()
+        stopped = await self._environment.sync_nodes.idle(self.run.run_id, grace)
+        return await self._end(self._task, abandoned=not stopped)
+
+    async def _execute(self) -> None:
+        current_writer.set(self.attempt)
+        environment, run, log = self._environment, self.run, self.log
+        resumed = await self._prepare()
+        log.append(Event(AttemptStarted(run.attempt, resumed)))
+        config = run_config(run, resumed=resumed, recursion_limit=environment.recursion_limit)
+        opened = environment.registry.open(
+            run.graph_id,
+            "threads.create_run",
+            config=config,
+            context=run.context,
+            checkpointed=self.checkpointed,
+        )
+        async with opened as graph:
+            graph_input, config, context = await build_inputs(graph, run, config, resumed=resumed)
+            events = graph_stream.stream(
+                graph,
+                run,
+                config=config,
+                graph_input=graph_input,
+                context=context,
+                control=self._control,
+                outcome=self._outcome,
+            )
+            async for event in events:
+                log.append(event)
+                if log.untaken_bytes > MAX_UNTAKEN_BYTES:
+                    await make_room(environment.database, self.attempt, log)
+
+    async def _prepare(self) -> bool:
+        """Set the checkpoints' clock, and return whether an earlier attempt left something to go
+        on from."""
+        if not self.checkpointed:
+            return False
+        run, thread_id = self.run, self.run.thread_id or ""
+
+        def look(connection: Connection) -> tuple[str | None, bool]:
+            again = run.attempt > 1 and checkpoints.has_run(connection, thread_id, run.run_id)
+            return checkpoints.newest_id(connection, thread_id), again
+
+        newest_id, resumed = await self._environment.database.read(look)
+        seed_checkpoint_clock(newest_id)
+        return resumed
+
+    async def _end(self, task: "asyncio.Task[None]", *, abandoned: bool) -> Finished | None:
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if self.stopping is Stop.LOST or isinstance(error, AttemptLost):
+            return None
+        if self._goes_on_elsewhere(error) and await self._release(error):
+            return None
+        return await self.finish(self._outcome_of(error, abandoned))
+
+    def _goes_on_elsewhere(self, error: BaseException | None) -> bool:
+        if self.stopping is Stop.DRAIN:
+            drained = isinstance(error, graph_stream.GraphDrained | asyncio.CancelledError)
+            return drained or isinstance(error, StorageFull | DatabaseUnavailable)
+        if isinstance(error, StorageFull):
+            return True
+        has_attempts = self.attempt.number < self._environment.max_attempts
+        return isinstance(error, DatabaseUnavailable) and has_attempts
+
+    async def _release(self, error: BaseException | None) -> bool:
+        give_back = not isinstance(error, DatabaseUnavailable)
+        return await self._persist(
+            lambda connection: release_attempt(
+                connection, self.attempt, self.log, give_back=give_back
+            )
+        )
+
+    async def finish(self, outcome: Outcome) -> Finished | None:
+        """Store the run's end; None when somebody else has ended it."""
+        environment = self._environment
+        try:
+            return await self._persist(
+                lambda connection: finish_attempt(
+                    connection, self.attempt, outcome, self.log, environment.encode
+                )
+            )
+        except AttemptLost:
+            return None
+
+    async def _persist(self, function: Callable[[Connection], T]) -> T:
+        """Write, and try again while the database cannot be written: the user's code has ended,
+        and nothing but this write stands between the run and its end."""
+        tries = 0
+        while True:
+            try:
+                return await self._environment.database.write(function)
+            except (StorageFull, DatabaseUnavailable):
+                wait = RETRY_SECONDS[min(tries, len(RETRY_SECONDS) - 1)]
+                _logger.warning(
+                    "a run's end could not be stored yet", extra={"run_id": self.run.run_id}
+                )
+                await asyncio.sleep(wait)
+                tries += 1
+
+    def _outcome_of(self, error: BaseException | None, abandoned: bool) -> Outcome:
+        seen = self._outcome
+        if self.stopping is Stop.CANCEL:
+            # What counts is the cancel in the run's row; this only says how it went.
+            return Outcome(state=RunState.CANCELLED, values=seen.values_json(), abandoned=abandoned)
+        if self.stopping is Stop.TIMEOUT and error is not None:
+            return self.timed_out(abandoned=abandoned)
+        if error is not None:
+            failure = self._describe(error)
+            return Outcome(state=RunState.FAILED, values=seen.values_json(), error=failure)
+        state = RunState.INTERRUPTED if seen.paused else RunState.SUCCEEDED
+        return Outcome(state=state, values=seen.values_json(), interrupts=seen.interrupts)
+
+    def timed_out(self, *, abandoned: bool) -> Outcome:
+        """Return how a run ends whose timeout has passed."""
+        timeout = self.run.spec.timeout
+        assert timeout is not None
+        message = f"the run did not end within {timeout.total_seconds():g} seconds"
+        if abandoned:
+            message += ", and its code had not stopped when the grace for that passed"
+        failure = RunError(type="RunTimeout", message=message, attempt=self.attempt.number)
+        return Outcome(state=RunState.TIMED_OUT, values=self._outcome.values_json(), error=failure)
+
+    def _describe(self, error: BaseException) -> RunError:
+        if isinstance(error, DatabaseUnavailable):
+            return RunError(
+                type=ATTEMPTS_EXHAUSTED,
+                message=f"the database failed in each of the run's {self.attempt.number} attempts",
+                attempt=self.attempt.number,
+            )
+        failure, hidden = describe_failure(error, self.attempt.number)
+        if hidden:
+            _logger.error(
+                "a run failed",
+                exc_info=error,
+                extra={"run_id": self.run.run_id, "error_id": failure.error_id},
+            )
+        return failure

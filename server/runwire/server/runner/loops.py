@@ -1,0 +1,130 @@
+"""The threads on which user code runs: event loops for runs, a pool for sync nodes."""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import Context
+from typing import Any, TypeVar
+
+from runwire.server.model.attempts import Attempt, current_writer
+
+T = TypeVar("T")
+
+
+class SyncNodes(ThreadPoolExecutor):
+    """The pool for sync nodes: it knows which run each of its jobs belongs to.
+
+    A thread cannot be stopped from outside, so a run whose task was cancelled may still have a
+    node at work here; its thread's next run must not begin before that has ended.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size, thread_name_prefix="sync-node")
+        self._guard = threading.Lock()
+        self._jobs: dict[str, set[Future[Any]]] = {}
+        self._idle: dict[str, Callable[[], object]] = {}
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        """Submit a job for the run whose code calls."""
+        job = super().submit(fn, *args, **kwargs)
+        writer = current_writer.get()
+        if isinstance(writer, Attempt):
+            with self._guard:
+                self._jobs.setdefault(writer.run_id, set()).add(job)
+            job.add_done_callback(lambda done: self._ended(writer.run_id, done))
+        return job
+
+    def _ended(self, run_id: str, job: Future[Any]) -> None:
+        with self._guard:
+            jobs = self._jobs.get(run_id, set())
+            jobs.discard(job)
+            if jobs:
+                return
+            self._jobs.pop(run_id, None)
+            tell = self._idle.pop(run_id, None)
+        if tell is not None:
+            tell()
+
+    async def idle(self, run_id: str, timeout: float) -> bool:
+        """Return when no job of the run is left, or after `timeout` seconds; whether none is."""
+        loop = asyncio.get_running_loop()
+        idle = asyncio.Event()
+        with self._guard:
+            if run_id not in self._jobs:
+                return True
+            self._idle[run_id] = lambda: loop.call_soon_threadsafe(idle.set)
+        try:
+            await asyncio.wait_for(idle.wait(), timeout)
+        except TimeoutError:
+            return False
+        return True
+
+
+WRITER = "runwire_writer"
+"""The attribute of a runner loop's tasks that holds the writer they work for."""
+
+
+def _task_with_writer(
+    loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any
+) -> "asyncio.Task[Any]":
+    """Make a task that says for whom it works: the watchdog, on another thread, has no other way
+    to tell in whose code a loop hangs."""
+    task: asyncio.Task[Any] = asyncio.Task(coroutine, loop=loop, **options)
+    context: Context | None = options.get("context")
+    writer = current_writer.get() if context is None else context.get(current_writer)
+    setattr(task, WRITER, writer)
+    return task
+
+
+class RunnerLoop:
+    """An event loop on a thread of its own, on which many runs take turns."""
+
+    def __init__(self, sync_nodes: SyncNodes) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.loop.set_default_executor(sync_nodes)
+        self.loop.set_task_factory(_task_with_writer)
+        self.thread_id: int | None = None
+        self.runs = 0
+        """Runs that are executed here now. gRPC loop only."""
+        self.tasks: set[asyncio.Task[Any]] = set()
+        """The tasks of those runs, kept because a loop only knows tasks weakly. This loop only."""
+
+    def turn(self) -> None:
+        """Run the loop on the calling thread until it is stopped."""
+        self.thread_id = threading.get_ident()
+        asyncio.set_event_loop(self.loop)
+        self.loop.run_forever()
+
+    async def call(self, function: Callable[[], Awaitable[T]]) -> T:
+        """Await `function()` on this loop, from another one."""
+
+        async def called() -> T:
+            return await function()
+
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(called(), self.loop))
+
+
+class RunnerLoops:
+    """The runner loops of this process, on a thread pool."""
+
+    def __init__(self, *, loops: int, sync_nodes: int) -> None:
+        self.sync_nodes = SyncNodes(sync_nodes)
+        self.loops = [RunnerLoop(self.sync_nodes) for _ in range(loops)]
+        self._threads = ThreadPoolExecutor(loops, thread_name_prefix="runner-loop")
+
+    def start(self) -> None:
+        """Start the threads."""
+        for loop in self.loops:
+            self._threads.submit(loop.turn)
+
+    def pick(self) -> RunnerLoop:
+        """Return the loop with the fewest runs."""
+        return min(self.loops, key=lambda loop: loop.runs)
+
+    def stop(self) -> None:
+        """Stop the loops. A node that does not end is left behind: threads cannot be stopped."""
+        for loop in self.loops:
+            loop.loop.call_soon_threadsafe(loop.loop.stop)
+        self._threads.shutdown(wait=False)
+        self.sync_nodes.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,328 @@
+"""The runner of a process: its slots, the runs in them, and the loop that claims more."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from runwire.server.core.endings import Finished, Outcome
+from runwire.server.core.flushing import Flusher
+from runwire.server.core.logs import Encode, RunLogs
+from runwire.server.core.moves import log_move
+from runwire.server.core.sweeping import claim
+from runwire.server.graphs.registry import Registry
+from runwire.server.model.ids import new_id
+from runwire.server.model.runs import Run, RunState
+from runwire.server.runner.execution import Environment, Execution, Stop
+from runwire.server.runner.loops import RunnerLoop, RunnerLoops
+from runwire.server.runner.sweeper import Sweeper
+from runwire.server.runner.watchdog import Watchdog
+from runwire.server.storage.database import Database
+
+T = TypeVar("T")
+
+_logger = logging.getLogger(__name__)
+
+POLL_SECONDS = 1.0
+"""How often the claim loop looks by itself, should a wake be lost; jittered by a fifth."""
+
+BLOCKED_MARGIN_SECONDS = 1.0
+"""How much longer than its grace a stopped attempt may take before it is given up from outside:
+its loop, which would do so, is blocked by user code."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunnerOptions:
+    """How a runner works; see the settings of the same names."""
+
+    max_concurrent_runs: int = 256
+    runner_loops: int = 1
+    sync_nodes: int = 64
+    cancel_grace: timedelta = timedelta(seconds=10)
+    drain_grace: timedelta = timedelta(seconds=30)
+    max_attempts: int = 3
+    recursion_limit: int = 1000
+    event_retention: timedelta = timedelta(hours=24)
+    request_retention: timedelta = timedelta(hours=24)
+
+
+@dataclass(slots=True)
+class _Slot:
+    """An execution and where it takes place."""
+
+    execution: Execution
+    loop: RunnerLoop
+    done: asyncio.Event
+    timer: asyncio.TimerHandle | None = None
+    watching: bool = False
+
+
+class Runner:
+    """Executes runs in this process. `async with` it, and `drain` it before leaving.
+
+    Everything here happens on the gRPC loop; executions happen on the runner loops.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        registry: Registry,
+        logs: RunLogs,
+        encode: Encode,
+        options: RunnerOptions,
+    ) -> None:
+        self.server_id = new_id()
+        self._database = database
+        self._logs = logs
+        self._options = options
+        self._loops = RunnerLoops(loops=options.runner_loops, sync_nodes=options.sync_nodes)
+        self._flusher = Flusher(database)
+        self._sweeper = Sweeper(database, self, logs, encode, options)
+        self.watchdog = Watchdog(self._loops)
+        self._environment = Environment(
+            database=database,
+            registry=registry,
+            encode=encode,
+            sync_nodes=self._loops.sync_nodes,
+            cancel_grace=options.cancel_grace,
+            max_attempts=options.max_attempts,
+            recursion_limit=options.recursion_limit,
+        )
+        self._slots: dict[str, _Slot] = {}
+        self._reserved = 0
+        self._backlog = False
+        self._draining = False
+        self._woken = asyncio.Event()
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    async def __aenter__(self) -> Self:
+        """Start the loops, take back what a former server left, and begin to claim."""
+        self._loops.start()
+        await self._sweeper.recover()
+        for name, work in (
+            ("claims", self._claim_for_ever()),
+            ("flusher", self._flusher.run()),
+            ("sweeper", self._sweeper.run()),
+            ("watchdog", self.watchdog.run()),
+        ):
+            self._spawn(work, name)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._loops.stop()
+
+    def _spawn(self, work: Coroutine[Any, Any, Any], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_ended)
+
+    def _task_ended(self, task: "asyncio.Task[Any]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            _logger.error("a task of the runner failed", exc_info=task.exception())
+
+    # ------------------------------------------------------------------ what core asks for
+
+    def reserve(self, count: int) -> int:
+        """See `LocalRunner`."""
+        granted = 0 if self._draining else max(0, min(count, self._free))
+        self._reserved += granted
+        return granted
+
+    @property
+    def _free(self) -> int:
+        return self._options.max_concurrent_runs - len(self._slots) - self._reserved
+
+    def give_back(self, count: int) -> None:
+        """See `LocalRunner`."""
+        self._reserved -= count
+
+    def start(self, runs: Sequence[Run]) -> None:
+        """See `LocalRunner`."""
+        for run in runs:
+            self._reserved -= 1
+            log = self._logs.acquire(run.run_id)
+            log.begin(run.attempt)
+            execution = Execution(run, log, self._environment)
+            slot = _Slot(execution, self._loops.pick(), asyncio.Event())
+            slot.loop.runs += 1
+            self._slots[run.run_id] = slot
+            self._flusher.add(execution.attempt, log)
+            log.on_lost = self._on_lost(run.run_id)
+            self._set_timer(slot)
+            slot.loop.loop.call_soon_threadsafe(self._begin, slot, asyncio.get_running_loop())
+            if self._draining:
+                self._stop(run.run_id, Stop.DRAIN)
+
+    def _on_lost(self, run_id: str) -> Callable[[BaseException], None]:
+        return lambda error: self._stop(run_id, Stop.LOST)
+
+    def _set_timer(self, slot: _Slot) -> None:
+        run = slot.execution.run
+        if run.spec.timeout is not None and run.start_time is not None:
+            # Counted from the first attempt's start, so that a crash does not give more time.
+            left = (run.start_time + run.spec.timeout - datetime.now(UTC)).total_seconds()
+            loop = asyncio.get_running_loop()
+            slot.timer = loop.call_later(max(0.0, left), self._stop, run.run_id, Stop.TIMEOUT)
+
+    def _begin(self, slot: _Slot, home: asyncio.AbstractEventLoop) -> None:
+        """Create the execution's task. On its runner loop."""
+        task = slot.loop.loop.create_task(slot.execution.carry())
+        slot.loop.tasks.add(task)
+
+        def ended(task: "asyncio.Task[Finished | None]") -> None:
+            slot.loop.tasks.discard(task)
+            home.call_soon_threadsafe(self._ended, slot, task)
+
+        task.add_done_callback(ended)
+
+    def wake(self) -> None:
+        """See `LocalRunner`."""
+        self._woken.set()
+
+    def stop(self, run_id: str) -> None:
+        """See `LocalRunner`."""
+        self._stop(run_id, Stop.CANCEL)
+
+    async def call(self, function: Callable[[], Awaitable[T]]) -> T:
+        """See `LocalRunner`."""
+        return await self._loops.pick().call(function)
+
+    # ------------------------------------------------------------------ ends
+
+    def _ended(self, slot: _Slot, task: "asyncio.Task[Finished | None]") -> None:
+        """Act on an execution's end. It may have been given up before, then this is late news."""
+        finished: Finished | None = None
+        if not task.cancelled() and task.exception() is None:
+            finished = task.result()
+        elif not task.cancelled():
+            _logger.error("an execution failed", exc_info=task.exception())
+        self._close(slot, finished)
+
+    def _close(self, slot: _Slot, finished: Finished | None) -> None:
+        run_id = slot.execution.run.run_id
+        if self._slots.get(run_id) is not slot:
+            return
+        del self._slots[run_id]
+        slot.loop.runs -= 1
+        slot.done.set()
+        if slot.timer is not None:
+            slot.timer.cancel()
+        self._flusher.remove(run_id)
+        log = slot.execution.log
+        if finished is None:
+            log.stop()
+        else:
+            log.end(finished.entry, finished.run)
+            log_move(_logger, finished.run)
+        self._logs.release(run_id)
+        if finished is None or finished.promoted or self._backlog:
+            self.wake()
+
+    def _stop(self, run_id: str, reason: Stop) -> None:
+        slot = self._slots.get(run_id)
+        if slot is None:
+            return
+        slot.loop.loop.call_soon_threadsafe(slot.execution.stop, reason)
+        if reason is not Stop.DRAIN and not slot.watching:
+            slot.watching = True
+            self._spawn(self._give_up_when_blocked(slot, reason), f"stop {run_id}")
+
+    async def _give_up_when_blocked(self, slot: _Slot, reason: Stop) -> None:
+        """End a stopped run from here when its own loop does not, because code blocks it."""
+        limit = self._options.cancel_grace.total_seconds() + BLOCKED_MARGIN_SECONDS
+        try:
+            await asyncio.wait_for(slot.done.wait(), limit)
+            return
+        except TimeoutError:
+            pass
+        execution = slot.execution
+        if reason is Stop.TIMEOUT:
+            outcome = execution.timed_out(abandoned=True)
+        else:
+            outcome = Outcome(state=RunState.CANCELLED, abandoned=True)
+        finished = None if reason is Stop.LOST else await execution.finish(outcome)
+        self._close(slot, finished)
+
+    # ------------------------------------------------------------------ claims
+
+    async def _claim_for_ever(self) -> None:
+        while True:
+            self._woken.clear()
+            try:
+                wait = await self._claim()
+            except Exception:
+                _logger.exception("runs could not be claimed")
+                wait = POLL_SECONDS
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._woken.wait(), wait)
+
+    async def _claim(self) -> float:
+        """Claim what there are free slots for; return in how many seconds to look again."""
+        slots = self.reserve(self._free)
+        if slots == 0:
+            self._backlog = True
+            return POLL_SECONDS
+        claimed: list[Run] = []
+        try:
+            claimed, due = await self._database.write(
+                lambda connection: claim(connection, owner=self.server_id, limit=slots)
+            )
+            self._backlog = len(claimed) == slots
+            self.start(claimed)
+        finally:
+            self.give_back(slots - len(claimed))
+        for run in claimed:
+            log_move(_logger, run)
+        wait = POLL_SECONDS * random.uniform(0.8, 1.2)
+        if due is not None:
+            wait = min(wait, max(0.0, (due - datetime.now(UTC)).total_seconds()))
+        return wait
+
+    # ------------------------------------------------------------------ the sweeper's questions
+
+    def executes(self, run_id: str) -> bool:
+        """Return whether the run has a slot here."""
+        return run_id in self._slots
+
+    # ------------------------------------------------------------------ drain
+
+    async def drain(self) -> None:
+        """Stop claiming, and bring every run to a point where another server can go on.
+
+        Runs with checkpoints stop at their next superstep, the others may end; what has not when
+        the grace has passed is stopped where it is. What does not stop then is left to whoever
+        recovers the runs of a server that is gone.
+        """
+        self._draining = True
+        for run_id, slot in self._slots.items():
+            if slot.execution.checkpointed:
+                self._stop(run_id, Stop.DRAIN)
+        if await self._all_done(self._options.drain_grace.total_seconds()):
+            return
+        for run_id, slot in self._slots.items():
+            self._stop(run_id, Stop.DRAIN)
+            slot.loop.loop.call_soon_threadsafe(slot.execution.halt)
+        if not await self._all_done(2.0):
+            _logger.warning("runs are left behind", extra={"runs": sorted(self._slots)})
+
+    async def _all_done(self, seconds: float) -> bool:
+        waiting = [asyncio.create_task(slot.done.wait()) for slot in self._slots.values()]
+        if waiting:
+            _, unfinished = await asyncio.wait(waiting, timeout=seconds)
+            for task in unfinished:
+                task.cancel()
+        return not self._slots

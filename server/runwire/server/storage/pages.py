@@ -1,0 +1,48 @@
+"""Reading a list a page at a time: by key, so that a page costs the same wherever it begins."""
+
+from datetime import datetime
+from typing import Any
+
+import orjson
+from sqlalchemy import Column, Connection, Row, Select, literal, tuple_
+
+from runwire.server.model.requests import Order
+
+
+def read_page(
+    connection: Connection,
+    query: Select[Any],
+    key: tuple[Column[Any], Column[str]],
+    order: Order,
+    limit: int,
+    cursor: str | None,
+) -> tuple[list[Row[Any]], str | None]:
+    """Return up to `limit` rows of `query` and the cursor of the page that follows, None at the
+    end. `key` is what the list is sorted by: a column and the id that breaks its ties."""
+    columns = [column.desc() if order.descending else column.asc() for column in key]
+    query = query.order_by(*columns).limit(limit + 1)
+    if cursor is not None:
+        place, mark = tuple_(*key), tuple_(*_mark(key, cursor))
+        query = query.where(place < mark if order.descending else place > mark)
+    rows = list(connection.execute(query))
+    if len(rows) <= limit:
+        return rows, None
+    return rows[:limit], _cursor(key, rows[limit - 1])
+
+
+def _cursor(key: tuple[Column[Any], Column[str]], row: Row[Any]) -> str:
+    values = [row._mapping[column] for column in key]
+    return orjson.dumps(
+        [value.isoformat() if isinstance(value, datetime) else value for value in values]
+    ).decode()
+
+
+def _mark(key: tuple[Column[Any], Column[str]], cursor: str) -> list[Any]:
+    values = orjson.loads(cursor)
+    return [
+        literal(
+            datetime.fromisoformat(value) if column.type.python_type is datetime else value,
+            column.type,
+        )
+        for column, value in zip(key, values, strict=True)
+    ]
