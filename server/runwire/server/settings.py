@@ -1,0 +1,326 @@
+"""What an operator can set. Only this module reads the environment.
+
+A setting is a field of `Settings`, and nothing else has to be written down for it: its environment
+variable is its name with RUNWIRE_ before it, and the command line makes its flag, and its line in
+`--help`, from the field. A flag stands above the environment, and that above the default.
+"""
+
+import os
+from collections.abc import Mapping
+from datetime import timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
+
+from pydantic import (
+    AliasChoices,
+    ByteSize,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from runwire.server.durations import Grace, Interval, Retention
+
+ENV_PREFIX = "RUNWIRE_"
+
+NOT_SETTINGS = frozenset({"RUNWIRE_ADDRESS"})
+"""Variables with the prefix that belong to the commands which call a server."""
+
+DEFAULT_BIND = "127.0.0.1:50051"
+
+_SQLITE = "sqlite:///"
+
+
+class SettingsError(Exception):
+    """Settings that no server can start with: a line for each, naming flag and variable."""
+
+
+class Settings(BaseSettings):
+    """Everything that can be set, checked. Raises pydantic's ValidationError; `read_settings`
+    puts that into words."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX,
+        env_ignore_empty=True,
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,  # a database's URL may hold a password
+        populate_by_name=True,
+    )
+
+    config: Path = Field(
+        default=Path("langgraph.json"),
+        description="The file that names the graphs.",
+    )
+    bind: str = Field(
+        default=DEFAULT_BIND,
+        description="Host and port to listen on; port 0 takes any that is free.",
+    )
+    insecure: bool = Field(
+        default=False,
+        description="Listen beyond this machine although nothing is encrypted and nobody is asked "
+        "who they are. Only behind something that does both.",
+    )
+    reflection: bool | None = Field(
+        default=None,
+        description="Tell callers which services there are. By default only on this machine.",
+    )
+    max_request_bytes: ByteSize = Field(
+        default=ByteSize(32 * 1024 * 1024),
+        ge=64 * 1024,
+        le=1024 * 1024 * 1024,
+        description="The largest request that is taken, such as 32MiB.",
+    )
+    heartbeat_interval: Interval = Field(
+        default=timedelta(seconds=15),
+        description="How long a stream may be silent before it says that it lives.",
+    )
+    database_url: str = Field(
+        default=f"{_SQLITE}.runwire/runwire.db",
+        validation_alias=AliasChoices("RUNWIRE_DATABASE_URL", "DATABASE_URL"),
+        description="The SQLite file: sqlite:///relative.db or sqlite:////absolute.db.",
+    )
+    sqlite_full_sync: bool = Field(
+        default=False,
+        description="Lose no commit in a power cut; slower. A crash of the server loses none "
+        "either way.",
+    )
+    event_retention: Retention = Field(
+        default=timedelta(hours=24),
+        description="How long a run's events are kept after its end.",
+    )
+    request_retention: Retention = Field(
+        default=timedelta(hours=24),
+        description="How long a repeated request_id is known for what it was.",
+    )
+    max_concurrent_runs: int = Field(
+        default=256,
+        ge=1,
+        le=100_000,
+        description="Runs that execute at the same time.",
+    )
+    max_pending_runs: int = Field(
+        default=100_000,
+        ge=1,
+        description="Runs that may wait; further ones are refused.",
+    )
+    runner_loops: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="Event loops that execute runs. More than one only for graphs that share no "
+        "asynchronous client between runs.",
+    )
+    sync_nodes: int = Field(
+        default=64,
+        ge=1,
+        le=4096,
+        description="Threads for nodes that are not async.",
+    )
+    recursion_limit: int = Field(
+        default=10_007,
+        ge=1,
+        validation_alias=AliasChoices(
+            "RUNWIRE_RECURSION_LIMIT", "LANGGRAPH_DEFAULT_RECURSION_LIMIT"
+        ),
+        description="Supersteps that a run may take, unless its config says otherwise. The default "
+        "is LangGraph's own.",
+    )
+    cancel_grace: Grace = Field(
+        default=timedelta(seconds=10),
+        description="How long a cancelled run's code is waited for before it is left behind.",
+    )
+    max_attempts: int = Field(
+        default=3,
+        ge=1,
+        le=100,
+        description="How often a run is begun, at most, when servers die under it.",
+    )
+    drain_grace: Grace = Field(
+        default=timedelta(seconds=30),
+        description="How long a server that is told to stop waits for its runs to reach a place "
+        "where another server can go on.",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The least that is logged."
+    )
+    log_format: Literal["auto", "json", "pretty"] = Field(
+        default="auto",
+        description="How log lines look; auto is pretty on a terminal and JSON elsewhere.",
+    )
+
+    @field_validator("bind")
+    @classmethod
+    def _check_bind(cls, value: str) -> str:
+        split_address(value)
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _check_database_url(cls, value: str) -> str:
+        scheme, separator, rest = value.partition("://")
+        if not separator:
+            raise ValueError(f"must be a URL, such as {_SQLITE}runwire.db")
+        if scheme.startswith("postgres"):
+            raise ValueError(
+                "this version keeps its data in SQLite and cannot use PostgreSQL: say "
+                f"{ENV_PREFIX}DATABASE_URL={_SQLITE}runwire.db, which stands above DATABASE_URL"
+            )
+        if scheme != "sqlite":
+            raise ValueError(f"must begin with {_SQLITE}, not with {scheme}://")
+        if not rest.startswith("/") or rest == "/" or "?" in rest or "#" in rest:
+            raise ValueError(f"must be {_SQLITE} and the path of a file, without parameters")
+        if rest == "/:memory:":
+            raise ValueError("a database in memory would lose every run with the server")
+        return value
+
+    @model_validator(mode="after")
+    def _refuse_open_doors(self) -> Self:
+        if not self.is_loopback and not self.insecure:
+            raise ValueError(
+                f"--bind {self.bind} would let other machines in, in the clear and without asking "
+                "who they are (TLS and authentication come in a later version). Bind to 127.0.0.1, "
+                "or say --insecure if something in front of this server does both"
+            )
+        return self
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach the address bound to."""
+        host = split_address(self.bind)[0]
+        if host == "localhost":
+            return True
+        try:
+            return ip_address(host).is_loopback
+        except ValueError:
+            return False  # a name may mean anything
+
+    @property
+    def reflects(self) -> bool:
+        """Whether callers may ask which services there are."""
+        return self.is_loopback if self.reflection is None else self.reflection
+
+    @property
+    def database_path(self) -> Path:
+        """The SQLite file."""
+        return Path(self.database_url.removeprefix(_SQLITE))
+
+
+class DevSettings(Settings):
+    """Settings of `runwire dev`: the same, with other defaults."""
+
+    drain_grace: Grace = Field(
+        default=timedelta(seconds=3), description=Settings.model_fields["drain_grace"].description
+    )
+    log_format: Literal["auto", "json", "pretty"] = Field(
+        default="pretty", description=Settings.model_fields["log_format"].description
+    )
+
+
+AnySettings = TypeVar("AnySettings", bound=Settings)
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Return host and port of "host:port", an IPv6 host without its brackets.
+
+    Raises ValueError.
+    """
+    host, separator, port = address.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    if not separator or not host or (":" in host and not bracketed):
+        raise ValueError('must be a host and a port, such as "127.0.0.1:50051" or "[::1]:50051"')
+    if not (port.isascii() and port.isdecimal()) or int(port) > 65535:
+        raise ValueError("the port must be a number from 0 to 65535")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def reachable_address(bind: str, port: int) -> str:
+    """Return where this machine reaches a server that is bound to `bind` and got `port`."""
+    host = bind.rpartition(":")[0]
+    everywhere = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}
+    return f"{everywhere.get(host, host)}:{port}"
+
+
+def read_settings(kind: type[AnySettings], given: Mapping[str, object]) -> AnySettings:
+    """Return the settings: `given` where it is not None, then the environment, then defaults.
+
+    Raises `SettingsError`.
+    """
+    flags: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    try:
+        return kind(**flags)
+    except ValidationError as error:
+        lines = [_sentence(detail) for detail in error.errors(include_url=False)]
+        raise SettingsError("\n".join(lines)) from None
+
+
+def default_address(environment: Mapping[str, str] = os.environ) -> str:
+    """Return where a command of this machine finds the server: RUNWIRE_ADDRESS, or what a server
+    with this environment would bind to, by the address that reaches it."""
+    if address := environment.get("RUNWIRE_ADDRESS"):
+        return address
+    bind = environment.get("RUNWIRE_BIND") or DEFAULT_BIND
+    return reachable_address(bind, split_address(bind)[1])
+
+
+def unknown_variables(environment: Mapping[str, str] = os.environ) -> list[str]:
+    """Return the variables that look like settings and are none: probably misspelt."""
+    known = {
+        name
+        for field_name, field in Settings.model_fields.items()
+        for name in variables_of(field_name, field)
+    }
+    ours = {name for name in environment if name.upper().startswith(ENV_PREFIX)}
+    return sorted(name for name in ours if name.upper() not in known | NOT_SETTINGS)
+
+
+def variables_of(name: str, field: FieldInfo) -> list[str]:
+    """Return the environment variables of a setting, the one that counts more first."""
+    alias = field.validation_alias
+    if isinstance(alias, AliasChoices):
+        return [str(choice) for choice in alias.choices]
+    return [ENV_PREFIX + name.upper()]
+
+
+def flag_of(name: str) -> str:
+    """Return the command-line flag of a setting."""
+    return "--" + name.replace("_", "-")
+
+
+def _sentence(detail: ErrorDetails) -> str:
+    place = str(detail["loc"][0]) if detail["loc"] else ""
+    context: Mapping[str, Any] = detail.get("ctx") or {}
+    match detail["type"]:
+        case "value_error":
+            problem = str(context["error"])
+        case "greater_than_equal":
+            problem = f"must be at least {context['ge']}"
+        case "less_than_equal":
+            problem = f"must be at most {context['le']}"
+        case "int_parsing" | "int_type" | "int_from_float":
+            problem = "must be a whole number"
+        case "bool_parsing" | "bool_type":
+            problem = "must be true or false"
+        case "byte_size" | "byte_size_unit":
+            problem = "must be a size, such as 32MiB"
+        case "literal_error":
+            problem = f"must be one of {context['expected']}"
+        case "extra_forbidden":
+            problem = "is not a setting"
+        case _:
+            problem = detail["msg"]
+    return f"{_written(place)}: {problem}" if place else problem
+
+
+def _written(place: str) -> str:
+    """Return how an operator writes a setting: its flag and its variable."""
+    for name, field in Settings.model_fields.items():
+        variables = variables_of(name, field)
+        if place == name or place in variables:
+            return f"{flag_of(name)} ({variables[0]})"
+    return place

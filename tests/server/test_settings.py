@@ -1,0 +1,270 @@
+"""Settings: where they come from, what is refused, and in which words."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from runwire.server.options import flags_of
+from runwire.server.settings import (
+    DevSettings,
+    Settings,
+    SettingsError,
+    default_address,
+    flag_of,
+    read_settings,
+    unknown_variables,
+    variables_of,
+)
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """An environment in which nothing is set."""
+    for name, field in Settings.model_fields.items():
+        for variable in variables_of(name, field):
+            monkeypatch.delenv(variable, raising=False)
+    return monkeypatch
+
+
+def refusal(**given: object) -> str:
+    """Return the words in which settings are refused."""
+    with pytest.raises(SettingsError) as caught:
+        read_settings(Settings, given)
+    return str(caught.value)
+
+
+def test_without_anything_set_a_server_is_for_this_machine_alone() -> None:
+    settings = read_settings(Settings, {})
+
+    assert settings.bind == "127.0.0.1:50051"
+    assert settings.config == Path("langgraph.json")
+    assert settings.database_path == Path(".runwire/runwire.db")
+    assert settings.is_loopback
+    assert settings.reflects
+    assert settings.max_request_bytes == 32 * 1024 * 1024
+    assert settings.cancel_grace == timedelta(seconds=10)
+
+
+def test_a_flag_stands_above_the_environment_and_that_above_the_default(
+    environment: pytest.MonkeyPatch,
+) -> None:
+    environment.setenv("RUNWIRE_MAX_ATTEMPTS", "5")
+    environment.setenv("RUNWIRE_SYNC_NODES", "5")
+
+    settings = read_settings(Settings, {"max_attempts": "7", "sync_nodes": None})
+
+    assert settings.max_attempts == 7
+    assert settings.sync_nodes == 5
+    assert settings.runner_loops == 1
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("sqlite:///relative.db", "relative.db"),
+        ("sqlite:///./below/relative.db", "below/relative.db"),
+        ("sqlite:////var/lib/absolute.db", "/var/lib/absolute.db"),
+    ],
+)
+def test_the_database_is_a_file_relative_to_the_directory_or_absolute(url: str, path: str) -> None:
+    assert read_settings(Settings, {"database_url": url}).database_path == Path(path)
+
+
+def test_the_database_s_own_variable_stands_above_the_one_that_others_read_too(
+    environment: pytest.MonkeyPatch,
+) -> None:
+    environment.setenv("DATABASE_URL", "sqlite:///theirs.db")
+    assert read_settings(Settings, {}).database_path == Path("theirs.db")
+
+    environment.setenv("RUNWIRE_DATABASE_URL", "sqlite:///ours.db")
+    assert read_settings(Settings, {}).database_path == Path("ours.db")
+
+
+def test_an_empty_variable_is_as_good_as_none(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("DATABASE_URL", "")
+    environment.setenv("RUNWIRE_BIND", "")
+
+    settings = read_settings(Settings, {})
+
+    assert settings.database_path == Path(".runwire/runwire.db")
+    assert settings.bind == "127.0.0.1:50051"
+
+
+def test_postgresql_is_refused_without_telling_its_password(
+    environment: pytest.MonkeyPatch,
+) -> None:
+    environment.setenv("DATABASE_URL", "postgresql://user:secret@db/app")
+
+    words = refusal()
+
+    assert "this version keeps its data in SQLite" in words
+    assert "DATABASE_URL" in words
+    assert "secret" not in words
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("mysql://host/db", "must begin with sqlite:///, not with mysql://"),
+        ("runwire.db", "must be a URL, such as sqlite:///runwire.db"),
+        ("sqlite://", "the path of a file"),
+        ("sqlite:///", "the path of a file"),
+        ("sqlite:///a.db?mode=ro", "without parameters"),
+        ("sqlite:///:memory:", "would lose every run"),
+    ],
+)
+def test_what_is_no_sqlite_file_is_refused(url: str, words: str) -> None:
+    assert words in refusal(database_url=url)
+
+
+@pytest.mark.parametrize("bind", ["127.0.0.1:0", "127.1.2.3:50051", "[::1]:50051", "localhost:1"])
+def test_loopback_needs_no_flag(bind: str) -> None:
+    assert read_settings(Settings, {"bind": bind}).is_loopback
+
+
+@pytest.mark.parametrize("bind", ["0.0.0.0:50051", "[::]:50051", "10.0.0.1:1", "agents.local:1"])
+def test_anything_but_loopback_needs_a_flag_that_says_what_it_does(bind: str) -> None:
+    words = refusal(bind=bind)
+    assert bind in words
+    assert "--insecure" in words
+    assert "TLS and authentication come in a later version" in words
+
+    settings = read_settings(Settings, {"bind": bind, "insecure": True})
+    assert not settings.is_loopback
+    assert not settings.reflects
+    assert read_settings(Settings, {"bind": bind, "insecure": True, "reflection": True}).reflects
+
+
+@pytest.mark.parametrize(
+    "bind", ["50051", "127.0.0.1", ":50051", "::1:50051", "127.0.0.1:x", "127.0.0.1:65536", "a:-1"]
+)
+def test_an_address_without_host_or_port_is_refused(bind: str) -> None:
+    assert refusal(bind=bind).startswith("--bind (RUNWIRE_BIND): ")
+
+
+@pytest.mark.parametrize(
+    ("text", "duration"),
+    [
+        ("500ms", timedelta(milliseconds=500)),
+        ("10s", timedelta(seconds=10)),
+        ("2.5", timedelta(seconds=2.5)),
+        ("15m", timedelta(minutes=15)),
+        ("24h", timedelta(hours=24)),
+        ("7d", timedelta(days=7)),
+        ("0s", timedelta(0)),
+    ],
+)
+def test_durations_are_written_with_their_unit(text: str, duration: timedelta) -> None:
+    assert read_settings(Settings, {"event_retention": text}).event_retention == duration
+
+
+@pytest.mark.parametrize("text", ["soon", "-1s", "1 week", "1h30m", "٣s", "9" * 40, "1e9s"])
+def test_other_durations_are_refused(text: str) -> None:
+    assert refusal(event_retention=text) == (
+        "--event-retention (RUNWIRE_EVENT_RETENTION): "
+        'must be a duration, such as "500ms", "10s", "15m", "24h" or "7d"'
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"max_attempts": "0"}, "--max-attempts (RUNWIRE_MAX_ATTEMPTS): must be at least 1"),
+        ({"runner_loops": "65"}, "--runner-loops (RUNWIRE_RUNNER_LOOPS): must be at most 64"),
+        ({"sync_nodes": "1.5"}, "--sync-nodes (RUNWIRE_SYNC_NODES): must be a whole number"),
+        ({"sync_nodes": "many"}, "--sync-nodes (RUNWIRE_SYNC_NODES): must be a whole number"),
+        (
+            {"log_level": "loud"},
+            "--log-level (RUNWIRE_LOG_LEVEL): must be one of 'debug', 'info', 'warning' or 'error'",
+        ),
+        (
+            {"drain_grace": "2d"},
+            "--drain-grace (RUNWIRE_DRAIN_GRACE): must be from 0ms to 24h",
+        ),
+        (
+            {"heartbeat_interval": "0s"},
+            "--heartbeat-interval (RUNWIRE_HEARTBEAT_INTERVAL): must be from 10ms to 1h",
+        ),
+        (
+            {"max_request_bytes": "lots"},
+            "--max-request-bytes (RUNWIRE_MAX_REQUEST_BYTES): must be a size, such as 32MiB",
+        ),
+        ({"colour": "green"}, "colour: is not a setting"),
+    ],
+)
+def test_a_refusal_names_the_flag_the_variable_and_the_limit(
+    given: dict[str, object], words: str
+) -> None:
+    assert refusal(**given) == words
+
+
+def test_everything_that_is_wrong_is_said_at_once(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("RUNWIRE_INSECURE", "perhaps")
+
+    words = refusal(max_attempts="0").splitlines()
+
+    assert sorted(words) == [
+        "--insecure (RUNWIRE_INSECURE): must be true or false",
+        "--max-attempts (RUNWIRE_MAX_ATTEMPTS): must be at least 1",
+    ]
+
+
+def test_langgraph_s_own_variable_sets_the_recursion_limit_too(
+    environment: pytest.MonkeyPatch,
+) -> None:
+    assert read_settings(Settings, {}).recursion_limit == 10_007
+
+    environment.setenv("LANGGRAPH_DEFAULT_RECURSION_LIMIT", "25")
+    assert read_settings(Settings, {}).recursion_limit == 25
+
+    environment.setenv("RUNWIRE_RECURSION_LIMIT", "50")
+    assert read_settings(Settings, {}).recursion_limit == 50
+
+
+def test_a_misspelt_variable_is_found() -> None:
+    environment = {
+        "RUNWIRE_MAX_ATTEMPS": "1",
+        "RUNWIRE_MAX_ATTEMPTS": "1",
+        "RUNWIRE_DATABASE_URL": "",
+        "RUNWIRE_ADDRESS": "localhost:1",
+        "PATH": "/bin",
+    }
+    assert unknown_variables(environment) == ["RUNWIRE_MAX_ATTEMPS"]
+
+
+def test_every_setting_says_what_it_does() -> None:
+    silent = [name for name, field in Settings.model_fields.items() if not field.description]
+    assert silent == []
+
+
+def test_flags_carry_settings_to_another_process(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("RUNWIRE_REFLECTION", "off")
+    given = {"bind": "0.0.0.0:1", "insecure": True, "cancel_grace": "1500ms", "config": "a b.json"}
+    settings = read_settings(DevSettings, given)
+
+    flags = flags_of(settings)
+
+    assert "--insecure" in flags
+    assert "--no-reflection" in flags
+    assert "--cancel-grace=1500ms" in flags
+    assert "--config=a b.json" in flags
+    assert "--log-format=pretty" in flags
+    named = {flag.partition("=")[0].replace("--no-", "--") for flag in flags}
+    assert named == {flag_of(name) for name in Settings.model_fields}
+
+
+@pytest.mark.parametrize(
+    ("environment", "address"),
+    [
+        ({}, "127.0.0.1:50051"),
+        ({"RUNWIRE_BIND": "0.0.0.0:1234"}, "127.0.0.1:1234"),
+        ({"RUNWIRE_BIND": "[::]:1234"}, "[::1]:1234"),
+        ({"RUNWIRE_BIND": "10.0.0.1:1234"}, "10.0.0.1:1234"),
+        ({"RUNWIRE_ADDRESS": "agents:1", "RUNWIRE_BIND": "0.0.0.0:1234"}, "agents:1"),
+    ],
+)
+def test_commands_find_the_server_that_this_environment_starts(
+    environment: dict[str, str], address: str
+) -> None:
+    assert default_address(environment) == address
