@@ -118,12 +118,20 @@ def _metadata(run: Run) -> dict[str, Any]:
     }
 
 
-async def _command(graph: Graph, command: RunCommand, config: RunnableConfig) -> Command[Any]:
-    return Command(
+async def _command(
+    graph: Graph, command: RunCommand, config: RunnableConfig
+) -> Command[Any] | None:
+    """Return a command as LangGraph's; None if all it says is to go on."""
+    made: Command[Any] = Command(
         resume=await _resume(graph, command, config),
         update=_update(command.update) if command.has_update else None,
         goto=[_goto(graph, index, goto) for index, goto in enumerate(command.goto)],
     )
+    if made.resume is not None or made.update or made.goto:
+        return made
+    if not command.has_resume:
+        raise InputMismatch("command: has no answer, no update and no node to go to")
+    return None
 
 
 async def _resume(graph: Graph, command: RunCommand, config: RunnableConfig) -> Any:
@@ -137,11 +145,21 @@ async def _resume(graph: Graph, command: RunCommand, config: RunnableConfig) -> 
     if not command.has_resume:
         return None
     if (command.resume is None or command.resume == {}) and graph.checkpointer:
-        # To LangGraph these are no answer; as the answer to one interrupt by its id, they are.
-        snapshot = await graph.aget_state(config)
-        if len(snapshot.interrupts) == 1:
-            return {snapshot.interrupts[0].id: command.resume}
+        return await _empty_answer(graph, command.resume, config)
     return command.resume
+
+
+async def _empty_answer(graph: Graph, answer: Any, config: RunnableConfig) -> Any:
+    """Return null or {} as an answer to the open interrupt, if there is one.
+
+    To LangGraph these two are no answer; as the answer to one interrupt by its id, they are.
+    """
+    waiting = (await graph.aget_state(config)).interrupts
+    if len(waiting) > 1:
+        raise InputMismatch(
+            f"command.resume: {len(waiting)} interrupts are open, answer each by its id"
+        )
+    return {waiting[0].id: answer} if waiting else None
 
 
 def _update(update: Any) -> Any:

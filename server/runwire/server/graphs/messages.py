@@ -36,7 +36,7 @@ class MessageEvents:
             content = _text(content, extra)
         chunks: tuple[ToolCallChunk, ...] = ()
         if calls:
-            chunks = _chunks(calls, extra)
+            chunks = _chunks(calls)
         elif isinstance(message, AIMessage) and message.tool_calls:
             chunks = _whole_calls(message)
         told = ""
@@ -97,16 +97,13 @@ def _text(content: list[str | dict[Any, Any]], extra: dict[str, Any]) -> str:
     return "".join(pieces)
 
 
-def _chunks(calls: list[dict[str, Any]], extra: dict[str, Any]) -> tuple[ToolCallChunk, ...]:
-    chunks = []
-    for call in calls:
-        index = call.get("index")
-        if index is not None and type(index) is not int:
-            extra["tool_call_chunks"] = calls  # some providers number blocks with strings
-            index = None
-        name, args, call_id = call.get("name"), call.get("args"), call.get("id")
-        chunks.append(ToolCallChunk(name or "", args or "", call_id or "", index))
-    return tuple(chunks)
+def _chunks(calls: list[dict[str, Any]]) -> tuple[ToolCallChunk, ...]:
+    return tuple(
+        ToolCallChunk(
+            call.get("name") or "", call.get("args") or "", call.get("id") or "", call.get("index")
+        )
+        for call in calls
+    )
 
 
 def _whole_calls(message: AIMessage) -> tuple[ToolCallChunk, ...]:

@@ -1,6 +1,6 @@
 """The parts of LangGraph's stream as events, and what they say about the run's outcome."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from langgraph.types import Interrupt as GraphInterrupt
@@ -25,7 +25,7 @@ class Outcome:
     `at_breakpoint`: it stopped without an interrupt.
     """
 
-    __slots__ = ("_text", "_values", "at_breakpoint", "interrupts", "paused")
+    __slots__ = ("_outputs", "_text", "_values", "at_breakpoint", "interrupts", "paused")
 
     def __init__(self) -> None:
         self.paused = False
@@ -33,17 +33,24 @@ class Outcome:
         self.at_breakpoint = False
         self._values: Any = _NOTHING
         self._text: JsonText | None = None
+        self._outputs: str | Sequence[str] = ()
 
     def values_json(self) -> JsonText | None:
-        """Return the last values of the graph itself; None if there never were any."""
+        """Return the last values of the graph itself, its whole state; None if there were none."""
         if self._text is None and self._values is not _NOTHING:
             self._text = to_json(self._values)
-            self._values = _NOTHING
         return self._text
 
-    def keep_values(self, values: Any) -> None:
-        """Take `values` as the last ones, to be serialized if nothing follows them."""
-        self._values, self._text = values, None
+    def output_json(self) -> JsonText | None:
+        """Return what the graph's output schema shows of the last values: what `invoke` returns."""
+        values, outputs = self._values, self._outputs
+        if isinstance(outputs, str) or not isinstance(values, dict) or values.keys() <= {*outputs}:
+            return self.values_json()
+        return to_json({name: values[name] for name in outputs if name in values})
+
+    def keep_values(self, values: Any, outputs: str | Sequence[str]) -> None:
+        """Take `values` as the last ones; `outputs` are the channels of the graph's output."""
+        self._values, self._outputs, self._text = values, outputs, None
 
     def open_interrupts(self, interrupts: Iterable[GraphInterrupt]) -> None:
         """Note interrupts that the graph has just met. Some come twice, in two modes."""
@@ -58,7 +65,7 @@ class PartReader:
     def __init__(self, graph: Graph, spec: RunSpec, outcome: Outcome) -> None:
         self._wanted = frozenset(str(mode) for mode in spec.stream_modes)
         self._subgraphs = spec.stream_subgraphs
-        self._has_one_output = isinstance(graph.output_channels, str)
+        self._outputs = graph.output_channels
         self._outcome = outcome
         self._messages = MessageEvents()
         self._bodies: dict[str, Callable[[Any], EventBody]] = {
@@ -100,9 +107,9 @@ class PartReader:
             return Data(StreamMode.VALUES, text, to_interrupts(interrupts)) if wanted else None
         if interrupts:
             self._outcome.open_interrupts(interrupts)
-        if not (interrupts and self._has_one_output and data == {}):
+        if not (interrupts and isinstance(self._outputs, str) and data == {}):
             # That is no output, but the place where LangGraph puts the interrupts of a function.
-            self._outcome.keep_values(data)
+            self._outcome.keep_values(data, self._outputs)
         if not wanted:
             return None
         text = self._outcome.values_json() or "null"

@@ -1,14 +1,17 @@
 """Threads' states: read, listed and updated through a graph."""
 
+import copy
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import PregelTask
 from langgraph.types import StateSnapshot as GraphSnapshot
 
 from runwire.server.graphs.failures import describe_task_error, is_shown, shown_message
+from runwire.server.graphs.holding import HoldingSaver
 from runwire.server.graphs.parts import to_interrupts
 from runwire.server.graphs.registry import Graph
 from runwire.server.graphs.serialize import to_json
@@ -16,6 +19,9 @@ from runwire.server.model.errors import CheckpointNotFound, StateUpdateRefused
 from runwire.server.model.threads import CheckpointRef, StateSnapshot, StateTask
 
 _HEAD = CheckpointRef()
+
+_COPY = "__copy__"
+"""LangGraph's name, in place of a node's, for a copy of a checkpoint."""
 
 
 def state_config(thread_id: str, checkpoint: CheckpointRef = _HEAD) -> RunnableConfig:
@@ -107,13 +113,21 @@ async def update_state(
         await get_state(graph, thread_id, checkpoint)
     if metadata:
         config["metadata"] = dict(metadata)
+    saver = graph.checkpointer
+    if not isinstance(saver, BaseCheckpointSaver):
+        raise StateUpdateRefused("the graph was opened without a checkpointer")
+    holding = HoldingSaver(saver)
+    held = copy.copy(graph)
+    # A copy of a checkpoint is read back while it is made.
+    held.checkpointer = saver if as_node == _COPY else holding
     try:
-        made = await graph.aupdate_state(config, values, as_node or None)
+        made = await held.aupdate_state(config, values, as_node or None)
     except Exception as error:
         # Reducers and conditional edges are the graph author's code.
         if not is_shown(error):
             raise
         raise StateUpdateRefused(shown_message(error) or type(error).__name__) from error
+    await holding.write()
     return _required_ref(made)
 
 

@@ -19,6 +19,14 @@ from runwire.server.model.runs import Run, RunSpec, StreamMode
 _INTERRUPT = "__interrupt__"
 
 
+class GraphExited(RuntimeError):
+    """The graph's code called `sys.exit`, which would end the loop that it runs on.
+
+    It has ended that loop's `run_forever` once by now, if an async node or the loop of one did so:
+    asyncio lets a SystemExit through. Whoever owns the loop has to let it go on.
+    """
+
+
 async def stream(
     graph: Graph,
     run: Run,
@@ -33,7 +41,8 @@ async def stream(
 
     `graph_input`, `config` and `context` are what `build_inputs` made. `outcome` is kept up to
     date while the stream goes on and is complete when it has ended. Whatever the graph raises is
-    raised, and `GraphDrained` when it has stopped at a superstep because `control` asked for it.
+    raised (a SystemExit as `GraphExited`), and `GraphDrained` when it has stopped at a superstep
+    because `control` asked for it.
     """
     arguments = {
         "config": config,
@@ -46,9 +55,12 @@ async def stream(
         events = _with_callback_events(graph, graph_input, arguments, reader)
     else:
         events = _plainly(graph, graph_input, arguments, reader)
-    async with aclosing(events):
-        async for event in events:
-            yield event
+    try:
+        async with aclosing(events):
+            async for event in events:
+                yield event
+    except SystemExit as exit_:
+        raise GraphExited(f"the graph tried to end the process: SystemExit({exit_})") from exit_
     await _settle(graph, config, outcome)
 
 
