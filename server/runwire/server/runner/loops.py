@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import Context
 from typing import Any, TypeVar
 
@@ -85,6 +86,7 @@ class RunnerLoop:
         self.loop.set_default_executor(sync_nodes)
         self.loop.set_task_factory(_task_with_writer)
         self.thread_id: int | None = None
+        self._stopped = False
         self.runs = 0
         """Runs that are executed here now. gRPC loop only."""
         self.tasks: set[asyncio.Task[Any]] = set()
@@ -94,7 +96,16 @@ class RunnerLoop:
         """Run the loop on the calling thread until it is stopped."""
         self.thread_id = threading.get_ident()
         asyncio.set_event_loop(self.loop)
-        self.loop.run_forever()
+        while not self._stopped:
+            # A node that calls sys.exit() ends its run, and this loop's turning: asyncio lets
+            # these exceptions through. The other runs here must go on.
+            with suppress(SystemExit, KeyboardInterrupt):
+                self.loop.run_forever()
+
+    def stop(self) -> None:
+        """End the turning. From any thread."""
+        self._stopped = True
+        self.loop.call_soon_threadsafe(self.loop.stop)
 
     async def call(self, function: Callable[[], Awaitable[T]]) -> T:
         """Await `function()` on this loop, from another one."""
@@ -125,6 +136,6 @@ class RunnerLoops:
     def stop(self) -> None:
         """Stop the loops. A node that does not end is left behind: threads cannot be stopped."""
         for loop in self.loops:
-            loop.loop.call_soon_threadsafe(loop.loop.stop)
+            loop.stop()
         self._threads.shutdown(wait=False)
         self.sync_nodes.shutdown(wait=False, cancel_futures=True)

@@ -65,6 +65,6 @@ def last_event(connection: Connection, run_id: str) -> EventId | None:
 _last_event = (
     select(run_events.c.attempt, run_events.c.last_index)
     .where(run_events.c.run_id == bindparam("run_id"))
-    .order_by(tuple_(run_events.c.attempt, run_events.c.first_index).desc())
+    .order_by(run_events.c.attempt.desc(), run_events.c.first_index.desc())
     .limit(1)
 )
