@@ -64,8 +64,13 @@ class RunLog:
                 self._base = self._last
             self.live = True
 
-    def append(self, event: Event) -> None:
-        """Serialize an event, give it its place, and let readers know."""
+    def append(self, attempt: int, event: Event) -> None:
+        """Serialize an attempt's event, give it its place, and let readers know.
+
+        What code that was left behind still has to say after its attempt has ended is dropped.
+        """
+        if not self.live or attempt != self._last.attempt:
+            return
         event_id = EventId(self._last.attempt, self._last.index + 1)
         data = self._encode(self.run_id, event_id, datetime.now(UTC), event)
         self._add(LogEntry(event_id, data))

@@ -13,6 +13,10 @@ from runwire.server.model.attempts import Attempt, current_writer
 T = TypeVar("T")
 
 
+CLOSE_SECONDS = 1.0
+"""How long what is left on a loop may take to end when the loop is closed."""
+
+
 class SyncNodes(ThreadPoolExecutor):
     """The pool for sync nodes: it knows which run each of its jobs belongs to.
 
@@ -101,6 +105,17 @@ class RunnerLoop:
             # these exceptions through. The other runs here must go on.
             with suppress(SystemExit, KeyboardInterrupt):
                 self.loop.run_forever()
+        self._close()
+
+    def _close(self) -> None:
+        """Cancel what is left on the loop, give it a moment, and close the loop."""
+        left = asyncio.all_tasks(self.loop)
+        for task in left:
+            task.cancel()
+        if left:
+            self.loop.run_until_complete(asyncio.wait(left, timeout=CLOSE_SECONDS))
+        self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+        self.loop.close()
 
     def stop(self) -> None:
         """End the turning. From any thread."""
