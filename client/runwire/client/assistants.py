@@ -1,0 +1,246 @@
+"""Assistants: graphs with configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Literal, cast, overload
+
+from runwire.client.convert import assistant_of, value_of
+from runwire.client.paging import chosen, collect, order_of
+from runwire.client.specs import (
+    IF_EXISTS,
+    build_config,
+    choice,
+    new_request_id,
+    payload_or_none,
+    refuse,
+)
+from runwire.v1 import assistants_pb2
+
+if TYPE_CHECKING:
+    from langgraph_sdk import schema as sdk
+
+    from runwire.client.channel import Connection
+    from runwire.client.schema import Assistant, GraphSchema
+
+_PAGE_LIMIT = 500
+
+_ORDERS = {
+    ("created_at", "desc"): assistants_pb2.ASSISTANT_ORDER_CREATE_TIME_DESC,
+    ("created_at", "asc"): assistants_pb2.ASSISTANT_ORDER_CREATE_TIME_ASC,
+    ("updated_at", "desc"): assistants_pb2.ASSISTANT_ORDER_UPDATE_TIME_DESC,
+    ("updated_at", "asc"): assistants_pb2.ASSISTANT_ORDER_UPDATE_TIME_ASC,
+    ("name", "asc"): assistants_pb2.ASSISTANT_ORDER_NAME_ASC,
+    ("name", "desc"): assistants_pb2.ASSISTANT_ORDER_NAME_DESC,
+}
+
+_SCHEMAS = ("input_schema", "output_schema", "state_schema", "config_schema", "context_schema")
+
+
+class AssistantsClient:
+    """What can be done with assistants.
+
+    Wherever an assistant's id is asked for, a graph's id stands for that graph's default assistant.
+    `headers` are sent as metadata with the call.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def get(
+        self,
+        assistant_id: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        params: sdk.QueryParamTypes | None = None,
+    ) -> Assistant:
+        """Return an assistant at its newest version. Raises `NotFoundError`."""
+        refuse(params=params)
+        response = await self._connection.call(
+            self._connection.services.assistants.GetAssistant,
+            assistants_pb2.GetAssistantRequest(assistant_id=assistant_id),
+            headers,
+        )
+        return assistant_of(response.assistant)
+
+    async def create(
+        self,
+        graph_id: str | None,
+        config: sdk.Config | None = None,
+        *,
+        context: sdk.Context | None = None,
+        metadata: sdk.Json = None,
+        assistant_id: str | None = None,
+        if_exists: sdk.OnConflictBehavior | None = None,
+        name: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        description: str | None = None,
+        params: sdk.QueryParamTypes | None = None,
+        request_id: str | None = None,
+    ) -> Assistant:
+        """Create an assistant. Its name is the graph's id if none is given.
+
+        `request_id` makes the call repeatable: with the same id and the same arguments it answers
+        with the same assistant; the client makes one for its own retries. Raises `NotFoundError`
+        for an unknown graph, `AlreadyExistsError` if `assistant_id` is taken, unless `if_exists` is
+        "do_nothing".
+        """
+        refuse(params=params)
+        request = assistants_pb2.CreateAssistantRequest(
+            assistant_id=assistant_id,
+            graph_id=graph_id,
+            name=name,
+            description=description,
+            config=build_config(config) if config else None,
+            context=payload_or_none(context, "context"),
+            metadata=payload_or_none(metadata, "metadata"),
+            if_exists=choice("if_exists", if_exists, IF_EXISTS),
+            request_id=request_id or new_request_id(),
+        )
+        response = await self._connection.call(
+            self._connection.services.assistants.CreateAssistant, request, headers
+        )
+        return assistant_of(response.assistant)
+
+    async def update(
+        self,
+        assistant_id: str,
+        *,
+        graph_id: str | None = None,
+        config: sdk.Config | None = None,
+        context: sdk.Context | None = None,
+        metadata: sdk.Json = None,
+        name: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        description: str | None = None,
+        params: sdk.QueryParamTypes | None = None,
+    ) -> Assistant:
+        """Change an assistant, which makes a new version; what is not given stays as it is.
+
+        Metadata is merged key by key (None removes a key); config and context replace the old ones
+        as a whole. Raises `NotFoundError`, and `ConflictError` if a graph's default assistant
+        would move to another graph.
+        """
+        refuse(params=params)
+        request = assistants_pb2.UpdateAssistantRequest(
+            assistant_id=assistant_id,
+            graph_id=graph_id,
+            name=name,
+            description=description,
+            config=None if config is None else build_config(config),
+            context=payload_or_none(context, "context"),
+            metadata=payload_or_none(metadata, "metadata"),
+        )
+        response = await self._connection.call(
+            self._connection.services.assistants.UpdateAssistant, request, headers
+        )
+        return assistant_of(response.assistant)
+
+    async def delete(
+        self,
+        assistant_id: str,
+        *,
+        delete_threads: bool = False,
+        headers: Mapping[str, str] | None = None,
+        params: sdk.QueryParamTypes | None = None,
+    ) -> None:
+        """Delete an assistant with its versions. Raises `NotFoundError`, and `ConflictError` for a
+        graph's default assistant or one whose runs have not ended."""
+        refuse(params=params, delete_threads=delete_threads)
+        await self._connection.call(
+            self._connection.services.assistants.DeleteAssistant,
+            assistants_pb2.DeleteAssistantRequest(assistant_id=assistant_id),
+            headers,
+        )
+
+    async def get_schemas(
+        self,
+        assistant_id: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        params: sdk.QueryParamTypes | None = None,
+    ) -> GraphSchema:
+        """Return the JSON schemas of what an assistant's graph takes and gives, None for those that
+        it has not. Raises `NotFoundError`."""
+        refuse(params=params)
+        response = await self._connection.call(
+            self._connection.services.assistants.GetAssistantSchemas,
+            assistants_pb2.GetAssistantSchemasRequest(assistant_id=assistant_id),
+            headers,
+        )
+        schemas = {name: value_of(getattr(response, name)) for name in _SCHEMAS}
+        return cast("GraphSchema", {"graph_id": response.graph_id, **schemas})
+
+    @overload
+    async def search(
+        self,
+        *,
+        metadata: sdk.Json = None,
+        graph_id: str | None = None,
+        name: str | None = None,
+        limit: int = 10,
+        offset: int = 0,
+        sort_by: sdk.AssistantSortBy | None = None,
+        sort_order: sdk.SortOrder | None = None,
+        select: list[sdk.AssistantSelectField] | None = None,
+        response_format: Literal["array"] = "array",
+        headers: Mapping[str, str] | None = None,
+        params: sdk.QueryParamTypes | None = None,
+    ) -> list[Assistant]: ...
+
+    @overload
+    async def search(
+        self,
+        *,
+        metadata: sdk.Json = None,
+        graph_id: str | None = None,
+        name: str | None = None,
+        limit: int = 10,
+        offset: int = 0,
+        sort_by: sdk.AssistantSortBy | None = None,
+        sort_order: sdk.SortOrder | None = None,
+        select: list[sdk.AssistantSelectField] | None = None,
+        response_format: Literal["object"],
+        headers: Mapping[str, str] | None = None,
+        params: sdk.QueryParamTypes | None = None,
+    ) -> sdk.AssistantsSearchResponse: ...
+
+    async def search(
+        self,
+        *,
+        metadata: sdk.Json = None,
+        graph_id: str | None = None,
+        name: str | None = None,
+        limit: int = 10,
+        offset: int = 0,
+        sort_by: sdk.AssistantSortBy | None = None,
+        sort_order: sdk.SortOrder | None = None,
+        select: list[sdk.AssistantSelectField] | None = None,
+        response_format: Literal["array", "object"] = "array",
+        headers: Mapping[str, str] | None = None,
+        params: sdk.QueryParamTypes | None = None,
+    ) -> list[Assistant] | sdk.AssistantsSearchResponse:
+        """Return the assistants that pass all filters, newest first unless said otherwise.
+
+        With `response_format` "object", the result also tells the `offset` to go on at, as `next`.
+        """
+        refuse(params=params)
+        request = assistants_pb2.ListAssistantsRequest(
+            graph_id=graph_id,
+            name=name,
+            metadata=payload_or_none(metadata or None, "metadata"),
+            order=order_of(sort_by, sort_order, _ORDERS),
+        )
+
+        async def fetch(size: int, token: str) -> tuple[Sequence[assistants_pb2.Assistant], str]:
+            request.page_size, request.page_token = size, token
+            response = await self._connection.call(
+                self._connection.services.assistants.ListAssistants, request, headers
+            )
+            return response.assistants, response.next_page_token
+
+        found, more = await collect(fetch, limit, offset, page_limit=_PAGE_LIMIT)
+        shown = [chosen(assistant_of(assistant), select) for assistant in found]
+        if response_format == "array":
+            return shown
+        return {"assistants": shown, "next": str(offset + limit) if more else None}

@@ -1,0 +1,79 @@
+"""The client: where everything starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+
+from runwire.client.assistants import AssistantsClient
+from runwire.client.channel import Connection
+from runwire.client.reconnect import Reconnect
+from runwire.client.runs import RunsClient
+from runwire.client.threads import ThreadsClient
+
+_DEFAULT_RECONNECT = Reconnect()
+
+
+class RunwireClient:
+    """A client of one server: `assistants`, `threads` and `runs`.
+
+    Used as it is, and closed with `aclose`, or as `async with`. It belongs to the event loop on
+    which it is first used.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.assistants = AssistantsClient(connection)
+        self.threads = ThreadsClient(connection)
+        self.runs = RunsClient(connection)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connection. Calls that are under way end with `UnavailableError`."""
+        await self._connection.close()
+
+
+def get_client(
+    url: str = "localhost:50051",
+    *,
+    headers: Mapping[str, str] | None = None,
+    credentials: grpc.ChannelCredentials | None = None,
+    timeout: float | None = 60.0,
+    reconnect: Reconnect = _DEFAULT_RECONNECT,
+    options: Sequence[tuple[str, Any]] = (),
+) -> RunwireClient:
+    """Return a client of the server at `url`. Nothing is sent before its first call.
+
+    Args:
+        url: The server's address, such as "localhost:50051", "https://agents.example:443" (TLS)
+            or any other name that gRPC knows ("unix:/run/runwire.sock").
+        headers: Sent as metadata with every call.
+        credentials: For TLS with certificates of one's own.
+        timeout: Seconds until a call fails with `DeadlineExceededError`. Streams, and calls that
+            wait for a run, have no such limit.
+        reconnect: How streams and waiting calls outlive a lost server.
+        options: Settings of the gRPC channel, which replace the client's own. For example,
+            `("grpc.max_receive_message_length", …)` takes answers of more than 64 MiB.
+    """
+    connection = Connection(
+        url,
+        headers=headers,
+        credentials=credentials,
+        timeout=timeout,
+        reconnect=reconnect,
+        options=options,
+    )
+    return RunwireClient(connection)

@@ -1,0 +1,268 @@
+"""The server's answers as the dicts that langgraph_sdk's users know."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC
+from typing import TYPE_CHECKING, Any, cast
+
+from google.protobuf.json_format import MessageToDict
+
+from runwire.v1 import core_pb2, errors_pb2, threads_pb2
+
+if TYPE_CHECKING:
+    from google.protobuf.internal.enum_type_wrapper import _EnumTypeWrapper
+    from google.protobuf.message import Message
+    from google.protobuf.timestamp_pb2 import Timestamp
+
+    from runwire.client.schema import (
+        Assistant,
+        Cancel,
+        CancelOutcome,
+        Checkpoint,
+        Interrupt,
+        Run,
+        RunFailure,
+        Thread,
+        ThreadState,
+    )
+    from runwire.v1 import assistants_pb2, payload_pb2, runs_pb2
+
+RUN_STATUSES = {
+    core_pb2.RUN_STATE_PENDING: "pending",
+    core_pb2.RUN_STATE_RUNNING: "running",
+    core_pb2.RUN_STATE_CANCELLING: "running",
+    core_pb2.RUN_STATE_SUCCEEDED: "success",
+    core_pb2.RUN_STATE_INTERRUPTED: "success",
+    core_pb2.RUN_STATE_FAILED: "error",
+    core_pb2.RUN_STATE_TIMED_OUT: "timeout",
+    core_pb2.RUN_STATE_CANCELLED: "interrupted",
+}
+"""A run's state in langgraph_sdk's words, which has one word for a run that reached its end and one
+that paused, and calls a cancelled run interrupted."""
+
+
+def word(enum: _EnumTypeWrapper[Any], number: int) -> str:
+    """Return an enum value's name without its prefix, in lower case: "timed_out".
+
+    "unknown" for a value that is newer than this client.
+    """
+    names = enum.DESCRIPTOR.values_by_number
+    if number not in names:
+        return "unknown"
+    prefix = names[0].name.removesuffix("UNSPECIFIED")
+    return str(names[number].name).removeprefix(prefix).lower()
+
+
+def value_of(payload: payload_pb2.Payload) -> Any:
+    """Return the value that a payload holds; None if it holds none."""
+    kind = payload.WhichOneof("content")
+    if kind == "json":
+        # Not orjson: it rounds integers over 64 bits, and refuses lone surrogates.
+        return json.loads(payload.json)
+    return MessageToDict(payload.value) if kind == "value" else None
+
+
+def time_of(message: Message, field: str) -> str | None:
+    """Return a time as langgraph_sdk's users see it: ISO 8601, in UTC, to the microsecond.
+
+    None if the field is unset.
+    """
+    if not message.HasField(field):
+        return None
+    time: Timestamp = getattr(message, field)
+    return time.ToDatetime(tzinfo=UTC).isoformat(timespec="microseconds")
+
+
+def assistant_of(assistant: assistants_pb2.Assistant) -> Assistant:
+    """Return an assistant."""
+    return cast(
+        "Assistant",
+        {
+            "assistant_id": assistant.assistant_id,
+            "graph_id": assistant.graph_id,
+            "config": config_of(assistant.config),
+            "context": value_of(assistant.context) or {},
+            "metadata": value_of(assistant.metadata) or {},
+            "created_at": time_of(assistant, "create_time"),
+            "updated_at": time_of(assistant, "update_time"),
+            "version": assistant.version,
+            "name": assistant.name,
+            "description": assistant.description or None,
+        },
+    )
+
+
+def config_of(config: core_pb2.RunConfig) -> dict[str, Any]:
+    """Return a config with the keys that are set in it."""
+    result: dict[str, Any] = {}
+    if config.tags:
+        result["tags"] = [*config.tags]
+    if config.HasField("recursion_limit"):
+        result["recursion_limit"] = config.recursion_limit
+    if config.HasField("configurable"):
+        result["configurable"] = value_of(config.configurable)
+    return result
+
+
+def thread_of(thread: threads_pb2.Thread) -> Thread:
+    """Return a thread."""
+    state = word(threads_pb2.ThreadState, thread.state)
+    return cast(
+        "Thread",
+        {
+            "thread_id": thread.thread_id,
+            "created_at": time_of(thread, "create_time"),
+            "updated_at": time_of(thread, "update_time"),
+            "state_updated_at": time_of(thread, "state_update_time"),
+            "metadata": value_of(thread.metadata) or {},
+            "status": "error" if state == "failed" else state,
+            "values": value_of(thread.values),
+            "interrupts": {item.interrupt_id: [interrupt_of(item)] for item in thread.interrupts},
+            "error": failure_of(thread.error) if thread.HasField("error") else None,
+        },
+    )
+
+
+def state_of(state: threads_pb2.StateSnapshot, thread_id: str) -> ThreadState:
+    """Return a thread's state. If the thread has no checkpoint yet, the state's has no id."""
+    none_yet = core_pb2.CheckpointRef(thread_id=thread_id)
+    parent = state.HasField("parent_checkpoint")
+    return cast(
+        "ThreadState",
+        {
+            "values": value_of(state.values) or {},
+            "next": [*state.next],
+            "tasks": [_task_of(task, thread_id) for task in state.tasks],
+            "metadata": value_of(state.metadata) or {},
+            "created_at": time_of(state, "create_time"),
+            "checkpoint": checkpoint_of(
+                state.checkpoint if state.HasField("checkpoint") else none_yet
+            ),
+            "parent_checkpoint": checkpoint_of(state.parent_checkpoint) if parent else None,
+            "interrupts": [interrupt_of(interrupt) for interrupt in state.interrupts],
+        },
+    )
+
+
+def _task_of(task: threads_pb2.StateTask, thread_id: str) -> dict[str, Any]:
+    return {
+        "id": task.task_id,
+        "name": task.name,
+        "path": value_of(task.path),
+        "error": task.error or None,
+        "interrupts": [interrupt_of(interrupt) for interrupt in task.interrupts],
+        "checkpoint": checkpoint_of(task.checkpoint) if task.HasField("checkpoint") else None,
+        "state": state_of(task.state, thread_id) if task.HasField("state") else None,
+        "result": value_of(task.result),
+    }
+
+
+def checkpoint_of(checkpoint: core_pb2.CheckpointRef) -> Checkpoint:
+    """Return the name of a checkpoint."""
+    return {
+        "thread_id": checkpoint.thread_id,
+        "checkpoint_ns": checkpoint.checkpoint_ns,
+        "checkpoint_id": checkpoint.checkpoint_id or None,
+        "checkpoint_map": dict(checkpoint.checkpoint_map),
+    }
+
+
+def interrupt_of(interrupt: core_pb2.Interrupt) -> Interrupt:
+    """Return an interrupt."""
+    return {"value": value_of(interrupt.value), "id": interrupt.interrupt_id}
+
+
+def run_of(run: core_pb2.Run) -> Run:
+    """Return a run; with `kwargs`, the arguments it was created with, if the server told them."""
+    cause = word(core_pb2.CancelCause, run.cancel.cause) if run.HasField("cancel") else None
+    result = {
+        "run_id": run.run_id,
+        "thread_id": run.thread_id or None,
+        "assistant_id": run.assistant_id,
+        "created_at": time_of(run, "create_time"),
+        "updated_at": time_of(run, "update_time"),
+        "status": status_of(run.state),
+        "metadata": value_of(run.metadata) or {},
+        "multitask_strategy": word(core_pb2.MultitaskStrategy, run.multitask_strategy),
+        "cancel_reason": cause,
+        "state": word(core_pb2.RunState, run.state),
+        "graph_id": run.graph_id,
+        "assistant_version": run.assistant_version,
+        "attempt": run.attempt,
+        "error": failure_of(run.error) if run.HasField("error") else None,
+        "cancel": cancel_of(run.cancel) if run.HasField("cancel") else None,
+        "started_at": time_of(run, "start_time"),
+        "ended_at": time_of(run, "end_time"),
+    }
+    if run.HasField("spec"):
+        result["kwargs"] = _arguments_of(run.spec)
+    return cast("Run", result)
+
+
+def status_of(state: core_pb2.RunState) -> str:
+    """Return a run's state in langgraph_sdk's words."""
+    return RUN_STATUSES.get(state, "error")
+
+
+def failure_of(error: core_pb2.RunError) -> RunFailure:
+    """Return why a run failed."""
+    return {
+        "error": error.type,
+        "message": error.message,
+        "node": error.node or None,
+        "attempt": error.attempt,
+        "error_id": error.error_id or None,
+    }
+
+
+def cancel_of(cancel: core_pb2.RunCancel) -> Cancel:
+    """Return a cancel that was accepted."""
+    return cast(
+        "Cancel",
+        {
+            "action": word(core_pb2.CancelAction, cancel.action),
+            "cause": word(core_pb2.CancelCause, cancel.cause),
+            "abandoned": cancel.abandoned,
+            "requested_at": time_of(cancel, "request_time"),
+        },
+    )
+
+
+def _arguments_of(spec: core_pb2.RunSpec) -> dict[str, Any]:
+    command = spec.command
+    told = {
+        "resume": value_of(command.resume) if command.HasField("resume") else None,
+        "update": value_of(command.update),
+        "goto": [_goto_of(goto) for goto in command.goto],
+    }
+    if command.resume_by_interrupt:
+        told["resume"] = {key: value_of(item) for key, item in command.resume_by_interrupt.items()}
+    return {
+        "input": value_of(spec.input),
+        "command": told if spec.HasField("command") else None,
+        "checkpoint": checkpoint_of(spec.checkpoint) if spec.HasField("checkpoint") else None,
+        "config": config_of(spec.config),
+        "context": value_of(spec.context),
+        "stream_mode": [word(core_pb2.StreamMode, mode) for mode in spec.stream_modes],
+        "stream_subgraphs": spec.stream_subgraphs,
+        "interrupt_before": [*spec.interrupt_before],
+        "interrupt_after": [*spec.interrupt_after],
+    }
+
+
+def _goto_of(goto: core_pb2.Goto) -> Any:
+    return (
+        {"node": goto.node, "input": value_of(goto.input)} if goto.HasField("input") else goto.node
+    )
+
+
+def cancel_outcome_of(result: runs_pb2.CancelRunResult) -> CancelOutcome:
+    """Return what became of one run of a bulk cancel."""
+    reason = errors_pb2.ErrorReason.Name(result.reason) if result.reason else ""
+    return {
+        "run_id": result.run_id,
+        "run": run_of(result.run) if result.HasField("run") else None,
+        "reason": reason.removeprefix("ERROR_REASON_"),
+        "message": result.message,
+    }

@@ -1,0 +1,90 @@
+"""The shapes of results: langgraph_sdk's, with what only Runwire knows beside them.
+
+At run time results are plain dicts, and times in them ISO 8601 strings, as with langgraph_sdk.
+Importing that package takes half a second, so only type checkers do.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from langgraph_sdk import schema as sdk
+    from typing_extensions import TypedDict
+
+    class RunFailure(TypedDict):
+        """Why a run failed; the data of a stream's `error` part, too."""
+
+        error: str
+        """The name of the exception's class."""
+        message: str
+        """What it says, or a fixed sentence if that is not safe to show."""
+        node: str | None
+        """The node that raised it."""
+        attempt: int
+        """The attempt in which it happened."""
+        error_id: str | None
+        """The id of the whole exception in the server's log, if `message` is a fixed sentence."""
+
+    class Cancel(TypedDict):
+        """A cancel that was accepted."""
+
+        action: sdk.CancelAction
+        cause: str
+        """"client", "multitask" or "disconnect"."""
+        abandoned: bool
+        """The run's code did not stop in time and was left behind."""
+        requested_at: str | None
+
+    class Run(sdk.Run):
+        """A run. `thread_id` is None for a stateless run that keeps nothing.
+
+        `status` is in langgraph_sdk's words: a run that paused at an interrupt is "success", one
+        that was cancelled "interrupted", one that is being cancelled still "running". `state` is
+        exact.
+        """
+
+        state: str
+        """pending, running, cancelling, succeeded, failed, interrupted, timed_out, cancelled."""
+        graph_id: str
+        assistant_version: int
+        attempt: int
+        error: RunFailure | None
+        cancel: Cancel | None
+        started_at: str | None
+        ended_at: str | None
+
+    class Thread(sdk.Thread):
+        """A thread. `interrupts` maps the id of each open interrupt to a list with it."""
+
+        state_updated_at: str | None
+        error: RunFailure | None
+
+    class CancelOutcome(TypedDict):
+        """What became of one run of a bulk cancel."""
+
+        run_id: str
+        run: Run | None
+        """The run as it is now; None if it could not be cancelled."""
+        reason: str
+        """Why it could not, such as "RUN_FINISHED"; empty if it could."""
+        message: str
+
+    Assistant = sdk.Assistant
+    Checkpoint = sdk.Checkpoint
+    GraphSchema = sdk.GraphSchema
+    Interrupt = sdk.Interrupt
+    ThreadState = sdk.ThreadState
+else:
+    RunFailure = Cancel = Run = Thread = CancelOutcome = dict
+    Assistant = Checkpoint = GraphSchema = Interrupt = ThreadState = dict
+
+
+class StreamPart(NamedTuple):
+    """One part of a run's stream."""
+
+    event: str
+    """The kind of part; parts of subgraphs have their namespace after it: "values|node:task"."""
+    data: Any
+    id: str | None = None
+    """Where the stream has arrived: give it as `last_event_id` to go on after this part."""

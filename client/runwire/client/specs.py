@@ -1,0 +1,302 @@
+"""What callers ask for, as langgraph_sdk names it, turned into the server's requests."""
+
+from __future__ import annotations
+
+import re
+import uuid
+import warnings
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypedDict
+
+import orjson
+
+from runwire.v1 import core_pb2, payload_pb2
+
+if TYPE_CHECKING:
+    from langgraph_sdk import schema as sdk
+
+_JSON_OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
+
+STREAM_MODES = {
+    "values": core_pb2.STREAM_MODE_VALUES,
+    "updates": core_pb2.STREAM_MODE_UPDATES,
+    "messages": core_pb2.STREAM_MODE_MESSAGES,
+    "messages-tuple": core_pb2.STREAM_MODE_MESSAGES,
+    "custom": core_pb2.STREAM_MODE_CUSTOM,
+    "tasks": core_pb2.STREAM_MODE_TASKS,
+    "checkpoints": core_pb2.STREAM_MODE_CHECKPOINTS,
+    "debug": core_pb2.STREAM_MODE_DEBUG,
+    "events": core_pb2.STREAM_MODE_EVENTS,
+}
+"""The two forms of messages are made from the same events, by this client."""
+
+_MULTITASK = {
+    "enqueue": core_pb2.MULTITASK_STRATEGY_ENQUEUE,
+    "reject": core_pb2.MULTITASK_STRATEGY_REJECT,
+    "interrupt": core_pb2.MULTITASK_STRATEGY_INTERRUPT,
+    "rollback": core_pb2.MULTITASK_STRATEGY_ROLLBACK,
+}
+_IF_NOT_EXISTS = {
+    "create": core_pb2.IF_THREAD_MISSING_CREATE,
+    "reject": core_pb2.IF_THREAD_MISSING_FAIL,
+}
+_ON_COMPLETION = {"delete": core_pb2.ON_COMPLETION_DELETE, "keep": core_pb2.ON_COMPLETION_KEEP}
+_ON_DISCONNECT = {
+    "cancel": core_pb2.ON_DISCONNECT_CANCEL,
+    "continue": core_pb2.ON_DISCONNECT_CONTINUE,
+}
+_DURABILITY = {
+    "sync": core_pb2.DURABILITY_SYNC,
+    "async": core_pb2.DURABILITY_ASYNC,
+    "exit": core_pb2.DURABILITY_EXIT,
+}
+CANCEL_ACTIONS = {
+    "interrupt": core_pb2.CANCEL_ACTION_INTERRUPT,
+    "rollback": core_pb2.CANCEL_ACTION_ROLLBACK,
+}
+IF_EXISTS = {"raise": core_pb2.IF_EXISTS_FAIL, "do_nothing": core_pb2.IF_EXISTS_RETURN_EXISTING}
+
+_ABSENT = ("webhook", "feedback_keys", "langsmith_tracing", "strict_resume")
+
+_INTERRUPT_ID = re.compile(r"[0-9a-f]{32}")
+
+
+class RunOptions(TypedDict, total=False):
+    """What every call that starts a run takes: langgraph_sdk's arguments, and two more.
+
+    The server of this version has no `webhook`, `feedback_keys`, `langsmith_tracing` and
+    `strict_resume`: giving one raises NotImplementedError. Every stream can be resumed, so that
+    `stream_resumable` changes nothing.
+    """
+
+    input: sdk.Input | None
+    command: sdk.Command | None
+    stream_mode: sdk.StreamMode | Sequence[sdk.StreamMode]
+    stream_subgraphs: bool
+    stream_resumable: bool
+    metadata: Mapping[str, Any] | None
+    config: sdk.Config | None
+    context: sdk.Context | None
+    checkpoint: sdk.Checkpoint | None
+    checkpoint_id: str | None
+    checkpoint_during: bool | None
+    interrupt_before: sdk.All | Sequence[str] | None
+    interrupt_after: sdk.All | Sequence[str] | None
+    feedback_keys: Sequence[str] | None
+    webhook: str | None
+    multitask_strategy: sdk.MultitaskStrategy | None
+    if_not_exists: sdk.IfNotExists | None
+    on_completion: sdk.OnCompletionBehavior | None
+    after_seconds: float | None
+    langsmith_tracing: sdk.LangSmithTracing | None
+    durability: sdk.Durability | None
+    strict_resume: bool | None
+    assistant_version: int | None
+    """The version of the assistant to use; the newest by default."""
+    timeout: float | timedelta | None
+    """How long the run may execute, in seconds, whoever waits for it. No limit by default."""
+
+
+class AttendedRunOptions(RunOptions, total=False):
+    """What a call takes that starts a run and stays with it."""
+
+    on_disconnect: sdk.DisconnectMode | None
+
+
+def build_spec(
+    thread_id: str | None,
+    assistant_id: str,
+    options: Mapping[str, Any],
+    *,
+    attended: bool = False,
+) -> core_pb2.RunSpec:
+    """Return the specification of a run. `attended`: its call stays with it.
+
+    Raises TypeError for another option, a value that is no JSON or a config that is not one,
+    ValueError for a word that is none of those allowed, NotImplementedError for what the server
+    does not have.
+    """
+    allowed = AttendedRunOptions if attended else RunOptions
+    unknown = options.keys() - allowed.__annotations__.keys()
+    if unknown:
+        raise TypeError(f"unexpected keyword argument {min(unknown)!r}")
+    refuse(**{name: options.get(name) for name in _ABSENT})
+    given = {name: value for name, value in options.items() if value is not None}
+    config = dict(given.get("config", {}))
+    metadata = {**(config.pop("metadata", None) or {}), **given.get("metadata", {})}
+    spec = core_pb2.RunSpec(
+        assistant_id=assistant_id,
+        thread_id=thread_id or "",
+        assistant_version=given.get("assistant_version"),
+        command=_command(given["command"]) if given.get("command") else None,
+        checkpoint=_checkpoint(given),
+        stream_modes=stream_modes(given["stream_mode"]) if "stream_mode" in given else (),
+        stream_subgraphs=given.get("stream_subgraphs", False),
+        interrupt_before=_names(given.get("interrupt_before", ())),
+        interrupt_after=_names(given.get("interrupt_after", ())),
+        multitask_strategy=choice(
+            "multitask_strategy", given.get("multitask_strategy"), _MULTITASK
+        ),
+        if_thread_missing=choice("if_not_exists", given.get("if_not_exists"), _IF_NOT_EXISTS),
+        on_completion=choice("on_completion", given.get("on_completion"), _ON_COMPLETION),
+        on_disconnect=choice("on_disconnect", given.get("on_disconnect"), _ON_DISCONNECT),
+        durability=_durability(given),
+        input=payload_or_none(given.get("input"), "input"),
+        config=build_config(config) if config else None,
+        context=payload_or_none(given.get("context"), "context"),
+        metadata=payload(metadata, "metadata") if metadata else None,
+    )
+    if "after_seconds" in given:
+        spec.start_delay.FromTimedelta(_duration(given["after_seconds"]))
+    if "timeout" in given:
+        spec.timeout.FromTimedelta(_duration(given["timeout"]))
+    return spec
+
+
+def refuse(**arguments: Any) -> None:
+    """Raise NotImplementedError if one of these is given: langgraph_sdk has the argument, and the
+    server of this version nothing to do with it."""
+    for name, value in arguments.items():
+        if value:
+            raise NotImplementedError(f"{name}: this version of Runwire does not have it")
+
+
+def new_request_id() -> str:
+    """Return an id that makes a creating call safe to repeat."""
+    return str(uuid.uuid4())
+
+
+def payload(value: Any, name: str) -> payload_pb2.Payload:
+    """Return a value as it travels. Pydantic models, LangChain's messages among them, dataclasses,
+    numpy arrays, times, UUIDs and sets are turned into JSON.
+
+    Raises TypeError, naming the argument, for what has no JSON form.
+    """
+    try:
+        text = orjson.dumps(value, _jsonable, _JSON_OPTIONS)
+    except TypeError as error:
+        raise TypeError(f"{name}: {error}") from error.__cause__
+    return payload_pb2.Payload(json=text.decode())
+
+
+def payload_or_none(value: Any, name: str) -> payload_pb2.Payload | None:
+    """Return a value as it travels, None if there is none."""
+    return None if value is None else payload(value, name)
+
+
+def _jsonable(value: Any) -> Any:
+    """Return what orjson should write in place of a value that it does not know."""
+    if not isinstance(value, type):
+        for method in ("model_dump", "dict"):  # pydantic 2 and 1
+            if callable(dump := getattr(value, method, None)):
+                return dump()
+    if isinstance(value, set | frozenset | Sequence | Mapping):
+        return dict(value) if isinstance(value, Mapping) else list(value)
+    raise TypeError(f"{value!r} cannot be written as JSON")
+
+
+def build_config(config: Mapping[str, Any]) -> core_pb2.RunConfig:
+    """Return a config. Raises TypeError for keys that the server does not take."""
+    unknown = [key for key in config if key not in ("tags", "recursion_limit", "configurable")]
+    if unknown:
+        raise TypeError(f"config: {unknown[0]!r} is not among tags, recursion_limit, configurable")
+    result = core_pb2.RunConfig(
+        tags=config.get("tags") or (), recursion_limit=config.get("recursion_limit")
+    )
+    if config.get("configurable") is not None:
+        result.configurable.CopyFrom(payload(config["configurable"], "config.configurable"))
+    return result
+
+
+def build_checkpoint(checkpoint: str | Mapping[str, Any], name: str) -> core_pb2.CheckpointRef:
+    """Return the name of a checkpoint, given as its id or as a dict. Raises TypeError."""
+    if isinstance(checkpoint, str):
+        return core_pb2.CheckpointRef(checkpoint_id=checkpoint)
+    unknown = checkpoint.keys() - core_pb2.CheckpointRef.DESCRIPTOR.fields_by_name.keys()
+    if unknown:
+        raise TypeError(f"{name}: {min(unknown)!r} is no part of a checkpoint's name")
+    return core_pb2.CheckpointRef(**{key: item for key, item in checkpoint.items() if item})
+
+
+def choice(name: str, value: str | None, words: Mapping[str, Any]) -> Any:
+    """Return what a word stands for; None if it is None. Raises ValueError for another word."""
+    if value is None:
+        return None
+    if value not in words:
+        raise ValueError(f"{name}: {value!r} is not one of {', '.join(words)}")
+    return words[value]
+
+
+def stream_modes(modes: str | Sequence[str]) -> list[core_pb2.StreamMode]:
+    """Return the kinds of event that a run is to produce, or a reader wants.
+
+    Raises ValueError for a mode that there is not, NotImplementedError for one that the server of
+    this version does not have.
+    """
+    names = [modes] if isinstance(modes, str) else list(modes)
+    refuse(**{f"stream_mode {name!r}": name in names for name in ("tools", "lifecycle")})
+    if not names:
+        raise ValueError("stream_mode: at least one is needed")
+    return list({choice("stream_mode", name, STREAM_MODES): None for name in names})
+
+
+def _checkpoint(given: Mapping[str, Any]) -> core_pb2.CheckpointRef | None:
+    if "checkpoint" in given and "checkpoint_id" in given:
+        raise TypeError("checkpoint, checkpoint_id: only one of the two can be given")
+    checkpoint = given.get("checkpoint") or given.get("checkpoint_id")
+    return build_checkpoint(checkpoint, "checkpoint") if checkpoint else None
+
+
+def _names(names: str | Sequence[str]) -> list[str]:
+    return [names] if isinstance(names, str) else list(names)
+
+
+def _durability(given: Mapping[str, Any]) -> Any:
+    if "checkpoint_during" not in given:
+        return choice("durability", given.get("durability"), _DURABILITY)
+    warnings.warn("checkpoint_during is deprecated: give durability", DeprecationWarning, 4)
+    if "durability" in given:
+        raise TypeError("checkpoint_during, durability: only one of the two can be given")
+    return _DURABILITY["async" if given["checkpoint_during"] else "exit"]
+
+
+def _duration(time: float | timedelta) -> timedelta:
+    return time if isinstance(time, timedelta) else timedelta(seconds=time)
+
+
+def _command(command: Mapping[str, Any]) -> core_pb2.Command:
+    unknown = command.keys() - {"goto", "update", "resume", "graph"}
+    if unknown:
+        raise TypeError(f"command: {min(unknown)!r} is not among goto, update, resume")
+    refuse(**{"command.graph": command.get("graph")})
+    result = core_pb2.Command(goto=_gotos(command.get("goto") or ()))
+    if command.get("update") is not None:
+        result.update.CopyFrom(payload(command["update"], "command.update"))
+    resume: Any = command.get("resume")
+    if _is_resume_map(resume):
+        for interrupt_id, answer in resume.items():
+            result.resume_by_interrupt[interrupt_id].CopyFrom(payload(answer, "command.resume"))
+    # As in langgraph_sdk, None means that there is no answer; alone, it can only be one.
+    elif resume is not None or command.keys() == {"resume"}:
+        result.resume.CopyFrom(payload(resume, "command.resume"))
+    return result
+
+
+def _is_resume_map(resume: Any) -> bool:
+    """Whether LangGraph would read an answer as several, by the ids of their interrupts."""
+    return (
+        isinstance(resume, Mapping)
+        and bool(resume)
+        and all(isinstance(key, str) and _INTERRUPT_ID.fullmatch(key) for key in resume)
+    )
+
+
+def _gotos(goto: Any) -> list[core_pb2.Goto]:
+    return [_goto(item) for item in ([goto] if isinstance(goto, str | Mapping) else goto)]
+
+
+def _goto(goto: str | Mapping[str, Any]) -> core_pb2.Goto:
+    if isinstance(goto, str):
+        return core_pb2.Goto(node=goto)
+    return core_pb2.Goto(node=goto["node"], input=payload(goto.get("input"), "command.goto"))

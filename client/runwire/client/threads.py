@@ -1,0 +1,300 @@
+"""Threads: conversations, and their states."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
+
+from runwire.client.convert import checkpoint_of, state_of, thread_of
+from runwire.client.paging import chosen, collect, order_of
+from runwire.client.specs import (
+    IF_EXISTS,
+    build_checkpoint,
+    choice,
+    new_request_id,
+    payload_or_none,
+    refuse,
+)
+from runwire.v1 import core_pb2, threads_pb2
+
+if TYPE_CHECKING:
+    from langgraph_sdk import schema as sdk
+
+    from runwire.client.channel import Connection
+    from runwire.client.schema import Checkpoint, Thread, ThreadState
+
+_PAGE_LIMIT = 500
+_STATES_PAGE_LIMIT = 1000
+
+_STATUSES = {
+    "idle": threads_pb2.THREAD_STATE_IDLE,
+    "busy": threads_pb2.THREAD_STATE_BUSY,
+    "interrupted": threads_pb2.THREAD_STATE_INTERRUPTED,
+    "error": threads_pb2.THREAD_STATE_FAILED,
+}
+
+_ORDERS = {
+    ("created_at", "desc"): threads_pb2.THREAD_ORDER_CREATE_TIME_DESC,
+    ("created_at", "asc"): threads_pb2.THREAD_ORDER_CREATE_TIME_ASC,
+    ("updated_at", "desc"): threads_pb2.THREAD_ORDER_UPDATE_TIME_DESC,
+    ("updated_at", "asc"): threads_pb2.THREAD_ORDER_UPDATE_TIME_ASC,
+}
+
+
+class ThreadsClient:
+    """What can be done with threads. `headers` are sent as metadata with the call."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def get(
+        self,
+        thread_id: str,
+        *,
+        include: Sequence[str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        params: sdk.QueryParamTypes | None = None,
+    ) -> Thread:
+        """Return a thread. Raises `NotFoundError`."""
+        refuse(params=params, include=include)
+        response = await self._connection.call(
+            self._connection.services.threads.GetThread,
+            threads_pb2.GetThreadRequest(thread_id=thread_id),
+            headers,
+        )
+        return thread_of(response.thread)
+
+    async def create(
+        self,
+        *,
+        metadata: sdk.Json = None,
+        thread_id: str | None = None,
+        if_exists: sdk.OnConflictBehavior | None = None,
+        supersteps: Sequence[dict[str, Sequence[dict[str, Any]]]] | None = None,
+        graph_id: str | None = None,
+        ttl: int | Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        params: sdk.QueryParamTypes | None = None,
+        request_id: str | None = None,
+    ) -> Thread:
+        """Create an empty thread. `graph_id` becomes a part of its metadata.
+
+        `request_id` makes the call repeatable: with the same id and the same arguments it answers
+        with the same thread; the client makes one for its own retries. Raises `AlreadyExistsError`
+        if `thread_id` is taken, unless `if_exists` is "do_nothing".
+        """
+        refuse(params=params, supersteps=supersteps, ttl=ttl)
+        labels = {**(metadata or {}), **({"graph_id": graph_id} if graph_id else {})}
+        request = threads_pb2.CreateThreadRequest(
+            thread_id=thread_id,
+            metadata=payload_or_none(labels or None, "metadata"),
+            if_exists=choice("if_exists", if_exists, IF_EXISTS),
+            request_id=request_id or new_request_id(),
+        )
+        response = await self._connection.call(
+            self._connection.services.threads.CreateThread, request, headers
+        )
+        return thread_of(response.thread)
+
+    @overload
+    async def update(
+        self,
+        thread_id: str,
+        *,
+        metadata: Mapping[str, Any],
+        ttl: int | Mapping[str, Any] | None = None,
+        return_minimal: Literal[False] = False,
+        headers: Mapping[str, str] | None = None,
+        params: sdk.QueryParamTypes | None = None,
+    ) -> Thread: ...
+
+    @overload
+    async def update(
+        self,
+        thread_id: str,
+        *,
+        metadata: Mapping[str, Any],
+        ttl: int | Mapping[str, Any] | None = None,
+        return_minimal: bool,
+        headers: Mapping[str, str] | None = None,
+        params: sdk.QueryParamTypes | None = None,
+    ) -> Thread | None: ...
+
+    async def update(
+        self,
+        thread_id: str,
+        *,
+        metadata: Mapping[str, Any],
+        ttl: int | Mapping[str, Any] | None = None,
+        return_minimal: bool = False,
+        headers: Mapping[str, str] | None = None,
+        params: sdk.QueryParamTypes | None = None,
+    ) -> Thread | None:
+        """Merge metadata into a thread's, key by key; None removes a key. Return the thread, None
+        with `return_minimal`. Raises `NotFoundError`."""
+        refuse(params=params, ttl=ttl)
+        request = threads_pb2.UpdateThreadRequest(
+            thread_id=thread_id, metadata=payload_or_none(metadata, "metadata")
+        )
+        response = await self._connection.call(
+            self._connection.services.threads.UpdateThread, request, headers
+        )
+        return None if return_minimal else thread_of(response.thread)
+
+    async def delete(
+        self,
+        thread_id: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        params: sdk.QueryParamTypes | None = None,
+    ) -> None:
+        """Delete a thread with its runs and checkpoints. Raises `NotFoundError`, and
+        `ConflictError` while runs on it have not ended."""
+        refuse(params=params)
+        await self._connection.call(
+            self._connection.services.threads.DeleteThread,
+            threads_pb2.DeleteThreadRequest(thread_id=thread_id),
+            headers,
+        )
+
+    async def search(
+        self,
+        *,
+        metadata: sdk.Json = None,
+        values: sdk.Json = None,
+        ids: Sequence[str] | None = None,
+        status: sdk.ThreadStatus | None = None,
+        limit: int = 10,
+        offset: int = 0,
+        sort_by: sdk.ThreadSortBy | None = None,
+        sort_order: sdk.SortOrder | None = None,
+        select: list[sdk.ThreadSelectField] | None = None,
+        extract: dict[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        params: sdk.QueryParamTypes | None = None,
+    ) -> list[Thread]:
+        """Return the threads that pass all filters, newest first unless said otherwise.
+
+        At most 500 `ids`; with an empty list of them there is nothing to find.
+        """
+        refuse(params=params, values=values, extract=extract)
+        if ids is not None and not ids:
+            return []
+        state = choice("status", status, _STATUSES)
+        request = threads_pb2.ListThreadsRequest(
+            thread_ids=ids,
+            states=() if state is None else (state,),
+            metadata=payload_or_none(metadata or None, "metadata"),
+            order=order_of(sort_by, sort_order, _ORDERS),
+            omit_values=bool(select and "values" not in select),
+        )
+
+        async def fetch(size: int, token: str) -> tuple[Sequence[threads_pb2.Thread], str]:
+            request.page_size, request.page_token = size, token
+            response = await self._connection.call(
+                self._connection.services.threads.ListThreads, request, headers
+            )
+            return response.threads, response.next_page_token
+
+        found, _ = await collect(fetch, limit, offset, page_limit=_PAGE_LIMIT)
+        return [chosen(thread_of(thread), select) for thread in found]
+
+    async def get_state(
+        self,
+        thread_id: str,
+        checkpoint: sdk.Checkpoint | None = None,
+        checkpoint_id: str | None = None,
+        *,
+        subgraphs: bool = False,
+        select: list[sdk.ThreadStateSelectField] | None = None,
+        headers: Mapping[str, str] | None = None,
+        params: sdk.QueryParamTypes | None = None,
+    ) -> ThreadState:
+        """Return a thread's state at a checkpoint, the newest unless one is named.
+
+        With `subgraphs`, its tasks carry the states of the subgraphs that they run. Raises
+        `NotFoundError`.
+        """
+        refuse(params=params)
+        request = threads_pb2.GetThreadStateRequest(
+            thread_id=thread_id,
+            checkpoint=_checkpoint(checkpoint, checkpoint_id),
+            include_subgraphs=subgraphs,
+        )
+        response = await self._connection.call(
+            self._connection.services.threads.GetThreadState, request, headers
+        )
+        return cast("ThreadState", chosen(state_of(response.state, thread_id), select))
+
+    async def update_state(
+        self,
+        thread_id: str,
+        values: dict[str, Any] | Sequence[dict[str, Any]] | None,
+        *,
+        as_node: str | None = None,
+        checkpoint: sdk.Checkpoint | None = None,
+        checkpoint_id: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        params: sdk.QueryParamTypes | None = None,
+        assistant_id: str | None = None,
+    ) -> dict[Literal["checkpoint"], Checkpoint]:
+        """Add a checkpoint to a thread, as if a node had returned `values`; return its name.
+
+        `assistant_id` says which graph is to take the update, on a thread that none has run on yet.
+        Not repeated by the client when the connection breaks. Raises `NotFoundError`, and
+        `ConflictError` while runs on the thread have not ended or if the graph refuses the update.
+        """
+        refuse(params=params)
+        request = threads_pb2.UpdateThreadStateRequest(
+            thread_id=thread_id,
+            values=payload_or_none(values, "values"),
+            as_node=as_node,
+            checkpoint=_checkpoint(checkpoint, checkpoint_id),
+            assistant_id=assistant_id,
+        )
+        response = await self._connection.call(
+            self._connection.services.threads.UpdateThreadState, request, headers
+        )
+        return {"checkpoint": checkpoint_of(response.checkpoint)}
+
+    async def get_history(
+        self,
+        thread_id: str,
+        *,
+        limit: int = 10,
+        before: str | sdk.Checkpoint | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        checkpoint: sdk.Checkpoint | None = None,
+        select: list[sdk.ThreadStateSelectField] | None = None,
+        headers: Mapping[str, str] | None = None,
+        params: sdk.QueryParamTypes | None = None,
+    ) -> list[ThreadState]:
+        """Return a thread's states, the newest first: those older than `before`, those whose
+        metadata holds `metadata`, those of the subgraph that `checkpoint` names. Raises
+        `NotFoundError`."""
+        refuse(params=params)
+        request = threads_pb2.ListThreadStatesRequest(
+            thread_id=thread_id,
+            checkpoint=_checkpoint(checkpoint, None),
+            before=build_checkpoint(before, "before") if before else None,
+            metadata=payload_or_none(metadata or None, "metadata"),
+        )
+
+        async def fetch(size: int, token: str) -> tuple[Sequence[threads_pb2.StateSnapshot], str]:
+            request.page_size, request.page_token = size, token
+            response = await self._connection.call(
+                self._connection.services.threads.ListThreadStates, request, headers
+            )
+            return response.states, response.next_page_token
+
+        found, _ = await collect(fetch, limit, 0, page_limit=_STATES_PAGE_LIMIT)
+        return [chosen(state_of(state, thread_id), select) for state in found]
+
+
+def _checkpoint(
+    checkpoint: Mapping[str, Any] | None, checkpoint_id: str | None
+) -> core_pb2.CheckpointRef | None:
+    if checkpoint and checkpoint_id:
+        raise TypeError("checkpoint, checkpoint_id: only one of the two can be given")
+    wanted = checkpoint or checkpoint_id
+    return build_checkpoint(wanted, "checkpoint") if wanted else None
