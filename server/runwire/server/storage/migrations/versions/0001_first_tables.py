@@ -92,6 +92,7 @@ def _create_threads() -> None:
             "rest_state IN ('idle', 'interrupted', 'failed')", name=op.f("ck_threads_rest_state")
         ),
     )
+    op.create_index("ix_threads_create_time", "threads", ["create_time", "thread_id"])
     op.create_index("ix_threads_update_time", "threads", ["update_time", "thread_id"])
 
 
@@ -159,8 +160,9 @@ def _create_runs() -> None:
     _create_index_where("ix_runs_queue_of_thread", ["thread_id", "due_time", "run_id"], _IN_FLIGHT)
     _create_index_where("ix_runs_owned", ["owner"], sa.text("owner IS NOT NULL"))
     _create_index_where("ix_runs_ended", ["end_time"], sa.text("end_time IS NOT NULL"))
-    op.create_index("ix_runs_thread_id", "runs", ["thread_id", "run_id"])
-    op.create_index("ix_runs_assistant_id", "runs", ["assistant_id", "run_id"])
+    op.create_index("ix_runs_create_time", "runs", ["create_time", "run_id"])
+    op.create_index("ix_runs_thread_id", "runs", ["thread_id", "create_time", "run_id"])
+    op.create_index("ix_runs_assistant_id", "runs", ["assistant_id", "create_time", "run_id"])
 
 
 def _create_index_where(
