@@ -22,14 +22,20 @@ from typing import IO, Self, TypeVar
 import orjson
 import sqlalchemy
 from sqlalchemy import Connection, Engine, QueuePool, event
+from sqlalchemy.exc import DBAPIError
 
 from runwire.server.storage.calls import Call, CallQueue, hand_back
 from runwire.server.storage.errors import told
-from runwire.server.storage.files import DatabaseInUse, create_private_file, lock_file
+from runwire.server.storage.files import (
+    DatabaseInUse,
+    DatabaseUnusable,
+    create_private_file,
+    lock_file,
+)
 from runwire.server.storage.json_contains import json_contains
 from runwire.server.storage.migrate import migrate
 
-__all__ = ["Connection", "Database", "DatabaseInUse"]
+__all__ = ["Connection", "Database", "DatabaseInUse", "DatabaseUnusable"]
 
 T = TypeVar("T")
 
@@ -60,8 +66,9 @@ class Database:
     """One SQLite file, opened by this process alone.
 
     `async with` it: entering takes the file's lock, migrates the schema and starts the threads;
-    leaving finishes what was queued. Raises `DatabaseInUse` when another server has the file and
-    `SchemaTooNew` when a newer version of Runwire has migrated it.
+    leaving finishes what was queued. Raises `DatabaseInUse` when another server has the file,
+    `SchemaTooNew` when a newer version of Runwire has migrated it, `DatabaseUnusable` when SQLite
+    cannot read it, and OSError when it cannot be had at all.
     """
 
     def __init__(self, path: Path, *, full_sync: bool = False) -> None:
@@ -132,6 +139,9 @@ class Database:
             writing = self._engine("rw", _WRITER_PRAGMAS, "BEGIN IMMEDIATE")
             migrate(writing)
             reading = self._engine("ro", _READER_PRAGMAS, "BEGIN")
+        except DBAPIError as error:
+            self._release()
+            raise DatabaseUnusable(f"{self.path} cannot be used: {error.orig}") from error
         except BaseException:
             self._release()
             raise
