@@ -85,16 +85,23 @@ def _task_with_writer(
 class RunnerLoop:
     """An event loop on a thread of its own, on which many runs take turns."""
 
+    loop: asyncio.AbstractEventLoop
+    """There from `open` on: a loop that is made and never turned would never be closed."""
+
     def __init__(self, sync_nodes: SyncNodes) -> None:
-        self.loop = asyncio.new_event_loop()
-        self.loop.set_default_executor(sync_nodes)
-        self.loop.set_task_factory(_task_with_writer)
+        self._sync_nodes = sync_nodes
         self.thread_id: int | None = None
         self._stopped = False
         self.runs = 0
         """Runs that are executed here now. gRPC loop only."""
         self.tasks: set[asyncio.Task[Any]] = set()
         """The tasks of those runs, kept because a loop only knows tasks weakly. This loop only."""
+
+    def open(self) -> None:
+        """Make the event loop; `turn` closes it."""
+        self.loop = asyncio.new_event_loop()
+        self.loop.set_default_executor(self._sync_nodes)
+        self.loop.set_task_factory(_task_with_writer)
 
     def turn(self) -> None:
         """Run the loop on the calling thread until it is stopped."""
@@ -142,6 +149,7 @@ class RunnerLoops:
     def start(self) -> None:
         """Start the threads."""
         for loop in self.loops:
+            loop.open()
             self._threads.submit(loop.turn)
 
     def pick(self) -> RunnerLoop:
