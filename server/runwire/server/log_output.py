@@ -105,10 +105,10 @@ def _for_people(stream: TextIO) -> list[Processor]:
         timestamp_key="time",
         exception_formatter=structlog.dev.plain_traceback,
     )
-    return [_forget_our_name, renderer]
+    return [_leave_out_the_obvious, renderer]
 
 
-def _forget_our_name(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
+def _leave_out_the_obvious(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
     if str(line.get("logger", "")).startswith(_OURS):
         del line["logger"]
-    return line
+    return {key: value for key, value in line.items() if value is not None}

@@ -76,6 +76,13 @@ class Settings(BaseSettings):
         le=1024 * 1024 * 1024,
         description="The largest request that is taken, such as 32MiB.",
     )
+    max_concurrent_calls: int = Field(
+        default=2000,
+        ge=1,
+        le=1_000_000,
+        description="Calls that may be open at the same time, streams too; further ones are "
+        "refused.",
+    )
     heartbeat_interval: Interval = Field(
         default=timedelta(seconds=15),
         description="How long a stream may be silent before it says that it lives.",

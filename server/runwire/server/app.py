@@ -1,0 +1,157 @@
+"""Composition: what a server consists of, opened in order and closed in reverse."""
+
+import asyncio
+import logging
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import fields
+
+from runwire.server.core.assistants import Assistants
+from runwire.server.core.creation import Rules
+from runwire.server.core.follow import Follower
+from runwire.server.core.logs import RunLogs
+from runwire.server.core.runs import Runs
+from runwire.server.core.threads import Threads
+from runwire.server.graphs.config import GraphsConfig, apply_env, read_config
+from runwire.server.graphs.registry import Registry
+from runwire.server.graphs.saver import RunwireSaver
+from runwire.server.model.errors import DatabaseUnavailable
+from runwire.server.rpc.events import encode_event
+from runwire.server.rpc.server import Limits, RpcServer
+from runwire.server.runner.runner import Runner, RunnerOptions
+from runwire.server.settings import Settings, reachable_address
+from runwire.server.storage.database import Database
+
+_logger = logging.getLogger(__name__)
+
+SWITCH_SECONDS = 0.001
+"""At Python's 5 ms a busy runner thread delays every call, and halves what is streamed."""
+
+HEALTH_SECONDS = 1.0
+"""How often the server asks itself how it is."""
+
+LIVE_SECONDS = 30.0
+"""A runner loop that has not turned for this long is not taken for slow any more."""
+
+
+class App:
+    """A server's parts, put together. `serving` opens them."""
+
+    def __init__(self, settings: Settings, config: GraphsConfig) -> None:
+        self.settings = settings
+        self.database = Database(settings.database_path, full_sync=settings.sqlite_full_sync)
+        self.registry = Registry(config, saver=RunwireSaver(self.database), store=None)
+        self.logs = RunLogs(encode_event)
+        self.follower = Follower(self.database, self.logs)
+        self.runner = Runner(
+            self.database, self.registry, self.logs, encode_event, _runner_options(settings)
+        )
+        shared = (self.database, self.registry, self.runner)
+        retention = settings.request_retention
+        self.assistants = Assistants(*shared, request_retention=retention)
+        self.threads = Threads(*shared, request_retention=retention)
+        self.runs = Runs(self.database, self.logs, self.follower, self.runner, self._rules())
+        self.rpc_server = RpcServer(
+            settings.bind,
+            assistants=self.assistants,
+            threads=self.threads,
+            runs=self.runs,
+            limits=Limits(
+                request_bytes=settings.max_request_bytes, calls=settings.max_concurrent_calls
+            ),
+            heartbeat=settings.heartbeat_interval,
+            reflection=settings.reflects,
+        )
+
+    def _rules(self) -> Rules:
+        return Rules(
+            graph_ids=self.registry.graph_ids,
+            owner=self.runner.server_id,
+            max_pending=self.settings.max_pending_runs,
+            request_retention=self.settings.request_retention,
+            encode=encode_event,
+        )
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on, also when any was asked for."""
+        return self.rpc_server.port
+
+    @property
+    def address(self) -> str:
+        """Where this machine reaches the server."""
+        return reachable_address(self.settings.bind, self.port)
+
+    @asynccontextmanager
+    async def loaded(self) -> AsyncIterator[None]:
+        """Import every graph, and see to it that each has its default assistant."""
+        await self.registry.load()
+        await self.assistants.ensure_defaults()
+        yield
+
+    @asynccontextmanager
+    async def ready(self) -> AsyncIterator[None]:
+        """Say to whoever asks for the server's health that it is up, as long as it is."""
+        self.rpc_server.set_serving(True)
+        watch = asyncio.create_task(self._watch_health(), name="health")
+        try:
+            yield
+        finally:
+            watch.cancel()
+            await asyncio.wait([watch])
+            self.rpc_server.set_serving(False)
+
+    async def _watch_health(self) -> None:
+        while True:
+            await asyncio.sleep(HEALTH_SECONDS)
+            self.rpc_server.set_live(self.runner.watchdog.lag < LIVE_SECONDS)
+            self.rpc_server.set_serving(await self._reaches_database())
+
+    async def _reaches_database(self) -> bool:
+        try:
+            async with asyncio.timeout(LIVE_SECONDS):
+                await self.assistants.get(self.registry.graph_ids[0])
+        except (DatabaseUnavailable, TimeoutError):
+            return False
+        return True
+
+    @asynccontextmanager
+    async def drained(self) -> AsyncIterator[None]:
+        """On leaving, bring every run to a place where another server can go on, then end the
+        streams: their readers have seen as much as there was."""
+        try:
+            yield
+        finally:
+            await self.runner.drain()
+            self.follower.drain()
+
+
+@asynccontextmanager
+async def serving(settings: Settings) -> AsyncIterator[App]:
+    """Give a server that is up and ready, and stop it on leaving.
+
+    Raises `ConfigError`, `GraphLoadError`, `DatabaseInUse`, `DatabaseUnusable`, `SchemaTooNew`,
+    `CannotListen`, and OSError when the database's file cannot be had.
+    """
+    sys.setswitchinterval(SWITCH_SECONDS)
+    config = read_config(settings.config)
+    for warning in config.warnings:
+        _logger.warning(warning)
+    apply_env(config)
+    app = App(settings, config)
+    async with (
+        app.database,
+        app.loaded(),
+        app.runner,
+        app.rpc_server,
+        app.drained(),
+        app.ready(),
+    ):
+        yield app
+
+
+def _runner_options(settings: Settings) -> RunnerOptions:
+    """Return the settings that are the runner's; they have the same names there."""
+    names = [field.name for field in fields(RunnerOptions)]
+    return RunnerOptions(**{name: getattr(settings, name) for name in names})
