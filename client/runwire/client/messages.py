@@ -54,9 +54,8 @@ def message_of(event: MessageEvent) -> Message:
         "type": event.type,
         "name": None,
         "id": event.message_id,
+        **_defaults(event.type),
     }
-    if event.type in ("ai", "AIMessageChunk"):
-        message |= {"tool_calls": [], "invalid_tool_calls": [], "usage_metadata": None}
     if event.HasField("usage"):
         extra["usage_metadata"] = _usage_of(event.usage) | extra.get("usage_metadata", {})
     if event.type == "AIMessageChunk":
@@ -65,6 +64,16 @@ def message_of(event: MessageEvent) -> Message:
     if message.get("tool_call_chunks"):
         message |= _tool_calls(message["tool_call_chunks"])
     return message
+
+
+def _defaults(kind: str) -> dict[str, Any]:
+    """Return what messages of a kind hold besides, as long as the server says nothing else."""
+    if kind in ("tool", "ToolMessageChunk"):
+        return {"artifact": None, "status": "success"}
+    if kind not in ("ai", "AIMessageChunk"):
+        return {}
+    position = {"chunk_position": None} if kind == "AIMessageChunk" else {}
+    return {"tool_calls": [], "invalid_tool_calls": [], "usage_metadata": None, **position}
 
 
 def _usage_of(usage: TokenUsage) -> dict[str, Any]:

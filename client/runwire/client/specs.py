@@ -176,7 +176,7 @@ def payload(value: Any, name: str) -> payload_pb2.Payload:
     try:
         text = orjson.dumps(value, _jsonable, _JSON_OPTIONS)
     except TypeError as error:
-        raise TypeError(f"{name}: {error}") from error.__cause__
+        raise TypeError(f"{name}: {error.__cause__ or error}") from None
     return payload_pb2.Payload(json=text.decode())
 
 
