@@ -32,6 +32,7 @@ from runwire.server.storage.files import (
     create_private_file,
     lock_file,
 )
+from runwire.server.storage.json_compare import json_compare
 from runwire.server.storage.json_contains import json_contains
 from runwire.server.storage.migrate import migrate
 
@@ -176,6 +177,7 @@ class Database:
                 address, uri=True, isolation_level=None, check_same_thread=False
             )
             connection.create_function("json_contains", 2, json_contains, deterministic=True)
+            connection.create_function("json_compare", 4, json_compare, deterministic=True)
             for pragma in (*pragmas, f"PRAGMA synchronous = {self._synchronous}"):
                 connection.execute(pragma)
             return connection

@@ -1,0 +1,57 @@
+"""Comparing one entry of a JSON object with a value, in SQL."""
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+from sqlalchemy import Boolean
+from sqlalchemy.sql.functions import GenericFunction
+
+_ORDERS: dict[str, Callable[[Any, Any], bool]] = {
+    "$gt": operator.gt,
+    "$gte": operator.ge,
+    "$lt": operator.lt,
+    "$lte": operator.le,
+}
+OPERATORS = frozenset({"$eq", "$ne", *_ORDERS})
+
+
+class compare(GenericFunction[bool]):  # noqa: N801 - SQLAlchemy names functions by their class
+    """`compare(column, key, operator, text)`: whether the entry `key` of the JSON column compares
+    with the value of the JSON text as the operator, one of `OPERATORS`, says."""
+
+    type = Boolean()
+    inherit_cache = True
+    name = "json_compare"
+
+
+def json_compare(document: str, key: str, name: str, operand: str) -> bool:
+    """Return whether an entry of `document` compares with `operand`, by the operator `name`.
+
+    Both are JSON text. An entry that is missing is null. Only numbers with numbers and strings
+    with strings have an order; of anything else neither is greater.
+    """
+    value, other = orjson.loads(document).get(key), orjson.loads(operand)
+    if name in ("$eq", "$ne"):
+        return _equal(value, other) is (name == "$eq")
+    kind = _kind(value)
+    return kind is not None and kind is _kind(other) and _ORDERS[name](value, other)
+
+
+def _kind(value: Any) -> type | None:
+    """Return what a value has an order among, or None."""
+    if isinstance(value, str):
+        return str
+    # True is 1 in Python, but not in JSON.
+    return float if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _equal(value: Any, other: Any) -> bool:
+    if isinstance(value, dict):
+        same_keys = isinstance(other, dict) and value.keys() == other.keys()
+        return same_keys and all(_equal(item, other[key]) for key, item in value.items())
+    if isinstance(value, list):
+        same_length = isinstance(other, list) and len(value) == len(other)
+        return same_length and all(map(_equal, value, other))
+    return isinstance(value, bool) == isinstance(other, bool) and bool(value == other)
