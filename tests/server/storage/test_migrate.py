@@ -11,10 +11,9 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, text
-from sqlalchemy.exc import OperationalError
 
 from runwire.server.storage import migrate as migrate_module
-from runwire.server.storage.database import Database
+from runwire.server.storage.database import Database, DatabaseUnusable
 from runwire.server.storage.migrate import HEAD, SchemaTooNew, migrate
 from runwire.server.storage.tables import metadata
 
@@ -85,7 +84,7 @@ async def test_a_migration_that_fails_leaves_nothing_behind(database_path: Path)
     database_path.parent.mkdir()
     file = sqlite3.connect(database_path)
     file.execute("CREATE TABLE store_items (namespace TEXT)")
-    with pytest.raises(OperationalError, match="store_items"):
+    with pytest.raises(DatabaseUnusable, match="store_items"):
         async with Database(database_path):
             pass
     assert [name for (name,) in file.execute("SELECT name FROM sqlite_master")] == ["store_items"]
