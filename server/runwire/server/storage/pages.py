@@ -7,6 +7,7 @@ import orjson
 from sqlalchemy import Column, Connection, Row, Select, literal, tuple_
 
 from runwire.server.model.requests import Order
+from runwire.server.storage.tables import UtcTime
 
 
 def read_page(
@@ -41,7 +42,7 @@ def _mark(key: tuple[Column[Any], Column[str]], cursor: str) -> list[Any]:
     values = orjson.loads(cursor)
     return [
         literal(
-            datetime.fromisoformat(value) if column.type.python_type is datetime else value,
+            datetime.fromisoformat(value) if isinstance(column.type, UtcTime) else value,
             column.type,
         )
         for column, value in zip(key, values, strict=True)
