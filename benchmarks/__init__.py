@@ -1,0 +1,1 @@
+"""Measures a real server against what could be had at best; see README.md."""
