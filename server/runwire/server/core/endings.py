@@ -224,8 +224,8 @@ def recover_run(
             rolled_back=run.cancel.action is CancelAction.ROLLBACK,
         )
         ended = end_unclaimed(connection, run, ending, encode, now)
-    elif run.attempt >= max_attempts:
-        message = f"the run's server was lost in each of its {run.attempt} attempts"
+    elif run.attempts_used >= max_attempts:
+        message = f"the run's server was lost in each of its {run.attempts_used} attempts"
         error = RunError(type=ATTEMPTS_EXHAUSTED, message=message, attempt=run.attempt)
         ending = runs.Ending(state=RunState.FAILED, error=error)
         ended = end_unclaimed(connection, run, ending, encode, now)

@@ -250,3 +250,9 @@ class Run:
     output: JsonText | None = None
     interrupts: tuple[Interrupt, ...] = ()
     rolled_back: bool = False
+    attempts_given_back: int = 0
+
+    @property
+    def attempts_used(self) -> int:
+        """How many attempts count against the limit: not those whose server chose to stop."""
+        return self.attempt - self.attempts_given_back

@@ -173,7 +173,7 @@ class Execution:
             return drained or isinstance(error, StorageFull | DatabaseUnavailable)
         if isinstance(error, StorageFull):
             return True
-        has_attempts = self.attempt.number < self._environment.max_attempts
+        has_attempts = self.run.attempts_used < self._environment.max_attempts
         return isinstance(error, DatabaseUnavailable) and has_attempts
 
     async def _release(self, error: BaseException | None) -> bool:
@@ -238,7 +238,7 @@ class Execution:
         if isinstance(error, DatabaseUnavailable):
             return RunError(
                 type=ATTEMPTS_EXHAUSTED,
-                message=f"the database failed in each of the run's {self.attempt.number} attempts",
+                message=f"the database failed in each of the run's {self.run.attempts_used} attempts",
                 attempt=self.attempt.number,
             )
         failure, hidden = describe_failure(error, self.attempt.number)

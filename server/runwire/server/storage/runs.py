@@ -81,6 +81,7 @@ def add_run(
         "context": run.context,
         "metadata": run.metadata,
         "attempt": run.attempt,
+        "attempts_given_back": run.attempts_given_back,
         "owner": run.owner,
         "runnable": runnable,
         "wake_time": wake_time,
@@ -344,7 +345,8 @@ _end = (
 def release_run(
     connection: Connection, run_id: str, attempt: int, now: datetime, *, give_back: bool
 ) -> bool:
-    """Give up an attempt: RUNNING → PENDING. `give_back`: it does not count as one. Return
+    """Give up an attempt: RUNNING → PENDING. `give_back`: it does not count as one; its number
+    stays taken all the same, because its events and its right to write are known by it. Return
     whether it was running under that attempt. The run is not runnable yet."""
     values = {"this_run": run_id, "this_attempt": attempt, "back": int(give_back), "now": now}
     return connection.execute(_release, values).rowcount == 1
@@ -360,7 +362,7 @@ _release = (
     .values(
         state=RunState.PENDING.value,
         owner=None,
-        attempt=runs.c.attempt - bindparam("back"),
+        attempts_given_back=runs.c.attempts_given_back + bindparam("back"),
         update_time=bindparam("now", type_=runs.c.due_time.type),
     )
 )
@@ -461,6 +463,7 @@ def _run(row: Row[Any]) -> Run:
         context=row.context,
         metadata=row.metadata,
         attempt=row.attempt,
+        attempts_given_back=row.attempts_given_back,
         owner=row.owner,
         create_time=row.create_time,
         due_time=row.due_time,

@@ -138,6 +138,8 @@ runs = Table(
     Column("context", PlainData),
     Column("metadata", _searchable(), nullable=False),
     Column("attempt", Integer, nullable=False),
+    # How many of those attempts do not count, because their server chose to stop.
+    Column("attempts_given_back", Integer, nullable=False),
     Column("owner", String(36)),
     # Claimable now: the first of its thread's queue, nothing of that thread executing.
     Column("runnable", Boolean(create_constraint=False), nullable=False),

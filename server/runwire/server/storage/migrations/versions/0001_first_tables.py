@@ -110,6 +110,7 @@ def _create_runs() -> None:
         sa.Column("context", sa.Text()),
         sa.Column("metadata", _json(), nullable=False),
         sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("attempts_given_back", sa.Integer(), nullable=False),
         sa.Column("owner", sa.String(36)),
         sa.Column("runnable", sa.Boolean(), nullable=False),
         sa.Column("wake_time", _moment()),
