@@ -378,9 +378,9 @@ _owns = (
     select(literal(1))
     .where(
         runs.c.run_id == bindparam("run_id"),
+        # Says as well that the run is active: no other has an owner.
         runs.c.owner == bindparam("owner"),
         runs.c.attempt == bindparam("attempt"),
-        _active,
     )
     .with_for_update(read=True, key_share=True)
 )
