@@ -1,0 +1,136 @@
+"""Reading the requests of the service of runs."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from runwire.server.model.events import EventId
+from runwire.server.model.requests import RequestKey
+from runwire.server.model.runs import CancelAction, RunSpec, StreamMode
+from runwire.server.rpc import enums
+from runwire.server.rpc.fields import Fields, assistant_filter
+from runwire.server.rpc.paging import PageRequest, read_page
+from runwire.server.rpc.requests import read_key
+from runwire.server.rpc.specs import read_spec
+from runwire.server.storage.runs import RunFilter
+from runwire.v1 import runs_pb2 as wire
+
+MAX_SPECS = 100
+MAX_IDS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Runs to create, and the key under which that may be repeated."""
+
+    specs: list[RunSpec]
+    key: RequestKey | None
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """A run to follow: after an event, from now on, or from the beginning; some modes, or all."""
+
+    run_id: str
+    after: EventId | None
+    live_only: bool
+    modes: tuple[StreamMode, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Runs to list."""
+
+    wanted: RunFilter
+    page: PageRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Cancellation:
+    """Runs to cancel."""
+
+    wanted: RunFilter
+    action: CancelAction
+
+
+def read_start(
+    request: wire.CreateRunRequest | wire.RunStreamRequest | wire.RunWaitRequest, fields: Fields
+) -> Start:
+    """Read a request that starts one run."""
+    if not request.HasField("spec"):
+        fields.refuse("spec", "is required")
+    method = request.DESCRIPTOR.name.removesuffix("Request")
+    key = read_key(f"RunService/{method}", request, fields)
+    return Start([read_spec(request.spec, fields, "spec")], key)
+
+
+def read_batch(request: wire.BatchCreateRunsRequest, fields: Fields) -> Start:
+    """Read a request that starts many runs."""
+    key = read_key("RunService/BatchCreateRuns", request, fields)
+    if not 1 <= len(request.specs) <= MAX_SPECS:
+        fields.refuse("specs", f"must be 1 to {MAX_SPECS}, not {len(request.specs)}")
+        return Start([], key)
+    specs = [read_spec(spec, fields, f"specs[{index}]") for index, spec in enumerate(request.specs)]
+    return Start(specs, key)
+
+
+def read_id(
+    request: wire.GetRunRequest | wire.DeleteRunRequest | wire.JoinRunRequest, fields: Fields
+) -> str:
+    """Read a request that names a run and says nothing else."""
+    return fields.required_id("run_id", request.run_id)
+
+
+def read_join(request: wire.JoinRunStreamRequest, fields: Fields) -> Join:
+    """Read a request to follow a run."""
+    after = EventId.parse(request.after_event_id)
+    if request.after_event_id and after is None:
+        fields.refuse("after_event_id", 'is not the id of an event, such as "1-42"')
+    if request.after_event_id and request.live_only:
+        fields.refuse("after_event_id", "must be empty if live_only is set")
+    return Join(
+        run_id=fields.required_id("run_id", request.run_id),
+        after=after,
+        live_only=request.live_only,
+        modes=fields.words("stream_modes", request.stream_modes, enums.STREAM_MODES),
+    )
+
+
+def read_query(request: wire.ListRunsRequest, fields: Fields) -> Query:
+    """Read a request to list runs."""
+    return Query(_read_filter(request, fields), read_page(request, fields))
+
+
+def read_cancel(request: wire.CancelRunRequest, fields: Fields) -> tuple[str, CancelAction]:
+    """Read a request to cancel a run."""
+    return fields.required_id("run_id", request.run_id), _read_action(request, fields)
+
+
+def read_cancellation(request: wire.CancelRunsRequest, fields: Fields) -> Cancellation:
+    """Read a request to cancel many runs. Metadata that is empty counts as no filter: it would
+    let all runs pass."""
+    run_ids = fields.ids("run_ids", request.run_ids, at_most=MAX_IDS)
+    wanted = _read_filter(request, fields, run_ids)
+    action = _read_action(request, fields)
+    fields.check()
+    if wanted == RunFilter():
+        fields.refuse("run_ids", "at least one filter must be set")
+    return Cancellation(wanted, action)
+
+
+def _read_action(request: Any, fields: Fields) -> CancelAction:
+    default = CancelAction.INTERRUPT
+    return fields.word("action", request.action, enums.CANCEL_ACTIONS, default)
+
+
+def _read_filter(
+    request: wire.ListRunsRequest | wire.CancelRunsRequest,
+    fields: Fields,
+    run_ids: list[str] | None = None,
+) -> RunFilter:
+    return RunFilter(
+        run_ids=run_ids or (),
+        thread_id=fields.optional_id("thread_id", request.thread_id) or "",
+        assistant_id=assistant_filter(request.assistant_id),
+        states=fields.words("states", request.states, enums.RUN_STATES),
+        metadata=fields.metadata("metadata", request.metadata),
+    )
