@@ -1,0 +1,145 @@
+"""The service of assistants: converts, calls, converts back."""
+
+from dataclasses import dataclass
+
+from runwire.server.core.assistants import AssistantChange, AssistantDraft, Assistants
+from runwire.server.model.requests import Order, RequestKey
+from runwire.server.rpc import enums, payloads
+from runwire.server.rpc.calls import Context
+from runwire.server.rpc.fields import Fields
+from runwire.server.rpc.paging import PageRequest, read_page
+from runwire.server.rpc.requests import read_key, read_request
+from runwire.server.rpc.resources import assistant_message
+from runwire.server.rpc.specs import read_config
+from runwire.server.storage.assistants import AssistantFilter
+from runwire.v1 import assistants_pb2 as wire
+from runwire.v1 import assistants_pb2_grpc
+
+
+class AssistantServicer(assistants_pb2_grpc.AssistantServiceServicer):
+    """Answers for `runwire.v1.AssistantService`."""
+
+    def __init__(self, assistants: Assistants) -> None:
+        self._assistants = assistants
+
+    async def CreateAssistant(
+        self, request: wire.CreateAssistantRequest, context: Context
+    ) -> wire.CreateAssistantResponse:
+        """Create an assistant, or return one that exists."""
+        draft, key = await read_request(request, _read_draft)
+        assistant, _ = await self._assistants.create(draft, key)
+        return wire.CreateAssistantResponse(assistant=assistant_message(assistant))
+
+    async def GetAssistant(
+        self, request: wire.GetAssistantRequest, context: Context
+    ) -> wire.GetAssistantResponse:
+        """Return an assistant."""
+        assistant_id = await read_request(request, _read_id)
+        assistant = await self._assistants.get(assistant_id)
+        return wire.GetAssistantResponse(assistant=assistant_message(assistant))
+
+    async def ListAssistants(
+        self, request: wire.ListAssistantsRequest, context: Context
+    ) -> wire.ListAssistantsResponse:
+        """Return a page of assistants."""
+        query = await read_request(request, _read_query)
+        page = await self._assistants.list(
+            query.wanted, query.order, limit=query.page.limit, cursor=query.page.cursor
+        )
+        return wire.ListAssistantsResponse(
+            assistants=[assistant_message(assistant) for assistant in page.items],
+            next_page_token=query.page.next_token(page.next),
+        )
+
+    async def UpdateAssistant(
+        self, request: wire.UpdateAssistantRequest, context: Context
+    ) -> wire.UpdateAssistantResponse:
+        """Make a new version of an assistant."""
+        assistant_id, change = await read_request(request, _read_change)
+        assistant = await self._assistants.update(assistant_id, change)
+        return wire.UpdateAssistantResponse(assistant=assistant_message(assistant))
+
+    async def DeleteAssistant(
+        self, request: wire.DeleteAssistantRequest, context: Context
+    ) -> wire.DeleteAssistantResponse:
+        """Delete an assistant."""
+        assistant_id = await read_request(request, _read_id)
+        await self._assistants.delete(assistant_id)
+        return wire.DeleteAssistantResponse()
+
+    async def GetAssistantSchemas(
+        self, request: wire.GetAssistantSchemasRequest, context: Context
+    ) -> wire.GetAssistantSchemasResponse:
+        """Return the schemas of an assistant's graph."""
+        assistant_id = await read_request(request, _read_id)
+        assistant = await self._assistants.get(assistant_id)
+        schemas = await self._assistants.schemas(assistant_id)
+        return wire.GetAssistantSchemasResponse(
+            graph_id=assistant.graph_id,
+            input_schema=payloads.of_optional(schemas.input),
+            output_schema=payloads.of_optional(schemas.output),
+            state_schema=payloads.of_optional(schemas.state),
+            config_schema=payloads.of_optional(schemas.config),
+            context_schema=payloads.of_optional(schemas.context),
+            errors={f"{name}_schema": problem for name, problem in schemas.problems.items()},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Query:
+    wanted: AssistantFilter
+    order: Order
+    page: PageRequest
+
+
+def _read_draft(
+    request: wire.CreateAssistantRequest, fields: Fields
+) -> tuple[AssistantDraft, RequestKey | None]:
+    if_exists = fields.word("if_exists", request.if_exists, enums.IF_EXISTS, enums.IfExists.FAIL)
+    draft = AssistantDraft(
+        assistant_id=fields.optional_id("assistant_id", request.assistant_id),
+        graph_id=fields.required("graph_id", request.graph_id),
+        name=request.name,
+        description=request.description,
+        config=read_config(request.config, fields, "config"),
+        context=fields.object("context", request.context),
+        metadata=fields.metadata("metadata", request.metadata),
+        return_existing=if_exists is enums.IfExists.RETURN_EXISTING,
+    )
+    return draft, read_key("AssistantService/CreateAssistant", request, fields)
+
+
+def _read_id(
+    request: wire.GetAssistantRequest
+    | wire.DeleteAssistantRequest
+    | wire.GetAssistantSchemasRequest,
+    fields: Fields,
+) -> str:
+    return fields.assistant("assistant_id", request.assistant_id)
+
+
+def _read_query(request: wire.ListAssistantsRequest, fields: Fields) -> _Query:
+    wanted = AssistantFilter(
+        graph_id=request.graph_id,
+        name=request.name,
+        metadata=fields.metadata("metadata", request.metadata),
+    )
+    order = fields.order(request.order, enums.ASSISTANT_ORDERS)
+    return _Query(wanted, order, read_page(request, fields))
+
+
+def _read_change(
+    request: wire.UpdateAssistantRequest, fields: Fields
+) -> tuple[str, AssistantChange]:
+    if request.HasField("graph_id"):
+        fields.required("graph_id", request.graph_id)
+    has_config, has_metadata = request.HasField("config"), payloads.is_set(request.metadata)
+    change = AssistantChange(
+        graph_id=request.graph_id if request.HasField("graph_id") else None,
+        name=request.name if request.HasField("name") else None,
+        description=request.description if request.HasField("description") else None,
+        config=read_config(request.config, fields, "config") if has_config else None,
+        context=fields.object("context", request.context),
+        metadata=fields.metadata("metadata", request.metadata) if has_metadata else None,
+    )
+    return fields.assistant("assistant_id", request.assistant_id), change

@@ -1,0 +1,59 @@
+"""Callers that leave before the call that created their run has ended."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from runwire.server.core.runs import Created, Runs
+from runwire.server.model.errors import RunwireError
+from runwire.server.model.runs import OnDisconnect
+
+logger = logging.getLogger(__name__)
+
+
+class Disconnects:
+    """Cancels runs whose callers have left, if that is what they asked for."""
+
+    def __init__(self, runs: Runs) -> None:
+        self._runs = runs
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    @contextmanager
+    def watching(
+        self, creation: Coroutine[Any, Any, Created], wish: OnDisconnect
+    ) -> Iterator[Awaitable[Created]]:
+        """Give the creation of a run to be awaited, and watch over the rest of the block: if it
+        is cancelled, the caller has left, and the run is treated as `wish` says. The creation
+        itself goes on to its end in any case."""
+        created = asyncio.create_task(creation, name="create-run")
+        try:
+            yield asyncio.shield(created)
+        except asyncio.CancelledError:
+            if wish is OnDisconnect.CANCEL and not self._closed:
+                self._cancel_soon(created)
+            raise
+
+    async def close(self) -> None:
+        """Finish what is under way. From now on calls are cancelled by the server that stops, and
+        not by callers that leave."""
+        self._closed = True
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _cancel_soon(self, created: asyncio.Task[Created]) -> None:
+        # A task of its own: the call's is cancelled, and must end without waiting.
+        task = asyncio.create_task(self._cancel(created), name="cancel-disconnected")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _cancel(self, created: asyncio.Task[Created]) -> None:
+        try:
+            for run in (await created).runs:
+                await self._runs.cancel_disconnected(run.run_id)
+        except RunwireError as error:
+            logger.warning("a run whose caller left is not cancelled: %s", error)
+        except Exception:
+            logger.exception("a run whose caller left is not cancelled")

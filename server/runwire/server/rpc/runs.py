@@ -1,0 +1,181 @@
+"""The service of runs: converts, calls, converts back."""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from datetime import timedelta
+from typing import cast
+
+from runwire.server.core.cancels import CancelResult
+from runwire.server.core.runs import Runs
+from runwire.server.model.events import LogEntry
+from runwire.server.model.runs import Run
+from runwire.server.rpc import run_requests as read
+from runwire.server.rpc.calls import Context, send_metadata, wants_values
+from runwire.server.rpc.disconnects import Disconnects
+from runwire.server.rpc.events import snapshot_event
+from runwire.server.rpc.frames import pack
+from runwire.server.rpc.payloads import of_optional
+from runwire.server.rpc.requests import read_request
+from runwire.server.rpc.resources import interrupt_messages, run_message, spec_message
+from runwire.server.rpc.selection import Selection
+from runwire.server.rpc.streams import EventStream
+from runwire.v1 import runs_pb2 as wire
+from runwire.v1 import runs_pb2_grpc
+
+HEARTBEAT = timedelta(seconds=15)
+"""A stream without events for this long gets a heartbeat."""
+
+
+class RunServicer(runs_pb2_grpc.RunServiceServicer):
+    """Answers for `runwire.v1.RunService`."""
+
+    def __init__(
+        self, runs: Runs, disconnects: Disconnects, *, heartbeat: timedelta = HEARTBEAT
+    ) -> None:
+        self._runs = runs
+        self._disconnects = disconnects
+        self._silence = heartbeat.total_seconds()
+
+    async def CreateRun(
+        self, request: wire.CreateRunRequest, context: Context
+    ) -> wire.CreateRunResponse:
+        """Create a run."""
+        start = await read_request(request, read.read_start)
+        created = await self._runs.create(start.specs, start.key)
+        return wire.CreateRunResponse(run=run_message(created.runs[0]), replayed=created.replayed)
+
+    async def BatchCreateRuns(
+        self, request: wire.BatchCreateRunsRequest, context: Context
+    ) -> wire.BatchCreateRunsResponse:
+        """Create many runs."""
+        start = await read_request(request, read.read_batch)
+        created = await self._runs.create(start.specs, start.key)
+        return wire.BatchCreateRunsResponse(
+            runs=[run_message(run) for run in created.runs], replayed=created.replayed
+        )
+
+    async def RunStream(  # type: ignore[override]  # writes to its call itself
+        self, request: wire.RunStreamRequest, context: Context
+    ) -> None:
+        """Create a run and stream its events."""
+        start = await read_request(request, read.read_start)
+        creation = self._runs.create(start.specs, start.key)
+        with self._disconnects.watching(creation, start.specs[0].on_disconnect) as creating:
+            created = await creating
+            run = created.runs[0]
+            await _tell_run(context, run, replayed=created.replayed)
+            events = self._runs.follow(run.run_id, after=None)
+            await self._stream(context, run, events, Selection(as_values=wants_values(context)))
+
+    async def RunWait(self, request: wire.RunWaitRequest, context: Context) -> wire.RunWaitResponse:
+        """Create a run and wait for its end."""
+        start = await read_request(request, read.read_start)
+        creation = self._runs.create(start.specs, start.key)
+        with self._disconnects.watching(creation, start.specs[0].on_disconnect) as creating:
+            created = await creating
+            await _tell_run(context, created.runs[0], replayed=created.replayed)
+            run = await self._runs.wait(created.runs[0].run_id)
+        return wire.RunWaitResponse(
+            run=run_message(run),
+            output=of_optional(run.output),
+            interrupts=interrupt_messages(run.interrupts),
+            replayed=created.replayed,
+        )
+
+    async def JoinRunStream(  # type: ignore[override]  # writes to its call itself
+        self, request: wire.JoinRunStreamRequest, context: Context
+    ) -> None:
+        """Stream the events of a run that exists."""
+        join = await read_request(request, read.read_join)
+        run = await self._runs.get(join.run_id)
+        events = self._runs.follow(run.run_id, after=join.after, live_only=join.live_only)
+        selection = Selection(join.modes, as_values=wants_values(context))
+        await self._stream(context, run, events, selection)
+
+    async def JoinRun(self, request: wire.JoinRunRequest, context: Context) -> wire.JoinRunResponse:
+        """Wait for the end of a run that exists."""
+        run = await self._runs.wait(await read_request(request, read.read_id))
+        return wire.JoinRunResponse(
+            run=run_message(run),
+            output=of_optional(run.output),
+            interrupts=interrupt_messages(run.interrupts),
+        )
+
+    async def GetRun(self, request: wire.GetRunRequest, context: Context) -> wire.GetRunResponse:
+        """Return a run with what it was asked to do."""
+        run = await self._runs.get(await read_request(request, read.read_id))
+        message = run_message(run)
+        message.spec.CopyFrom(spec_message(run.spec))
+        return wire.GetRunResponse(run=message)
+
+    async def ListRuns(
+        self, request: wire.ListRunsRequest, context: Context
+    ) -> wire.ListRunsResponse:
+        """Return a page of runs."""
+        query = await read_request(request, read.read_query)
+        page = await self._runs.list(query.wanted, limit=query.page.limit, cursor=query.page.cursor)
+        return wire.ListRunsResponse(
+            runs=[run_message(run) for run in page.items],
+            next_page_token=query.page.next_token(page.next),
+        )
+
+    async def DeleteRun(
+        self, request: wire.DeleteRunRequest, context: Context
+    ) -> wire.DeleteRunResponse:
+        """Delete the record of a run."""
+        await self._runs.delete(await read_request(request, read.read_id))
+        return wire.DeleteRunResponse()
+
+    async def CancelRun(
+        self, request: wire.CancelRunRequest, context: Context
+    ) -> wire.CancelRunResponse:
+        """Cancel a run."""
+        run_id, action = await read_request(request, read.read_cancel)
+        run = await self._runs.cancel(run_id, action, wait=request.wait)
+        return wire.CancelRunResponse(run=run_message(run))
+
+    async def CancelRuns(
+        self, request: wire.CancelRunsRequest, context: Context
+    ) -> wire.CancelRunsResponse:
+        """Cancel many runs."""
+        cancellation = await read_request(request, read.read_cancellation)
+        results = await self._runs.cancel_many(
+            cancellation.wanted, cancellation.action, wait=request.wait
+        )
+        return wire.CancelRunsResponse(results=[_result_message(result) for result in results])
+
+    async def _stream(
+        self,
+        context: Context,
+        run: Run,
+        events: AsyncIterator[list[LogEntry]],
+        selection: Selection,
+    ) -> None:
+        """Write a snapshot of a run, then its events."""
+        # A cancelled call lets go of the run's log here and now.
+        closing = aclosing(cast("AsyncGenerator[list[LogEntry]]", events))
+        async with EventStream(context, run.run_id, self._silence) as stream, closing:
+            await stream.write(selection.encode(snapshot_event(run)))
+            async for entries in events:
+                for message in pack(selection.apply([entry.data for entry in entries])):
+                    await stream.write(message)
+
+
+async def _tell_run(context: Context, run: Run, *, replayed: bool) -> None:
+    """Send a call's initial metadata: who loses the call before its first message can still find
+    the run."""
+    metadata = [("runwire-run-id", run.run_id), ("runwire-replayed", str(replayed).lower())]
+    if run.thread_id:
+        metadata.append(("runwire-thread-id", run.thread_id))
+    await send_metadata(context, metadata)
+
+
+def _result_message(result: CancelResult) -> wire.CancelRunResult:
+    if result.error is None:
+        run = run_message(result.run) if result.run else None
+        return wire.CancelRunResult(run_id=result.run_id, run=run)
+    return wire.CancelRunResult(
+        run_id=result.run_id,
+        reason=f"ERROR_REASON_{result.error.reason}",
+        message=result.error.message,
+    )

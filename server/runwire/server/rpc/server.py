@@ -1,0 +1,188 @@
+"""The gRPC server: its limits, its services, its start and its end."""
+
+import errno
+import logging
+import socket
+from dataclasses import dataclass
+from datetime import timedelta
+from types import TracebackType
+from typing import Self
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from runwire.server.core.assistants import Assistants
+from runwire.server.core.runs import Runs
+from runwire.server.core.threads import Threads
+from runwire.server.rpc.assistants import AssistantServicer
+from runwire.server.rpc.disconnects import Disconnects
+from runwire.server.rpc.health import HealthServicer
+from runwire.server.rpc.interceptors import Boundary, OpenCalls
+from runwire.server.rpc.reflection import add_reflection
+from runwire.server.rpc.runs import HEARTBEAT, RunServicer
+from runwire.server.rpc.threads import ThreadServicer
+from runwire.v1 import (
+    assistants_pb2,
+    assistants_pb2_grpc,
+    runs_pb2,
+    runs_pb2_grpc,
+    threads_pb2,
+    threads_pb2_grpc,
+)
+
+logger = logging.getLogger(__name__)
+
+SERVICES = tuple(
+    service.full_name
+    for file in (assistants_pb2, threads_pb2, runs_pb2)
+    for service in file.DESCRIPTOR.services_by_name.values()
+)
+"""The full names of our services."""
+
+
+class CannotListen(Exception):
+    """The server's address cannot be bound."""
+
+    def __init__(self, address: str, reason: str) -> None:
+        super().__init__(f"cannot listen on {address}: {reason}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one server takes. `request_bytes` is the largest request; `streams_per_connection`
+    counts the calls that one connection may have open, `calls` those of all connections."""
+
+    request_bytes: int = 32 * 1024 * 1024
+    calls: int = 2000
+    streams_per_connection: int = 1000
+
+
+class RpcServer:
+    """Serves the contract at an address for the duration of an `async with`.
+
+    Its health is NOT_SERVING until `set_serving(True)`. On leaving, open calls have `grace` to
+    end by themselves: streams and waiting calls do so as soon as core drains. Then they are
+    cancelled, which is not taken for their callers' leaving.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        assistants: Assistants,
+        threads: Threads,
+        runs: Runs,
+        limits: Limits = Limits(),
+        heartbeat: timedelta = HEARTBEAT,
+        grace: timedelta = timedelta(seconds=5),
+        reflection: bool = True,
+    ) -> None:
+        self._address = address
+        self._assistants = assistants
+        self._threads = threads
+        self._runs = runs
+        self._limits = limits
+        self._heartbeat = heartbeat
+        self._grace = grace.total_seconds()
+        self._reflection = reflection
+        self._calls = OpenCalls()
+        self._disconnects = Disconnects(runs)
+        self._health = HealthServicer(SERVICES)
+        self._server: grpc.aio.Server | None = None
+        self.port = 0
+        """The port that is listened on, once the server has started."""
+
+    def set_serving(self, serving: bool) -> None:
+        """Tell health probes whether to send calls here."""
+        self._health.set_serving(serving)
+
+    def set_live(self, live: bool) -> None:
+        """Tell health probes whether the process works, or should be replaced."""
+        self._health.set_live(live)
+
+    async def __aenter__(self) -> Self:
+        # Made here and not before: gRPC's server belongs to the loop it is made on.
+        self._server = grpc.aio.server(
+            interceptors=[Boundary(self._calls)],
+            options=_options(self._limits),
+            maximum_concurrent_rpcs=self._limits.calls,
+        )
+        self._add_services(self._server)
+        self.port = _bind(self._server, self._address)
+        await self._server.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        assert self._server is not None
+        self._health.end_watches()
+        await self._disconnects.close()
+        await self._server.stop(self._grace)
+        await self._calls.wait_ended()
+
+    def _add_services(self, server: grpc.aio.Server) -> None:
+        assistants_pb2_grpc.add_AssistantServiceServicer_to_server(
+            AssistantServicer(self._assistants), server
+        )
+        threads_pb2_grpc.add_ThreadServiceServicer_to_server(ThreadServicer(self._threads), server)
+        runs_pb2_grpc.add_RunServiceServicer_to_server(
+            RunServicer(self._runs, self._disconnects, heartbeat=self._heartbeat), server
+        )
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        if self._reflection:
+            health = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+            add_reflection(server, [*SERVICES, health])
+
+
+def _options(limits: Limits) -> list[tuple[str, int]]:
+    return [
+        ("grpc.max_receive_message_length", limits.request_bytes),
+        # A unary answer too large for its caller is the caller's limit to raise.
+        ("grpc.max_send_message_length", -1),
+        ("grpc.max_metadata_size", 8 * 1024),
+        ("grpc.max_concurrent_streams", limits.streams_per_connection),
+        # A caller that is gone without a word is noticed within 40 s.
+        ("grpc.keepalive_time_ms", 30_000),
+        ("grpc.keepalive_timeout_ms", 10_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.max_pings_without_data", 0),
+        # Callers may do the same, a little more often than gRPC allows by default.
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+        ("grpc.server_handshake_timeout_ms", 10_000),
+        ("grpc.max_connection_idle_ms", 300_000),
+        # Connections are renewed, for the sake of balancers. Without a grace: it would cut off
+        # streams, and a run may be meant to be cancelled when its caller's stream ends.
+        ("grpc.max_connection_age_ms", 1_800_000),
+        # Two servers on one port would take each other's callers.
+        ("grpc.so_reuseport", 0),
+    ]
+
+
+def _bind(server: grpc.aio.Server, address: str) -> int:
+    """Return the port bound; raises `CannotListen`."""
+    try:
+        port = server.add_insecure_port(address)
+    except RuntimeError:
+        port = 0
+    if not port:
+        raise CannotListen(address, _why_not(address))
+    return port
+
+
+def _why_not(address: str) -> str:
+    """Return why an address cannot be bound: gRPC does not say."""
+    host, _, port = address.rpartition(":")
+    try:
+        found = socket.getaddrinfo(host.strip("[]") or None, port, type=socket.SOCK_STREAM)
+        family, kind, protocol, _, place = found[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.bind(place)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            return "the address is in use"
+        return error.strerror or str(error)
+    return "gRPC does not take the address"

@@ -1,0 +1,206 @@
+"""The service of threads: converts, calls, converts back."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from runwire.server.core.threads import Threads
+from runwire.server.model.requests import Order, RequestKey
+from runwire.server.model.threads import CheckpointRef
+from runwire.server.rpc import enums
+from runwire.server.rpc.calls import Context
+from runwire.server.rpc.fields import Fields
+from runwire.server.rpc.paging import STATES, PageRequest, read_page
+from runwire.server.rpc.requests import read_key, read_request
+from runwire.server.rpc.resources import checkpoint_message, state_message, thread_message
+from runwire.server.rpc.specs import read_checkpoint
+from runwire.server.storage.threads import ThreadFilter
+from runwire.v1 import threads_pb2 as wire
+from runwire.v1 import threads_pb2_grpc
+
+MAX_IDS = 500
+
+
+class ThreadServicer(threads_pb2_grpc.ThreadServiceServicer):
+    """Answers for `runwire.v1.ThreadService`."""
+
+    def __init__(self, threads: Threads) -> None:
+        self._threads = threads
+
+    async def CreateThread(
+        self, request: wire.CreateThreadRequest, context: Context
+    ) -> wire.CreateThreadResponse:
+        """Create a thread, or return one that exists."""
+        draft = await read_request(request, _read_draft)
+        thread, _ = await self._threads.create(
+            draft.thread_id,
+            draft.metadata,
+            return_existing=draft.return_existing,
+            request=draft.key,
+        )
+        return wire.CreateThreadResponse(thread=thread_message(thread))
+
+    async def GetThread(
+        self, request: wire.GetThreadRequest, context: Context
+    ) -> wire.GetThreadResponse:
+        """Return a thread."""
+        thread = await self._threads.get(await read_request(request, _read_id))
+        return wire.GetThreadResponse(thread=thread_message(thread))
+
+    async def ListThreads(
+        self, request: wire.ListThreadsRequest, context: Context
+    ) -> wire.ListThreadsResponse:
+        """Return a page of threads."""
+        query = await read_request(request, _read_query)
+        page = await self._threads.list(
+            query.wanted, query.order, limit=query.page.limit, cursor=query.page.cursor
+        )
+        return wire.ListThreadsResponse(
+            threads=[
+                thread_message(thread, with_values=not request.omit_values) for thread in page.items
+            ],
+            next_page_token=query.page.next_token(page.next),
+        )
+
+    async def UpdateThread(
+        self, request: wire.UpdateThreadRequest, context: Context
+    ) -> wire.UpdateThreadResponse:
+        """Change a thread's metadata."""
+        thread_id, metadata = await read_request(request, _read_change)
+        thread = await self._threads.update(thread_id, metadata)
+        return wire.UpdateThreadResponse(thread=thread_message(thread))
+
+    async def DeleteThread(
+        self, request: wire.DeleteThreadRequest, context: Context
+    ) -> wire.DeleteThreadResponse:
+        """Delete a thread."""
+        await self._threads.delete(await read_request(request, _read_id))
+        return wire.DeleteThreadResponse()
+
+    async def GetThreadState(
+        self, request: wire.GetThreadStateRequest, context: Context
+    ) -> wire.GetThreadStateResponse:
+        """Return the state of a thread."""
+        thread_id, checkpoint = await read_request(request, _read_place)
+        state = await self._threads.get_state(
+            thread_id, checkpoint, include_subgraphs=request.include_subgraphs
+        )
+        return wire.GetThreadStateResponse(state=state_message(thread_id, state))
+
+    async def UpdateThreadState(
+        self, request: wire.UpdateThreadStateRequest, context: Context
+    ) -> wire.UpdateThreadStateResponse:
+        """Add a checkpoint to a thread."""
+        update = await read_request(request, _read_update)
+        made = await self._threads.update_state(
+            update.thread_id,
+            update.values,
+            as_node=request.as_node,
+            checkpoint=update.checkpoint,
+            assistant_id=request.assistant_id,
+        )
+        return wire.UpdateThreadStateResponse(checkpoint=checkpoint_message(update.thread_id, made))
+
+    async def ListThreadStates(
+        self, request: wire.ListThreadStatesRequest, context: Context
+    ) -> wire.ListThreadStatesResponse:
+        """Return a page of a thread's states."""
+        query = await read_request(request, _read_states_query)
+        page = await self._threads.list_states(
+            query.thread_id,
+            checkpoint=query.checkpoint,
+            before=query.before,
+            metadata=query.metadata,
+            limit=query.page.limit,
+            cursor=query.page.cursor,
+        )
+        return wire.ListThreadStatesResponse(
+            states=[state_message(query.thread_id, state) for state in page.items],
+            next_page_token=query.page.next_token(page.next),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    thread_id: str | None
+    metadata: dict[str, Any]
+    return_existing: bool
+    key: RequestKey | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Query:
+    wanted: ThreadFilter
+    order: Order
+    page: PageRequest
+
+
+@dataclass(frozen=True, slots=True)
+class _Update:
+    thread_id: str
+    values: Any
+    checkpoint: CheckpointRef | None
+
+
+@dataclass(frozen=True, slots=True)
+class _StatesQuery:
+    thread_id: str
+    checkpoint: CheckpointRef | None
+    before: CheckpointRef | None
+    metadata: dict[str, Any]
+    page: PageRequest
+
+
+def _read_draft(request: wire.CreateThreadRequest, fields: Fields) -> _Draft:
+    if_exists = fields.word("if_exists", request.if_exists, enums.IF_EXISTS, enums.IfExists.FAIL)
+    return _Draft(
+        thread_id=fields.optional_id("thread_id", request.thread_id),
+        metadata=fields.metadata("metadata", request.metadata),
+        return_existing=if_exists is enums.IfExists.RETURN_EXISTING,
+        key=read_key("ThreadService/CreateThread", request, fields),
+    )
+
+
+def _read_id(request: wire.GetThreadRequest | wire.DeleteThreadRequest, fields: Fields) -> str:
+    return fields.required_id("thread_id", request.thread_id)
+
+
+def _read_query(request: wire.ListThreadsRequest, fields: Fields) -> _Query:
+    wanted = ThreadFilter(
+        thread_ids=fields.ids("thread_ids", request.thread_ids, at_most=MAX_IDS),
+        states=fields.words("states", request.states, enums.THREAD_STATES),
+        metadata=fields.metadata("metadata", request.metadata),
+    )
+    order = fields.order(request.order, enums.THREAD_ORDERS)
+    return _Query(wanted, order, read_page(request, fields))
+
+
+def _read_change(request: wire.UpdateThreadRequest, fields: Fields) -> tuple[str, dict[str, Any]]:
+    metadata = fields.metadata("metadata", request.metadata)
+    return fields.required_id("thread_id", request.thread_id), metadata
+
+
+def _read_place(
+    request: wire.GetThreadStateRequest, fields: Fields
+) -> tuple[str, CheckpointRef | None]:
+    thread_id = fields.required_id("thread_id", request.thread_id)
+    return thread_id, read_checkpoint(request.checkpoint, thread_id, fields, "checkpoint")
+
+
+def _read_update(request: wire.UpdateThreadStateRequest, fields: Fields) -> _Update:
+    thread_id = fields.required_id("thread_id", request.thread_id)
+    return _Update(
+        thread_id=thread_id,
+        values=fields.data("values", request.values),
+        checkpoint=read_checkpoint(request.checkpoint, thread_id, fields, "checkpoint"),
+    )
+
+
+def _read_states_query(request: wire.ListThreadStatesRequest, fields: Fields) -> _StatesQuery:
+    thread_id = fields.required_id("thread_id", request.thread_id)
+    return _StatesQuery(
+        thread_id=thread_id,
+        checkpoint=read_checkpoint(request.checkpoint, thread_id, fields, "checkpoint"),
+        before=read_checkpoint(request.before, thread_id, fields, "before"),
+        metadata=fields.metadata("metadata", request.metadata),
+        page=read_page(request, fields, STATES),
+    )
