@@ -16,6 +16,8 @@ from runwire.server.core.threads import Threads
 from runwire.server.graphs.config import GraphsConfig, apply_env, read_config
 from runwire.server.graphs.registry import Registry
 from runwire.server.graphs.saver import RunwireSaver
+from runwire.server.graphs.store import RunwireStore
+from runwire.server.graphs.store import RunwireStore
 from runwire.server.model.errors import DatabaseUnavailable
 from runwire.server.rpc.events import encode_event
 from runwire.server.rpc.server import Limits, RpcServer
@@ -31,6 +33,9 @@ SWITCH_SECONDS = 0.001
 HEALTH_SECONDS = 1.0
 """How often the server asks itself how it is."""
 
+DATABASE_SECONDS = 5.0
+"""How long the database may take to answer a question."""
+
 LIVE_SECONDS = 30.0
 """A runner loop that has not turned for this long is not taken for slow any more."""
 
@@ -41,7 +46,9 @@ class App:
     def __init__(self, settings: Settings, config: GraphsConfig) -> None:
         self.settings = settings
         self.database = Database(settings.database_path, full_sync=settings.sqlite_full_sync)
-        self.registry = Registry(config, saver=RunwireSaver(self.database), store=None)
+        self.registry = Registry(
+            config, saver=RunwireSaver(self.database), store=RunwireStore(self.database)
+        )
         self.logs = RunLogs(encode_event)
         self.follower = Follower(self.database, self.logs)
         self.runner = Runner(
@@ -110,9 +117,13 @@ class App:
 
     async def _reaches_database(self) -> bool:
         try:
-            async with asyncio.timeout(LIVE_SECONDS):
+            async with asyncio.timeout(DATABASE_SECONDS):
                 await self.assistants.get(self.registry.graph_ids[0])
         except (DatabaseUnavailable, TimeoutError):
+            return False
+        except Exception:
+            # Whatever it is, the watch has to go on: it is what would notice the end of it.
+            _logger.exception("the database could not be asked")
             return False
         return True
 
