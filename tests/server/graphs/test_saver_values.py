@@ -6,6 +6,8 @@ import json
 import operator
 import os
 import pickle
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -252,6 +254,21 @@ def test_crafted_values_work_on_a_gullible_reader(tmp_path: Path) -> None:
         executed += marker.exists()
         marker.unlink(missing_ok=True)
     assert executed >= 6
+
+
+def test_a_langgraph_that_could_not_be_made_strict_is_refused() -> None:
+    code = "import langgraph.checkpoint.base, runwire.server.graphs.saver"
+    environment = {key: value for key, value in os.environ.items() if "STRICT" not in key}
+    for strict in ({}, {"LANGGRAPH_STRICT_MSGPACK": "true"}, {"LANGGRAPH_STRICT_MSGPACK": "false"}):
+        finished = subprocess.run(
+            [sys.executable, "-c", code],
+            env={**environment, **strict},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        refused = "LangGraph was imported before" in finished.stderr
+        assert refused is (finished.returncode != 0) is (not strict), finished.stderr
 
 
 def delta_graph(saver: RunwireSaver) -> Any:

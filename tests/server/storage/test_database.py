@@ -124,6 +124,14 @@ async def test_a_write_that_fails_alone_leaves_nothing(database: Database) -> No
     assert await database.read(all_keys) == []
 
 
+async def test_an_error_that_no_future_takes_reaches_its_caller(database: Database) -> None:
+    for call in (database.write, database.read):
+        waiting = [call(lambda connection: next(iter(()))), call(all_keys)]
+        failed, found = await asyncio.gather(*waiting, return_exceptions=True)
+        assert isinstance(failed, RuntimeError)
+        assert found == []
+
+
 async def test_a_full_disk_is_told_to_those_whom_it_hits(database: Database) -> None:
     pages = await database.write(lambda c: c.scalar(text("PRAGMA page_count")))
     await database.write(lambda c: c.scalar(text(f"PRAGMA max_page_count = {pages + 20}")))

@@ -23,6 +23,9 @@ def told(error: BaseException) -> BaseException:
         told = StorageFull()
     elif name.startswith(_UNAVAILABLE):
         told = DatabaseUnavailable()
+    elif isinstance(error, StopIteration):
+        # No future takes one, and whoever waits for it would wait for ever.
+        told = RuntimeError("a transaction raised StopIteration")
     if told is not error:
         told.__cause__ = error
     return told
