@@ -8,6 +8,7 @@ import signal
 import socket
 import sqlite3
 import time
+from asyncio.subprocess import PIPE
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -178,19 +179,25 @@ def test_a_misspelt_variable_is_warned_of(tmp_path: Path) -> None:
     assert "RUNWIRE_SINK_NODES is not a setting: see runwire serve --help" in warnings
 
 
-async def test_the_banner_s_line_can_be_pasted(tmp_path: Path) -> None:
+async def test_the_banner_s_lines_can_be_pasted(tmp_path: Path) -> None:
     server = ServerProcess(tmp_path, flags=["--log-format=pretty"])
     server.launch()
     try:
-        wait_until(lambda: "runs stream" in server.said())
+        wait_until(lambda: "gRPC tool:" in server.said() and server.said().endswith("\n\n"))
         said = server.said().splitlines()
-        pasted = next(line for line in said if "runs stream" in line).partition("runwire.server ")
-        result = await run_command(*shlex.split(pasted[2]))
+        own = shlex.split(said[said.index("Stream a run, from another terminal:") + 1])
+        tool = shlex.split(said[said.index("or with any gRPC tool:") + 1])
+        streamed = await run_command(*own[own.index("runs") :])
+        called = await asyncio.create_subprocess_exec(*tool, stdout=PIPE)
+        answer, _ = await called.communicate()
     finally:
         server.terminate()
 
-    assert result.exit_code == 0
     assert any("listens on" in line and "this machine only" in line for line in said)
+    assert own[1:3] == ["-m", "runwire.server"]
+    assert (streamed.exit_code, called.returncode) == (0, 0)
+    assert json.loads(streamed.output)["answer"] == "hello"
+    assert b'"answer": "hello"' in answer
 
 
 # ------------------------------------------------------------------------------------------ logs
@@ -327,6 +334,15 @@ async def test_every_graph_has_its_default_assistant_from_the_start(tmp_path: Pa
 
     assert assistant.graph_id == "echo"
     assert assistant.description == "Answers with what it was told."
+
+
+async def test_graphs_keep_things_across_threads_and_servers(tmp_path: Path) -> None:
+    async with serve_in_process(tmp_path) as app, get_client(app.address) as client:
+        first = await client.runs.wait(None, "remembers", input={"remember": "a"})
+    async with serve_in_process(tmp_path) as app, get_client(app.address) as client:
+        second = await client.runs.wait(None, "remembers", input={"remember": "b"})
+
+    assert (first["found"], second["found"]) == (["a"], ["a", "b"])
 
 
 async def test_readiness_follows_the_database(

@@ -11,6 +11,7 @@ import pytest
 from tests.support.commands import run_command
 from tests.support.serving import clean_environment, serve_in_process
 
+from runwire.server import app as app_module
 from runwire.server.app import App
 from runwire.server.settings import Settings, flag_of, variables_of
 
@@ -18,8 +19,9 @@ NOBODY = "127.0.0.1:9"
 
 
 @pytest.fixture
-async def app(tmp_path: Path) -> AsyncIterator[App]:
-    """A server with the support graphs."""
+async def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[App]:
+    """A server with the support graphs, whose health is what a test says."""
+    monkeypatch.setattr(app_module, "HEALTH_SECONDS", 3600)
     async with serve_in_process(tmp_path) as app:
         yield app
 

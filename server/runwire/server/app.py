@@ -17,7 +17,6 @@ from runwire.server.graphs.config import GraphsConfig, apply_env, read_config
 from runwire.server.graphs.registry import Registry
 from runwire.server.graphs.saver import RunwireSaver
 from runwire.server.graphs.store import RunwireStore
-from runwire.server.graphs.store import RunwireStore
 from runwire.server.model.errors import DatabaseUnavailable
 from runwire.server.rpc.events import encode_event
 from runwire.server.rpc.server import Limits, RpcServer

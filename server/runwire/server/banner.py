@@ -34,17 +34,16 @@ def render_banner(settings: Settings, address: str, graph_ids: list[str], sample
         "database": str(settings.database_path),
         "reflection": "on" if settings.reflects else "off",
     }
-    return "\n".join(
-        [
-            f"Runwire {version('runwire')}",
-            *(f"  {name:<11} {value}" for name, value in facts.items()),
-            "",
-            "Stream a run, from another terminal:",
-            f"  {_line_to_paste(address, sample)}",
-            "",
-            "",
-        ]
-    )
+    lines = [
+        f"Runwire {version('runwire')}",
+        *(f"  {name:<11} {value}" for name, value in facts.items()),
+        "",
+        "Stream a run, from another terminal:",
+        f"  {_own_line(address, sample)}",
+    ]
+    if settings.reflects:
+        lines += ["or with any gRPC tool:", f"  {_tool_line(address, sample)}"]
+    return "\n".join([*lines, "", ""])
 
 
 async def choose_sample(assistants: Assistants, graph_ids: list[str]) -> Sample:
@@ -74,19 +73,36 @@ def _sample_value(schema: Any) -> Any:
     return schema.get("default", VALUES.get(schema.get("type"), "hello"))
 
 
-def _line_to_paste(address: str, sample: Sample) -> str:
+def _own_line(address: str, sample: Sample) -> str:
     command = [*this_command(), "runs", "stream", sample.graph_id, "--input"]
     elsewhere = [] if address == DEFAULT_BIND else ["--address", address]
     return shlex.join([*command, json.dumps(sample.input), *elsewhere])
 
 
+def _tool_line(address: str, sample: Sample) -> str:
+    """Return the line for buf, which comes with the development tools, or else for grpcurl."""
+    method = "runwire.v1.RunService/RunStream"
+    spec = {"assistant_id": sample.graph_id, "input": {"value": sample.input}}
+    call = ["-H", "runwire-payload: value", "-d", json.dumps({"spec": spec})]
+    buf = Path(sys.executable).with_name("buf")
+    if not buf.exists():
+        return shlex.join(["grpcurl", "-plaintext", *call, address, method])
+    options = ["--http2-prior-knowledge", "--protocol", "grpc"]
+    return shlex.join([_typed(buf), "curl", *options, *call, f"http://{address}/{method}"])
+
+
 def this_command() -> list[str]:
     """Return how the command that runs now is typed in this directory."""
     script = Path(sys.argv[0])
-    if script.name != "runwire":
-        return [sys.executable, "-m", "runwire.server"]
-    found = which("runwire")
-    if found is not None and Path(found).resolve() == script.resolve():
-        return ["runwire"]
-    here, path = Path.cwd(), script.absolute()
-    return [str(path.relative_to(here) if path.is_relative_to(here) else path)]
+    return (
+        [_typed(script)] if script.name == "runwire" else [sys.executable, "-m", "runwire.server"]
+    )
+
+
+def _typed(program: Path) -> str:
+    """Return a program by name if that finds it, or else by its path from here."""
+    found = which(program.name)
+    if found is not None and Path(found).resolve() == program.resolve():
+        return program.name
+    here, path = Path.cwd(), program.absolute()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)

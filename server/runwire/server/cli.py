@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Mapping
 from importlib.metadata import version as installed_version
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 try:
@@ -95,9 +96,15 @@ def dev(**given: object) -> None:
     settings = _read(DevSettings, given)
     from runwire.server.reload import serve_with_reload
 
+    serve_with_reload(settings, [*_this_command(), "serve", *flags_of(settings)])
+
+
+def _this_command() -> list[str]:
+    script = Path(sys.argv[0])
+    if script.name == "runwire":
+        return [str(script)]
     # -P: a module of the user's that is called like one of Python's is not taken for it.
-    server = [sys.executable, "-P", "-m", "runwire.server", "serve"]
-    serve_with_reload(settings, [*server, *flags_of(settings)])
+    return [sys.executable, "-P", "-m", "runwire.server"]
 
 
 @app.command()
