@@ -159,9 +159,8 @@ async def test_the_history_of_a_subgraph_is_listed_by_its_namespace(registry: Re
     (task,) = (await get_state(graph, thread_id)).tasks
     assert task.checkpoint is not None
 
-    found = await list_states(
-        graph, thread_id, limit=10, checkpoint_ns=task.checkpoint.checkpoint_ns
-    )
+    namespace = CheckpointRef(checkpoint_ns=task.checkpoint.checkpoint_ns)
+    found = await list_states(graph, thread_id, limit=10, checkpoint=namespace)
 
     assert [state.next for state in found] == [("ask",), ("prepare",), ("__start__",)]
 

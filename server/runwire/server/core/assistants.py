@@ -111,14 +111,14 @@ class Assistants:
         """
         if change.graph_id is not None:
             self._check_graph(change.graph_id)
-        return await self._database.write(
-            lambda connection: _update(connection, assistant_id, change)
-        )
+        named = named_id(assistant_id, self._registry.graph_ids)
+        return await self._database.write(lambda connection: _update(connection, named, change))
 
     async def delete(self, assistant_id: str) -> None:
         """Delete an assistant and its versions. Raises `AssistantNotFound`, `AssistantInUse`,
         `DefaultAssistant`."""
-        await self._database.write(lambda connection: _delete(connection, assistant_id))
+        named = named_id(assistant_id, self._registry.graph_ids)
+        await self._database.write(lambda connection: _delete(connection, named))
 
     async def schemas(self, assistant_id: str) -> GraphSchemas:
         """Return the JSON schemas of the assistant's graph."""
@@ -149,11 +149,7 @@ def resolve(
 
     Raises `AssistantNotFound`, `AssistantVersionNotFound`, `GraphNotFound`.
     """
-    canonical = canonical_id(assistant_id)
-    if canonical is None:
-        if assistant_id not in graph_ids:
-            raise GraphNotFound(assistant_id, sorted(graph_ids))
-        canonical = default_assistant_id(assistant_id)
+    canonical = named_id(assistant_id, graph_ids)
     assistant = assistants.get_assistant(connection, canonical)
     if assistant is None:
         raise AssistantNotFound(assistant_id)
@@ -165,6 +161,19 @@ def resolve(
     if assistant.graph_id not in graph_ids:
         raise GraphNotFound(assistant.graph_id, sorted(graph_ids))
     return assistant
+
+
+def named_id(assistant_id: str, graph_ids: Sequence[str]) -> str:
+    """Return the id of the assistant that a caller names by its id or by its graph's.
+
+    Raises `AssistantNotFound` for what is neither.
+    """
+    canonical = canonical_id(assistant_id)
+    if canonical is None and assistant_id in graph_ids:
+        canonical = default_assistant_id(assistant_id)
+    if canonical is None:
+        raise AssistantNotFound(assistant_id)
+    return canonical
 
 
 def _ensure_defaults(connection: Connection, registry: Registry) -> None:

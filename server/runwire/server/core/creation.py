@@ -13,6 +13,7 @@ from runwire.server.model.errors import (
     CheckpointNotFound,
     InvalidField,
     QueueFull,
+    RunNotFound,
     ThreadBusy,
     ThreadNotFound,
 )
@@ -91,8 +92,13 @@ def create_runs(
 
 
 def _found(connection: Connection, run_ids: list[str]) -> list[Run]:
-    found = [runs.get_run(connection, run_id) for run_id in run_ids]
-    return [run for run in found if run is not None]
+    found = []
+    for run_id in run_ids:
+        run = runs.get_run(connection, run_id)
+        if run is None:
+            raise RunNotFound(run_id)
+        found.append(run)
+    return found
 
 
 def _create_run(
@@ -198,7 +204,7 @@ def _new_run(spec: RunSpec, assistant: Assistant, thread_id: str | None, now: da
         spec=spec,
         config=_merged_config(assistant.config, spec.config),
         context=_merged_context(assistant, spec),
-        metadata={**assistant.metadata, **spec.metadata},
+        metadata=spec.metadata,
         attempt=0,
         owner=None,
         create_time=now,

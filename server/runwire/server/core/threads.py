@@ -181,7 +181,7 @@ class Threads:
                     graphs[known[0]],
                     thread_id,
                     limit=limit + 1,
-                    checkpoint_ns=wanted.checkpoint_ns,
+                    checkpoint=wanted,
                     before=start,
                     metadata=metadata,
                     others=graphs,

@@ -61,12 +61,13 @@ async def list_states(
     thread_id: str,
     *,
     limit: int,
-    checkpoint_ns: str = "",
+    checkpoint: CheckpointRef = _HEAD,
     before: CheckpointRef | None = None,
     metadata: Mapping[str, Any] | None = None,
     others: Mapping[str, Graph] | None = None,
 ) -> list[StateSnapshot]:
-    """Return up to `limit` states of a thread, newest first.
+    """Return up to `limit` states of a thread, newest first; the one at `checkpoint` alone if that
+    names one, those of a subgraph if it names a namespace.
 
     `before` is exclusive; `metadata` must be part of a checkpoint's. States are rendered by
     `graph`, those that a graph among `others` (by id) wrote by that one.
@@ -74,7 +75,7 @@ async def list_states(
     found = [
         snapshot
         async for snapshot in graph.aget_state_history(
-            state_config(thread_id, CheckpointRef(checkpoint_ns=checkpoint_ns)),
+            state_config(thread_id, checkpoint),
             filter=dict(metadata) if metadata else None,
             before=None if before is None else state_config(thread_id, before),
             limit=limit,
@@ -126,7 +127,8 @@ async def update_state(
         # Reducers and conditional edges are the graph author's code.
         if not is_shown(error):
             raise
-        raise StateUpdateRefused(shown_message(error) or type(error).__name__) from error
+        message = shown_message(error) or type(error).__name__
+        raise StateUpdateRefused(message, thread_id=thread_id) from error
     await holding.write()
     return _required_ref(made)
 

@@ -109,7 +109,9 @@ class AssistantNotFound(NotFound):
     reason = "ASSISTANT_NOT_FOUND"
 
     def __init__(self, assistant_id: str) -> None:
-        super().__init__(f"no assistant has the id {assistant_id!r}", assistant_id=assistant_id)
+        super().__init__(
+            f"no assistant and no graph has the id {assistant_id!r}", assistant_id=assistant_id
+        )
 
 
 class AssistantVersionNotFound(NotFound):
