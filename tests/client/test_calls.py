@@ -299,7 +299,8 @@ async def test_headers_of_the_client_and_of_the_call_are_sent() -> None:
 
     class Listening(ScriptedRuns):
         async def GetRun(self, request: Any, context: Context) -> Any:
-            seen.update({str(key): str(value) for key, value in context.invocation_metadata()})
+            sent = context.invocation_metadata() or ()
+            seen.update({str(key): str(value) for key, value in sent})
             return runs_pb2.GetRunResponse(run=RUN)
 
     async with client_of(Listening(), headers={"X-Team": "a", "x-both": "client"}) as client:

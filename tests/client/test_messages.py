@@ -157,7 +157,7 @@ def test_pieces_without_the_ones_before_them_begin_there() -> None:
 
 
 def test_metadata_is_remembered_for_each_message() -> None:
-    events = sent([chunk("a"), AIMessageChunk("b", id="n"), chunk("c")])
+    events = sent([chunk("a"), AIMessageChunk(content="b", id="n"), chunk("c")])
     messages = Messages()
     assert [messages.metadata(event) for event in events] == [METADATA] * 3
     messages.metadata(events[0])["mine"] = 1

@@ -78,9 +78,8 @@ def test_metadata_of_a_config_is_metadata_of_the_run() -> None:
 
 
 def test_falsy_values_are_values() -> None:
-    assert [spec(input=value).input.json for value in ({}, [], "", 0, False)] == [
-        *("{}", "[]", '""', "0", "false")
-    ]
+    values: list[Any] = [{}, [], "", 0, False]
+    assert [spec(input=value).input.json for value in values] == [*("{}", "[]", '""', "0", "false")]
     assert spec(context={}).context.json == "{}"
 
 

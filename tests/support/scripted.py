@@ -115,13 +115,13 @@ class ScriptedRuns(runs_pb2_grpc.RunServiceServicer):
 
     async def JoinRunStream(
         self, request: runs_pb2.JoinRunStreamRequest, context: Context
-    ) -> AsyncIterator[runs_pb2.RunStreamResponse]:
+    ) -> AsyncIterator[runs_pb2.JoinRunStreamResponse]:
         self.calls.append(request)
         ids = [entry.id for entry in self.log]
         after = request.after_event_id
         start = len(ids) - ids[::-1].index(after) if after else 0
         async for response in self._stream(start, context):
-            yield response
+            yield runs_pb2.JoinRunStreamResponse(events=response.events)
 
     async def _stream(
         self, start: int, context: Context
@@ -146,7 +146,8 @@ class ScriptedRuns(runs_pb2_grpc.RunServiceServicer):
             await context.abort_with_status(answer)
         return answer
 
-    RunWait = JoinRun = CreateRun = GetRun = CancelRun = CancelRuns = ListRuns = _answer
+    CreateRun = BatchCreateRuns = RunWait = JoinRun = GetRun = ListRuns = _answer
+    CancelRun = CancelRuns = DeleteRun = _answer
 
 
 @asynccontextmanager

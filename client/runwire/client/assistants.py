@@ -40,8 +40,8 @@ _SCHEMAS = ("input_schema", "output_schema", "state_schema", "config_schema", "c
 class AssistantsClient:
     """What can be done with assistants.
 
-    Wherever an assistant's id is asked for, a graph's id stands for that graph's default assistant.
-    `headers` are sent as metadata with the call.
+    A graph's id stands for that graph's default assistant, but in `delete`. `headers` are sent as
+    metadata with the call.
     """
 
     def __init__(self, connection: Connection) -> None:

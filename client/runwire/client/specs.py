@@ -70,7 +70,8 @@ class RunOptions(TypedDict, total=False):
     `stream_resumable` changes nothing.
     """
 
-    input: sdk.Input | None
+    input: Any
+    """Whatever the graph takes that has a form in JSON."""
     command: sdk.Command | None
     stream_mode: sdk.StreamMode | Sequence[sdk.StreamMode]
     stream_subgraphs: bool

@@ -13,6 +13,7 @@ from runwire.client.specs import (
     AttendedRunOptions,
     RunOptions,
     build_spec,
+    choice,
     new_request_id,
     refuse,
 )
@@ -88,6 +89,7 @@ class RunStarts:
         arguments, and the contract of RunStream for the errors.
         """
         refuse(params=params)
+        choice("version", version, {"v1": 1, "v2": 2})
         modes = options.get("stream_mode") or "values"
         request = runs_pb2.RunStreamRequest(
             spec=build_spec(thread_id, assistant_id, options, attended=True),
@@ -128,7 +130,7 @@ class RunStarts:
 
     async def create_batch(
         self,
-        payloads: Sequence[sdk.RunCreate],
+        payloads: Sequence[Mapping[str, Any]],
         *,
         headers: Mapping[str, str] | None = None,
         params: sdk.QueryParamTypes | None = None,

@@ -1,0 +1,140 @@
+"""Who comes from langgraph_sdk changes one import: names, parameters, defaults, results stay."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any, get_type_hints
+from uuid import uuid4
+
+import pytest
+from langgraph.pregel.remote import RemoteGraph
+from langgraph.types import Command
+from langgraph_sdk import schema
+from langgraph_sdk.client import AssistantsClient, RunsClient, ThreadsClient
+
+from runwire.client import RunwireClient, assistants, runs, threads
+from runwire.client.specs import AttendedRunOptions, RunOptions
+
+CLIENTS = [
+    (assistants.AssistantsClient, AssistantsClient),
+    (threads.ThreadsClient, ThreadsClient),
+    (runs.RunsClient, RunsClient),
+]
+
+OPTIONS: dict[str, type] = {
+    "stream": AttendedRunOptions,
+    "wait": AttendedRunOptions,
+    "create": RunOptions,
+}
+
+
+def public_methods(client: type) -> dict[str, Callable[..., Any]]:
+    return {
+        name: method
+        for name, method in inspect.getmembers(client, inspect.isfunction)
+        if not name.startswith("_")
+    }
+
+
+METHODS = [
+    pytest.param(method, public_methods(theirs)[name], id=f"{ours.__module__}.{name}")
+    for ours, theirs in CLIENTS
+    for name, method in public_methods(ours).items()
+]
+
+
+@pytest.mark.parametrize(("ours", "theirs"), METHODS)
+def test_every_parameter_is_there_with_its_default(
+    ours: Callable[..., Any], theirs: Callable[..., Any]
+) -> None:
+    known = inspect.signature(ours).parameters
+    options = OPTIONS.get(ours.__name__) if "options" in known else None
+    for name, parameter in inspect.signature(theirs).parameters.items():
+        if options is not None and name in options.__annotations__:
+            continue
+        assert known[name].default == parameter.default, name
+        assert known[name].kind == parameter.kind, name
+
+
+@pytest.mark.parametrize(("ours", "theirs"), METHODS)
+def test_parameters_that_are_only_ours_are_named(
+    ours: Callable[..., Any], theirs: Callable[..., Any]
+) -> None:
+    positional = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    added = inspect.signature(ours).parameters.keys() - inspect.signature(theirs).parameters.keys()
+    assert all(inspect.signature(ours).parameters[name].kind != positional for name in added)
+
+
+def shape(kind: type) -> set[str]:
+    optional = {name for name, hint in kind.__annotations__.items() if "NotRequired" in str(hint)}
+    return set(get_type_hints(kind)) - optional
+
+
+async def test_results_have_the_shapes_they_had(client: RunwireClient) -> None:
+    thread = await client.threads.create()
+    await client.runs.wait(thread["thread_id"], "asks_in_subgraph", input={})
+    (run,) = await client.runs.list(thread["thread_id"])
+    state = await client.threads.get_state(thread["thread_id"], subgraphs=True)
+    thread = await client.threads.get(thread["thread_id"])
+    results: list[tuple[Any, type]] = [
+        (await client.assistants.get("echo"), schema.Assistant),
+        (await client.assistants.get_schemas("echo"), schema.GraphSchema),
+        (thread, schema.Thread),
+        (run, schema.Run),
+        (state, schema.ThreadState),
+        (state["tasks"][0], schema.ThreadTask),
+        (state["checkpoint"], schema.Checkpoint),
+        (state["interrupts"][0], schema.Interrupt),
+    ]
+    for result, kind in results:
+        assert shape(kind) <= set(result), kind
+
+
+@pytest.fixture
+def remote(client: RunwireClient) -> Callable[[str], RemoteGraph]:
+    """LangGraph's own user of the client."""
+    return lambda graph_id: RemoteGraph(graph_id, client=client)  # type: ignore[arg-type]
+
+
+async def test_langgraph_s_remote_graph_runs_on_this_client(
+    remote: Callable[[str], RemoteGraph],
+) -> None:
+    config: Any = {"configurable": {"thread_id": str(uuid4())}, "metadata": {"a": 1}}
+    asks = remote("asks")
+    paused = await asks.ainvoke({"question": "why?"}, config)
+    assert paused["answers"] == ["prepared"]
+    state = await asks.aget_state(config)
+    assert state.next == ("ask",)
+    assert state.tasks[0].interrupts[0].value == {"question": "why?"}
+    done = await asks.ainvoke(Command(resume="because"), config)
+    assert done["answers"] == ["prepared", "because"]
+    history = [snapshot async for snapshot in asks.aget_state_history(config)]
+    assert history[0].values["answers"] == ["prepared", "because"]
+    await asks.aupdate_state(config, {"answers": ["by hand"]}, as_node="ask")
+    assert (await asks.aget_state(config)).values["answers"][-1] == "by hand"
+
+
+async def test_langgraph_s_remote_graph_streams_on_this_client(
+    remote: Callable[[str], RemoteGraph],
+) -> None:
+    modes: Any = ["updates", "messages"]
+    parts: list[Any] = [
+        part async for part in remote("messages").astream({"say": "hi"}, stream_mode=modes)
+    ]
+    assert {part.event for part in parts} == {"updates", "messages"}
+    text = [part.data[0]["content"] for part in parts if part.event == "messages"]
+    assert "".join(text) == "hi"
+    nested: list[Any] = [
+        part
+        async for part in remote("nested").astream(
+            {"seen": []}, stream_mode="updates", subgraphs=True
+        )
+    ]
+    assert nested[0] == ((), {"before": {"seen": ["before"]}})
+    assert nested[1][0][0].startswith("inner:")
+
+
+async def test_a_failure_reaches_the_user_of_a_remote_graph(
+    remote: Callable[[str], RemoteGraph],
+) -> None:
+    with pytest.raises(Exception, match="boom"):
+        await remote("fails").ainvoke({"message": "boom"})

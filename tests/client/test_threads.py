@@ -1,0 +1,255 @@
+"""Threads and their states, through a real server."""
+
+import uuid
+from typing import Any
+
+import pytest
+
+from runwire.client import (
+    AlreadyExistsError,
+    ConflictError,
+    InvalidArgumentError,
+    NotFoundError,
+    RunwireClient,
+)
+
+
+async def counted(client: RunwireClient, times: int = 1) -> str:
+    """Return a thread on which the counter has run."""
+    thread_id = (await client.threads.create())["thread_id"]
+    for _ in range(times):
+        await client.runs.wait(thread_id, "counter", input={})
+    return thread_id
+
+
+async def test_a_new_thread(client: RunwireClient) -> None:
+    thread_id = str(uuid.uuid4())
+    made = await client.threads.create(
+        thread_id=thread_id, metadata={"user": "Ada"}, graph_id="counter"
+    )
+    assert made == {
+        "thread_id": thread_id,
+        "created_at": made["created_at"],
+        "updated_at": made["created_at"],
+        "state_updated_at": made["created_at"],
+        "metadata": {"user": "Ada", "graph_id": "counter"},
+        "status": "idle",
+        "values": None,
+        "interrupts": {},
+        "error": None,
+    }
+    assert await client.threads.get(thread_id) == made
+
+
+async def test_an_id_that_is_taken(client: RunwireClient) -> None:
+    made = await client.threads.create(metadata={"first": True})
+    with pytest.raises(AlreadyExistsError):
+        await client.threads.create(thread_id=made["thread_id"])
+    again = await client.threads.create(thread_id=made["thread_id"], if_exists="do_nothing")
+    assert again == made
+
+
+async def test_metadata_is_merged(client: RunwireClient) -> None:
+    made = await client.threads.create(metadata={"a": 1, "b": 1})
+    changed = await client.threads.update(made["thread_id"], metadata={"b": None, "c": [2]})
+    assert changed["metadata"] == {"a": 1, "c": [2]}
+    nothing = await client.threads.update(made["thread_id"], metadata={"d": 1}, return_minimal=True)
+    assert nothing is None
+
+
+async def test_deleted_is_gone(client: RunwireClient) -> None:
+    thread_id = await counted(client)
+    await client.threads.delete(thread_id)
+    with pytest.raises(NotFoundError) as raised:
+        await client.threads.get(thread_id)
+    assert raised.value.reason == "THREAD_NOT_FOUND"
+    assert raised.value.metadata == {"thread_id": thread_id}
+
+
+async def test_search(client: RunwireClient, monkeypatch: Any) -> None:
+    monkeypatch.setattr("runwire.client.threads._PAGE_LIMIT", 2)
+    made = [
+        (await client.threads.create(metadata={"number": number, "kind": "plain"}))["thread_id"]
+        for number in range(4)
+    ]
+    asking = (await client.threads.create(metadata={"kind": "asking"}))["thread_id"]
+    await client.runs.wait(asking, "asks", input={"question": "why?"})
+
+    async def found(**filters: Any) -> list[str]:
+        return [thread["thread_id"] for thread in await client.threads.search(**filters)]
+
+    assert await found() == [asking, *made[::-1]]
+    assert await found(limit=3, offset=1) == made[::-1][:3]
+    assert await found(sort_by="created_at", sort_order="asc") == [*made, asking]
+    assert await found(metadata={"kind": "plain"}, limit=1) == [made[3]]
+    assert await found(status="interrupted") == [asking]
+    assert await found(ids=made[1:3]) == [made[2], made[1]]
+    assert await found(ids=[]) == []
+    chosen: Any = await client.threads.search(status="interrupted", select=["thread_id", "values"])
+    assert chosen == [
+        {"thread_id": asking, "values": {"question": "why?", "answers": ["prepared"]}}
+    ]
+
+
+async def test_a_thread_that_asks_shows_its_questions(client: RunwireClient) -> None:
+    thread_id = (await client.threads.create())["thread_id"]
+    await client.runs.wait(thread_id, "asks_twice", input={"question": "why?"})
+    thread = await client.threads.get(thread_id)
+    assert thread["status"] == "interrupted"
+    questions = [interrupt for (interrupt,) in thread["interrupts"].values()]
+    assert [question["id"] for question in questions] == list(thread["interrupts"])
+    values = [question["value"]["question"] for question in questions]
+    assert sorted(values) == ["and you?", "why?"]
+
+
+async def test_a_thread_whose_run_failed_says_why(client: RunwireClient) -> None:
+    thread_id = (await client.threads.create())["thread_id"]
+    await client.runs.wait(thread_id, "fails", input={"message": "boom"}, raise_error=False)
+    thread = await client.threads.get(thread_id)
+    assert thread["status"] == "error"
+    assert thread["error"]
+    assert (thread["error"]["error"], thread["error"]["message"]) == ("ValueError", "boom")
+
+
+async def test_the_state_of_a_thread_without_one(client: RunwireClient) -> None:
+    thread_id = (await client.threads.create())["thread_id"]
+    assert await client.threads.get_state(thread_id) == {
+        "values": {},
+        "next": [],
+        "tasks": [],
+        "metadata": {},
+        "created_at": None,
+        "checkpoint": {
+            "thread_id": thread_id,
+            "checkpoint_ns": "",
+            "checkpoint_id": None,
+            "checkpoint_map": {},
+        },
+        "parent_checkpoint": None,
+        "interrupts": [],
+    }
+    assert await client.threads.get_history(thread_id) == []
+
+
+async def test_the_state_of_a_thread(client: RunwireClient) -> None:
+    thread_id = await counted(client, 2)
+    state = await client.threads.get_state(thread_id)
+    assert state["values"] == {"count": 2, "log": ["?", "?"]}
+    assert state["next"] == []
+    assert state["metadata"]
+    assert state["metadata"]["source"] == "loop"
+    assert state["checkpoint"]["thread_id"] == thread_id
+    assert state["parent_checkpoint"]
+    before = await client.threads.get_state(thread_id, state["parent_checkpoint"])
+    assert before["values"] == {"count": 1, "log": ["?"]}
+    assert before["next"] == ["count"]
+    assert before["tasks"][0]["name"] == "count"
+    by_id = await client.threads.get_state(
+        thread_id, checkpoint_id=state["parent_checkpoint"]["checkpoint_id"]
+    )
+    assert by_id == before
+
+
+async def test_a_part_of_a_state(client: RunwireClient) -> None:
+    thread_id = await counted(client)
+    state: Any = await client.threads.get_state(thread_id, select=["values.count", "next"])
+    assert state == {"values": {"count": 1}, "next": []}
+    history: Any = await client.threads.get_history(thread_id, limit=1, select=["next"])
+    assert history == [{"next": []}]
+
+
+async def test_states_of_subgraphs(client: RunwireClient) -> None:
+    thread_id = (await client.threads.create())["thread_id"]
+    await client.runs.wait(thread_id, "asks_in_subgraph", input={"question": "why?"})
+    state = await client.threads.get_state(thread_id, subgraphs=True)
+    (task,) = state["tasks"]
+    assert task["name"] == "inner"
+    assert task["interrupts"] == state["interrupts"]
+    assert task["state"]
+    assert task["state"]["next"] == ["ask"]
+    assert task["state"]["checkpoint"]["checkpoint_ns"].startswith("inner:")
+
+
+async def test_history(client: RunwireClient) -> None:
+    thread_id = await counted(client, 3)
+    states = await client.threads.get_history(thread_id, limit=100)
+    counts = [state["values"].get("count", 0) for state in states]  # type: ignore[union-attr]
+    assert counts == sorted(counts, reverse=True)
+    assert [state["checkpoint"] for state in states[1:]] == [
+        state["parent_checkpoint"] for state in states[:-1]
+    ]
+    first, *older = states
+    assert await client.threads.get_history(thread_id, limit=2) == states[:2]
+    before = await client.threads.get_history(thread_id, before=first["checkpoint"], limit=100)
+    assert before == older
+    by_id = first["checkpoint"]["checkpoint_id"]
+    assert await client.threads.get_history(thread_id, before=by_id, limit=100) == older
+    inputs = await client.threads.get_history(thread_id, metadata={"source": "input"}, limit=100)
+    assert len(inputs) == 3
+
+
+async def test_a_state_is_changed_as_by_a_node(client: RunwireClient) -> None:
+    thread_id = await counted(client)
+    made = await client.threads.update_state(
+        thread_id, {"count": 10, "log": ["by hand"]}, as_node="count"
+    )
+    state = await client.threads.get_state(thread_id)
+    assert made == {"checkpoint": state["checkpoint"]}
+    assert state["values"] == {"count": 11, "log": ["?", "by hand"]}
+    assert state["parent_checkpoint"]
+    fork = await client.threads.update_state(
+        thread_id, {"count": 100}, as_node="count", checkpoint=state["parent_checkpoint"]
+    )
+    forked = await client.threads.get_state(thread_id, fork["checkpoint"])
+    assert forked["values"] == {"count": 101, "log": ["?"]}
+
+
+async def test_a_thread_without_a_graph_is_told_which_one_to_use(client: RunwireClient) -> None:
+    thread_id = (await client.threads.create())["thread_id"]
+    with pytest.raises(InvalidArgumentError, match="assistant_id"):
+        await client.threads.update_state(thread_id, {"count": 1})
+    await client.threads.update_state(
+        thread_id, {"count": 5}, as_node="count", assistant_id="counter"
+    )
+    assert (await client.threads.get_state(thread_id))["values"] == {"count": 5, "log": []}
+
+
+async def test_a_change_that_the_graph_refuses(client: RunwireClient) -> None:
+    thread_id = await counted(client)
+    with pytest.raises(ConflictError) as raised:
+        await client.threads.update_state(thread_id, {"count": 1}, as_node="nobody")
+    assert raised.value.reason == "STATE_UPDATE_REFUSED"
+    with pytest.raises(NotFoundError) as missing:
+        await client.threads.get_state(thread_id, checkpoint_id=str(uuid.uuid4()))
+    assert missing.value.reason == "CHECKPOINT_NOT_FOUND"
+
+
+async def test_what_this_version_does_not_have_is_said(client: RunwireClient) -> None:
+    thread_id = (await client.threads.create())["thread_id"]
+    with pytest.raises(NotImplementedError, match="ttl"):
+        await client.threads.create(ttl=5)
+    with pytest.raises(NotImplementedError, match="supersteps"):
+        await client.threads.create(supersteps=[{"updates": []}])
+    with pytest.raises(NotImplementedError, match="include"):
+        await client.threads.get(thread_id, include=["ttl"])
+    with pytest.raises(NotImplementedError, match="values"):
+        await client.threads.search(values={"a": 1})
+    with pytest.raises(NotImplementedError, match="extract"):
+        await client.threads.search(extract={"a": "values.a"})
+    with pytest.raises(NotImplementedError, match="sort_by"):
+        await client.threads.search(sort_by="status")
+    with pytest.raises(ValueError, match="status"):
+        await client.threads.search(status="paused")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="negative"):
+        await client.threads.search(limit=-1)
+    with pytest.raises(TypeError, match="only one"):
+        await client.threads.get_state(
+            thread_id,
+            {
+                "thread_id": thread_id,
+                "checkpoint_ns": "",
+                "checkpoint_id": "a",
+                "checkpoint_map": None,
+            },
+            "b",
+        )
