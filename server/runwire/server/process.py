@@ -58,8 +58,9 @@ def run_server(settings: Settings) -> int:
     except _EXPECTED as error:
         _say_why(settings, error)
         return FAILED
-    # User code may have left threads behind that never end, and Python would wait for them.
-    _exit_after(LEFTOVER_SECONDS, "threads that do not end are left behind")
+    finally:
+        # User code may have left threads behind that never end, and Python would wait for them.
+        _exit_after(LEFTOVER_SECONDS, "threads that do not end are left behind")
     return STOPPED
 
 

@@ -31,6 +31,7 @@ def serve_with_reload(settings: Settings, command: list[str]) -> None:
     """Run `command`, a server with `settings`, and run it again after every change of its graphs'
     code; until Ctrl-C. A server that fails is started again by the next change."""
     configure_logs(settings.log_level, settings.log_format)
+    logging.getLogger("watchfiles.main").setLevel(logging.ERROR)  # it warns of every Ctrl-C
     run_process(
         *_directories(settings.config),
         target=shlex.join(command),
