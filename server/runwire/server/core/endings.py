@@ -70,7 +70,7 @@ def finish_attempt(
     now = current_time(connection)
     ended = runs.end_run(connection, run.run_id, ending, now, was=ACTIVE_STATES)
     assert ended is not None
-    entry = _last_entry(ended, EventId(attempt.number, log.last.index + 1), encode)
+    entry = _last_entry(ended, log.seal(), encode)
     store(connection, log)
     events.add_segment(connection, segment_of(run.run_id, [entry]))
     if ended.rolled_back:
@@ -128,9 +128,10 @@ def end_unclaimed(
     ended = runs.end_run(connection, run.run_id, ending, now, was=frozenset({run.state}))
     if ended is None:
         return None
-    last = events.last_event(connection, run.run_id) or EventId(run.attempt, 0)
-    index = last.index + 1 if last.attempt == run.attempt else 1
-    entry = _last_entry(ended, EventId(run.attempt, index), encode)
+    # Not under the number of an attempt that took place: readers may have seen more of its events
+    # than were stored, and would take this one for one of those.
+    event_id = EventId(run.attempt + 1 if run.attempt else 0, 1)
+    entry = _last_entry(ended, event_id, encode)
     events.add_segment(connection, segment_of(run.run_id, [entry]))
     if ended.rolled_back:
         checkpoints.delete_run(connection, run.run_id)

@@ -98,7 +98,7 @@ class Follower:
         if live_only:
             # The last event says how the run ended: a late joiner is still told.
             return last if not run.state.is_final else EventId(last.attempt, last.index - 1)
-        if after is not None and _never_was(after, run, last):
+        if after is not None and after > last and not _may_be_lost(after, run):
             raise InvalidField("after_event_id", f"run {run.run_id} has no event {after}")
         return after or _BEGINNING
 
@@ -107,7 +107,7 @@ class Follower:
         seen = log.wakes
         if self._draining:
             return [], False
-        entries = log.after(cursor) if log.live or log.ended.done() else None
+        entries = log.after(cursor) if log.holds_newest else None
         if entries:
             return entries, False
         if entries is None:
@@ -120,7 +120,7 @@ class Follower:
         return [], False
 
     async def _stored(self, log: RunLog, cursor: EventId) -> tuple[list[LogEntry], bool]:
-        base = log.base if log.live or log.ended.done() else None
+        base = log.base if log.holds_newest else None
         segments, run = await self._database.read(
             lambda connection: (
                 events.read_segments(connection, log.run_id, cursor, limit=SEGMENTS_PER_READ),
@@ -137,12 +137,11 @@ class Follower:
         return entries, not entries and run.state.is_final
 
 
-def _never_was(after: EventId, run: Run, last: EventId) -> bool:
-    """An event newer than the last is a lie, unless its attempt was lost before it was stored:
-    a reader may have seen what a crash then took away."""
-    if after <= last:
-        return False
-    return after.attempt > run.attempt or (after.attempt == run.attempt and run.owner is not None)
+def _may_be_lost(after: EventId, run: Run) -> bool:
+    """Return whether a reader may have seen an event that was never stored, because its attempt
+    was lost with its server. A run that has ended has a later event than that."""
+    over = run.attempt if run.owner is None else run.attempt - 1
+    return not run.state.is_final and 0 < after.attempt <= over
 
 
 def _get(connection: Connection, run_id: str) -> Run:

@@ -35,6 +35,7 @@ class RunLog:
         """Whether this process executes the run: new entries will show up here."""
         self.ended: asyncio.Future[Run] = loop.create_future()
         """Resolved with the run when it has ended in this process."""
+        self._has_end = False
         self._encode = encode
         self._loop = loop
         self._lock = threading.Lock()
@@ -44,6 +45,7 @@ class RunLog:
         self._last = EventId(0, 0)
         self._taken = EventId(0, 0)
         self._stored = EventId(0, 0)
+        self._sealed = False
         self.untaken_bytes = 0
         """Bytes that nobody has begun to store yet."""
         self._wake_scheduled = False
@@ -63,6 +65,7 @@ class RunLog:
             if not self._entries:
                 self._base = self._last
             self.live = True
+            self._sealed = False
 
     def append(self, attempt: int, event: Event) -> None:
         """Serialize an attempt's event, give it its place, and let readers know.
@@ -73,20 +76,32 @@ class RunLog:
             return
         event_id = EventId(self._last.attempt, self._last.index + 1)
         data = self._encode(self.run_id, event_id, datetime.now(UTC), event)
-        self._add(LogEntry(event_id, data))
+        with self._lock:
+            if self._sealed:
+                return
+            self._add(LogEntry(event_id, data))
         self._schedule_wake()
 
     def _add(self, entry: LogEntry) -> None:
+        self._entries.append(entry)
+        self._bytes += len(entry.data)
+        self.untaken_bytes += len(entry.data)
+        self._last = entry.id
+
+    def seal(self) -> EventId:
+        """Take no more events of the attempt, and return the id of the run's last one: code that
+        was left behind may still be talking, and must not take its place."""
         with self._lock:
-            self._entries.append(entry)
-            self._bytes += len(entry.data)
-            self.untaken_bytes += len(entry.data)
-            self._last = entry.id
+            self._sealed = True
+            return EventId(self._last.attempt, self._last.index + 1)
 
     def end(self, entry: LogEntry | None, run: Run) -> None:
-        """Append the run's last event, which is stored already, and close the log."""
+        """Append the run's last event, which is stored already, and close the log. Without it,
+        readers find it in the database."""
         if entry is not None:
-            self._add(entry)
+            with self._lock:
+                self._add(entry)
+            self._has_end = True
         self.live = False
         if not self.ended.done():
             self.ended.set_result(run)
@@ -97,6 +112,12 @@ class RunLog:
         with self._lock:
             self.live = False
         self.wake()
+
+    @property
+    def holds_newest(self) -> bool:
+        """Whether the newest entries are here: those of a run that this process executes, or has
+        executed to its end. Otherwise the database has them all."""
+        return self.live or self._has_end
 
     @property
     def last(self) -> EventId:
