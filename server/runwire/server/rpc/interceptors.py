@@ -4,6 +4,7 @@ refused, errors become statuses, and whatever is not expected stays inside."""
 import asyncio
 import inspect
 import logging
+import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing, contextmanager
@@ -129,23 +130,30 @@ class Boundary(grpc.aio.ServerInterceptor):
 
     async def _guard(self, method: str, context: Context, call: Awaitable[Any]) -> Any:
         """Await a call's handler; end the call with a status if it fails."""
-        logger.debug("call", extra={"method": method})
+        began = time.perf_counter()
+        outcome = "CANCELLED"
         with self._calls.one_more():
             try:
-                return await call
+                answer = await call
+                outcome = "OK"
+                return answer
             except RunwireError as error:
+                outcome = error.reason
                 await end_call(context, error)
             except grpc.aio.AbortError:
+                outcome = "ABORTED"
                 raise
             except Exception:
                 # gRPC would send the text of the exception.
                 defect = Defect(uuid.uuid4().hex[:16])
-                logger.exception(
-                    "a call failed unexpectedly",
-                    extra={"method": method, "error_id": defect.variables["error_id"]},
-                )
+                outcome = defect.reason
+                details = {"method": method, "error_id": defect.variables["error_id"]}
+                logger.exception("a call failed unexpectedly", extra=details)
                 await end_call(context, defect)
-            return None
+            finally:
+                seconds = round(time.perf_counter() - began, 6)
+                told = {"method": method, "outcome": outcome, "seconds": seconds}
+                logger.debug("call", extra=told)
 
 
 def _or_junk(parse: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
