@@ -146,7 +146,8 @@ class Settings(BaseSettings):
         default=3,
         ge=1,
         le=100,
-        description="How often a run is begun, at most, when servers die under it.",
+        description="How often a run is begun, at most, when servers die under it. Of several at "
+        "this limit only the one that began last fails.",
     )
     drain_grace: Grace = Field(
         default=timedelta(seconds=30),

@@ -209,12 +209,19 @@ def settle_thread(connection: Connection, thread_id: str | None, now: datetime) 
 
 
 def recover_run(
-    connection: Connection, run: Run, encode: Encode, *, max_attempts: int
+    connection: Connection,
+    run: Run,
+    encode: Encode,
+    *,
+    max_attempts: int,
+    spared: bool = False,
+    wake_time: datetime | None = None,
 ) -> Run | None:
     """Take a run from a server that is gone. Return it when that ended it.
 
-    A cancel that was committed is carried out; a run with attempts left goes back to its queue;
-    the others fail, so that a run that takes its server down is not retried for ever.
+    A cancel that was committed is carried out; a run with attempts left goes back to its queue,
+    not to begin before `wake_time`; the others fail, so that a run that takes its server down is
+    not retried for ever. `spared`: it was not this run, so the attempt does not count.
     """
     now = current_time(connection)
     ended = None
@@ -225,7 +232,7 @@ def recover_run(
             rolled_back=run.cancel.action is CancelAction.ROLLBACK,
         )
         ended = end_unclaimed(connection, run, ending, encode, now)
-    elif run.attempts_used >= max_attempts:
+    elif run.attempts_used >= max_attempts and not spared:
         message = f"the run's server was lost in each of its {run.attempts_used} attempts"
         error = RunError(type=ATTEMPTS_EXHAUSTED, message=message, attempt=run.attempt)
         ending = runs.Ending(state=RunState.FAILED, error=error)
@@ -234,7 +241,9 @@ def recover_run(
             remains = threads.Remains(rest_state=ThreadState.FAILED, error=error)
             threads.leave(connection, run.thread_id, remains, now)
     else:
-        runs.release_run(connection, run.run_id, run.attempt, now, give_back=False)
+        runs.release_run(
+            connection, run.run_id, run.attempt, now, give_back=spared, wake_time=wake_time
+        )
         if run.thread_id is None:
             runs.make_runnable(connection, run.run_id)
     settle_thread(connection, run.thread_id, now)

@@ -1,7 +1,7 @@
 """What must be looked after although nobody asks: transactions on an open connection."""
 
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from itertools import count
 
 from runwire.server.core.endings import recover_run, settle_thread
 from runwire.server.core.logs import Encode
@@ -12,6 +12,9 @@ from runwire.server.storage.database import Connection
 
 BATCH = 200
 """Rows that one sweep touches, so that other writers get their turn."""
+
+TRIAL = timedelta(seconds=1)
+"""How far apart runs begin of which one may take the server down."""
 
 
 def claim(connection: Connection, *, owner: str, limit: int) -> tuple[list[Run], datetime | None]:
@@ -29,23 +32,35 @@ def claim(connection: Connection, *, owner: str, limit: int) -> tuple[list[Run],
     return claimed, runs.next_wake(connection)
 
 
-class Recovery(NamedTuple):
-    """How many orphans were found, and those among them that this ended."""
-
-    found: int
-    ended: list[Run]
-
-
 def recover_orphans(
     connection: Connection, *, owner: str, encode: Encode, max_attempts: int
-) -> Recovery:
-    """Take back runs whose server is gone, up to a batch.
+) -> list[Run]:
+    """Take back the runs whose server is gone; return those that this ended.
 
-    On SQLite the file belongs to one server, so whatever another server owned is an orphan.
+    On SQLite the file belongs to one server, so whatever another server owned is an orphan. Runs
+    that may have taken their server down begin their last attempt one after the other, so that the
+    one that did shows: of several that have no attempt left, only the one that began last fails,
+    and the others get another one.
     """
-    orphans = runs.owned_by_others(connection, owner, limit=BATCH)
-    recovered = [recover_run(connection, run, encode, max_attempts=max_attempts) for run in orphans]
-    return Recovery(len(orphans), [run for run in recovered if run is not None])
+    now = current_time(connection)
+    orphans = runs.owned_by_others(connection, owner)
+    used_up = [run for run in orphans if run.attempts_used >= max_attempts and not run.cancel]
+    spared_ids = {run.run_id for run in used_up[:-1]} if max_attempts > 1 else set()
+    trials = count()
+    ended = []
+    for run in orphans:
+        spared = run.run_id in spared_ids
+        is_last = run.attempts_used - spared == max_attempts - 1
+        recovered = recover_run(
+            connection,
+            run,
+            encode,
+            max_attempts=max_attempts,
+            spared=spared,
+            wake_time=now + next(trials) * TRIAL if is_last else None,
+        )
+        ended += [recovered] if recovered else []
+    return ended
 
 
 def expire(connection: Connection, *, events: timedelta, request_ids: timedelta) -> int:

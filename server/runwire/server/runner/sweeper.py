@@ -57,18 +57,15 @@ class Sweeper:
 
     async def recover(self) -> None:
         """Take back every run whose server is gone."""
-        while True:
-            ended = await self._database.write(
-                lambda connection: recover_orphans(
-                    connection,
-                    owner=self._runner.server_id,
-                    encode=self._encode,
-                    max_attempts=self._options.max_attempts,
-                )
+        ended = await self._database.write(
+            lambda connection: recover_orphans(
+                connection,
+                owner=self._runner.server_id,
+                encode=self._encode,
+                max_attempts=self._options.max_attempts,
             )
-            self._tell(ended.ended)
-            if ended.found < BATCH:
-                return
+        )
+        self._tell(ended)
 
     async def run(self) -> None:
         """Sweep for ever."""

@@ -174,9 +174,7 @@ def has_in_flight(connection: Connection, *, thread_id: str = "", assistant_id: 
     return bool(found)
 
 
-_thread_in_flight = select(
-    exists().where(runs.c.thread_id == bindparam("thread_id"), _in_flight)
-)
+_thread_in_flight = select(exists().where(runs.c.thread_id == bindparam("thread_id"), _in_flight))
 _assistant_in_flight = select(
     exists().where(runs.c.assistant_id == bindparam("assistant_id"), _in_flight)
 )
@@ -246,26 +244,30 @@ _next_wake = select(func.min(runs.c.wake_time)).where(runs.c.wake_time.is_not(No
 
 
 def make_runnable(connection: Connection, run_id: str) -> None:
-    """Let servers claim a pending run."""
+    """Let servers claim a pending run, unless it must wait for its time."""
     connection.execute(_make_runnable, {"this_run": run_id})
 
 
 _make_runnable = (
-    update(runs).where(runs.c.run_id == bindparam("this_run"), _pending).values(runnable=True)
+    update(runs)
+    .where(runs.c.run_id == bindparam("this_run"), _pending, runs.c.wake_time.is_(None))
+    .values(runnable=True)
 )
 
 
 def queue_of_thread(connection: Connection, thread_id: str) -> tuple[bool, bool, str | None]:
     """Return whether the thread has any run in flight, whether it has one executing, and the
-    run that is next in its queue (delayed ones are not in it)."""
+    run that is next in its queue. A run that is delayed before its first attempt is not in it; one
+    that is delayed before a later attempt keeps its place."""
     rows = connection.execute(_queue_states, {"thread_id": thread_id}).all()
     active = any(row.state in ACTIVE_STATES for row in rows)
-    waiting = (row.run_id for row in rows if row.state == RunState.PENDING and not row.wake_time)
+    pending = (row for row in rows if row.state == RunState.PENDING)
+    waiting = (row.run_id for row in pending if row.attempt or not row.wake_time)
     return bool(rows), active, next(waiting, None)
 
 
 _queue_states = (
-    select(runs.c.run_id, runs.c.state, runs.c.wake_time)
+    select(runs.c.run_id, runs.c.state, runs.c.wake_time, runs.c.attempt)
     .where(runs.c.thread_id == bindparam("thread_id"), _in_flight)
     .order_by(runs.c.due_time, runs.c.run_id)
 )
@@ -343,12 +345,25 @@ _end = (
 
 
 def release_run(
-    connection: Connection, run_id: str, attempt: int, now: datetime, *, give_back: bool
+    connection: Connection,
+    run_id: str,
+    attempt: int,
+    now: datetime,
+    *,
+    give_back: bool,
+    wake_time: datetime | None = None,
 ) -> bool:
     """Give up an attempt: RUNNING → PENDING. `give_back`: it does not count as one; its number
-    stays taken all the same, because its events and its right to write are known by it. Return
-    whether it was running under that attempt. The run is not runnable yet."""
-    values = {"this_run": run_id, "this_attempt": attempt, "back": int(give_back), "now": now}
+    stays taken all the same, because its events and its right to write are known by it. The run is
+    not runnable yet, and not before `wake_time`. Return whether it was running under that
+    attempt."""
+    values = {
+        "this_run": run_id,
+        "this_attempt": attempt,
+        "back": int(give_back),
+        "new_wake_time": wake_time,
+        "now": now,
+    }
     return connection.execute(_release, values).rowcount == 1
 
 
@@ -363,6 +378,7 @@ _release = (
         state=RunState.PENDING.value,
         owner=None,
         attempts_given_back=runs.c.attempts_given_back + bindparam("back"),
+        wake_time=bindparam("new_wake_time", type_=runs.c.wake_time.type),
         update_time=bindparam("now", type_=runs.c.due_time.type),
     )
 )
@@ -386,16 +402,16 @@ _owns = (
 )
 
 
-def owned_by_others(connection: Connection, owner: str, *, limit: int) -> list[Run]:
-    """Return runs that some other server executes, by its own account."""
-    rows = connection.execute(_owned_by_others, {"owner": owner, "limit": limit})
-    return [_run(row) for row in rows]
+def owned_by_others(connection: Connection, owner: str) -> list[Run]:
+    """Return the runs that other servers execute, by their own account, in the order in which
+    their attempts began."""
+    return [_run(row) for row in connection.execute(_owned_by_others, {"owner": owner})]
 
 
 _owned_by_others = (
     select(runs)
     .where(runs.c.owner.is_not(None), runs.c.owner != bindparam("owner"))
-    .limit(bindparam("limit"))
+    .order_by(runs.c.update_time, runs.c.run_id)
     .with_for_update(skip_locked=True)
 )
 
