@@ -13,7 +13,7 @@ from runwire.server.graphs.registry import Graph, Registry
 from runwire.server.model.attempts import StateUpdate, current_writer
 from runwire.server.model.errors import (
     CheckpointNotFound,
-    InvalidField,
+    StateUpdateRefused,
     ThreadExists,
     ThreadInUse,
     ThreadNotFound,
@@ -203,7 +203,8 @@ class Threads:
         that this makes. `assistant_id` says which graph's nodes are meant on a thread that no
         graph has written to yet, or that another graph should write to.
 
-        Raises `ThreadNotFound`, `CheckpointNotFound`, `ThreadInUse`, `StateUpdateRefused`.
+        Raises `ThreadNotFound`, `AssistantNotFound`, `CheckpointNotFound`, `ThreadInUse`,
+        `StateUpdateRefused`.
         """
         graph_id = await self._graph_of(thread_id, checkpoint)
         if assistant_id:
@@ -213,7 +214,10 @@ class Threads:
             )
             graph_id = assistant.graph_id
         if graph_id is None:
-            raise InvalidField("assistant_id", "needed: no graph has run on this thread yet")
+            raise StateUpdateRefused(
+                "no graph has run on this thread yet: assistant_id must name one",
+                thread_id=thread_id,
+            )
 
         async def write_state() -> tuple[CheckpointRef, StateSnapshot]:
             current_writer.set(StateUpdate(thread_id, graph_id))
@@ -226,7 +230,7 @@ class Threads:
                     as_node=as_node or None,
                     metadata={"graph_id": graph_id},
                 )
-                return made, await state.get_state(graph, thread_id)
+                return made, await state.get_output(graph, thread_id)
 
         made, snapshot = await self._runner.call(write_state)
         await self._database.write(lambda connection: _leave_state(connection, thread_id, snapshot))

@@ -43,10 +43,8 @@ class Outcome:
 
     def output_json(self) -> JsonText | None:
         """Return what the graph's output schema shows of the last values: what `invoke` returns."""
-        values, outputs = self._values, self._outputs
-        if isinstance(outputs, str) or not isinstance(values, dict) or values.keys() <= {*outputs}:
-            return self.values_json()
-        return to_json({name: values[name] for name in outputs if name in values})
+        shown = output_of(self._values, self._outputs)
+        return self.values_json() if shown is self._values else to_json(shown)
 
     def keep_values(self, values: Any, outputs: str | Sequence[str]) -> None:
         """Take `values` as the last ones; `outputs` are the channels of the graph's output."""
@@ -57,6 +55,13 @@ class Outcome:
         known = {interrupt.interrupt_id for interrupt in self.interrupts}
         new = [item for item in to_interrupts(interrupts) if item.interrupt_id not in known]
         self.interrupts = (*self.interrupts, *new)
+
+
+def output_of(values: Any, outputs: str | Sequence[str]) -> Any:
+    """Return what a graph's output schema, of the channels `outputs`, shows of its values."""
+    if isinstance(outputs, str) or not isinstance(values, dict) or values.keys() <= {*outputs}:
+        return values
+    return {name: values[name] for name in outputs if name in values}
 
 
 class PartReader:

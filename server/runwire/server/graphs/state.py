@@ -12,7 +12,7 @@ from langgraph.types import StateSnapshot as GraphSnapshot
 
 from runwire.server.graphs.failures import describe_task_error, is_shown, shown_message
 from runwire.server.graphs.holding import HoldingSaver
-from runwire.server.graphs.parts import to_interrupts
+from runwire.server.graphs.parts import output_of, to_interrupts
 from runwire.server.graphs.registry import Graph
 from runwire.server.graphs.serialize import to_json
 from runwire.server.model.errors import CheckpointNotFound, StateUpdateRefused
@@ -54,6 +54,12 @@ async def get_state(
     if checkpoint.checkpoint_id and snapshot.metadata is None:
         raise CheckpointNotFound(thread_id, checkpoint.checkpoint_id)
     return _snapshot(snapshot)
+
+
+async def get_output(graph: Graph, thread_id: str) -> StateSnapshot:
+    """Return a thread's newest state, of its values what the graph's output schema shows."""
+    snapshot = await graph.aget_state(state_config(thread_id))
+    return _snapshot(snapshot._replace(values=output_of(snapshot.values, graph.output_channels)))
 
 
 async def list_states(

@@ -215,14 +215,14 @@ class Execution:
         seen = self._outcome
         if self.stopping is Stop.CANCEL:
             # What counts is the cancel in the run's row; this only says how it went.
-            return Outcome(state=RunState.CANCELLED, values=seen.values_json(), abandoned=abandoned)
+            return Outcome(state=RunState.CANCELLED, values=seen.output_json(), abandoned=abandoned)
         if self.stopping is Stop.TIMEOUT and error is not None:
             return self.timed_out(abandoned=abandoned)
         if error is not None:
             failure = self._describe(error)
-            return Outcome(state=RunState.FAILED, values=seen.values_json(), error=failure)
+            return Outcome(state=RunState.FAILED, values=seen.output_json(), error=failure)
         state = RunState.INTERRUPTED if seen.paused else RunState.SUCCEEDED
-        return Outcome(state=state, values=seen.values_json(), interrupts=seen.interrupts)
+        return Outcome(state=state, values=seen.output_json(), interrupts=seen.interrupts)
 
     def timed_out(self, *, abandoned: bool) -> Outcome:
         """Return how a run ends whose timeout has passed."""
@@ -232,13 +232,15 @@ class Execution:
         if abandoned:
             message += ", and its code had not stopped when the grace for that passed"
         failure = RunError(type="RunTimeout", message=message, attempt=self.attempt.number)
-        return Outcome(state=RunState.TIMED_OUT, values=self._outcome.values_json(), error=failure)
+        return Outcome(state=RunState.TIMED_OUT, values=self._outcome.output_json(), error=failure)
 
     def _describe(self, error: BaseException) -> RunError:
         if isinstance(error, DatabaseUnavailable):
             return RunError(
                 type=ATTEMPTS_EXHAUSTED,
-                message=f"the database failed in each of the run's {self.run.attempts_used} attempts",
+                message=(
+                    f"the database failed in each of the run's {self.run.attempts_used} attempts"
+                ),
                 attempt=self.attempt.number,
             )
         failure, hidden = describe_failure(error, self.attempt.number)
