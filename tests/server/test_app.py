@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from tests.support.commands import run_command
 from tests.support.serving import (
+    SUPPORT_GRAPHS,
     ServerExited,
     ServerProcess,
     database_url,
@@ -29,7 +30,7 @@ from runwire.server.model.errors import DatabaseUnavailable
 from runwire.server.process import ONE_SIGNAL_SECONDS
 from runwire.server.storage.database import DatabaseInUse
 
-SUPPORT_GRAPH_COUNT = 35
+SUPPORT_GRAPH_COUNT = len(json.loads(SUPPORT_GRAPHS.read_text())["graphs"])
 PATIENCE_SECONDS = 20.0
 
 

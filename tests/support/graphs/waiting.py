@@ -1,7 +1,8 @@
 """Graphs that take their time, each in another way: what a cancel, a drain or a crash meets.
 
 `directory` in an input is where a graph and a test meet, in one process or in two: the graph makes
-`started` there, waits for `open`, and writes what it did into `ledger`, a line of JSON each.
+`started` there, waits for `open`, and writes what it did into `ledger`, a line of JSON each. Who
+follows a run in the stream mode "custom" is told "at work" as soon as it is.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from langchain_core.runnables import RunnableConfig
+from langgraph.config import get_stream_writer
 from langgraph.graph import END, START, StateGraph
 from typing_extensions import TypedDict
 
@@ -37,6 +39,7 @@ def note(state: Wait, config: RunnableConfig, what: str, **more: Any) -> None:
 
 
 def start(state: Wait, config: RunnableConfig) -> None:
+    get_stream_writer()("at work")
     if directory := state.get("directory"):
         (Path(directory) / "started").touch()
     note(state, config, "started")
