@@ -20,6 +20,7 @@ from tests.support.scripted import (
     ended,
     failure,
     json_payload,
+    serve,
     started,
 )
 
@@ -175,10 +176,20 @@ FINISHED = failure(
 ROLLED_BACK = failure(grpc.StatusCode.NOT_FOUND, "RUN_ROLLED_BACK", "gone", run_id=RUN_ID)
 
 
-@pytest.mark.parametrize("done", [FINISHED, ROLLED_BACK], ids=["cancelled", "rolled back"])
-async def test_a_cancel_whose_answer_got_lost_has_been_done(done: Any) -> None:
-    async with client_of(answering(DRAINING, done)) as client:
+async def test_a_cancel_whose_answer_got_lost_has_been_done() -> None:
+    async with client_of(answering(DRAINING, FINISHED)) as client:
         await client.runs.cancel(None, RUN_ID, wait=True)
+    async with client_of(answering(DRAINING, ROLLED_BACK)) as client:
+        await client.runs.cancel(None, RUN_ID, action="rollback")
+
+
+async def test_a_cancel_that_somebody_else_did_otherwise_has_not_been_done() -> None:
+    async with client_of(answering(DRAINING, FINISHED)) as client:
+        with pytest.raises(ConflictError):
+            await client.runs.cancel(None, RUN_ID, action="rollback")
+    async with client_of(answering(DRAINING, ROLLED_BACK)) as client:
+        with pytest.raises(NotFoundError):
+            await client.runs.cancel(None, RUN_ID)
 
 
 async def test_a_cancel_of_a_run_that_was_cancelled_before_is_a_conflict() -> None:
@@ -264,6 +275,23 @@ class Silent(ScriptedRuns):
     async def RunWait(self, request: Any, context: Context) -> Any:
         await asyncio.sleep(0.4)
         return runs_pb2.RunWaitResponse(run=RUN)
+
+
+async def test_an_answer_that_is_too_large_says_what_to_do() -> None:
+    large = runs_pb2.GetRunResponse(run=core_pb2.Run(run_id="x" * 5000))
+    options = [("grpc.max_receive_message_length", 1000)]
+    async with client_of(answering(large), options=options) as client:
+        with pytest.raises(ResourceExhaustedError, match="max_receive_message_length"):
+            await client.runs.get(None, RUN_ID)
+
+
+async def test_an_address_may_be_a_url() -> None:
+    servicer = answering(runs_pb2.GetRunResponse(run=RUN))
+    async with serve(servicer) as address, get_client(f"http://{address}/") as client:
+        assert (await client.runs.get(None, RUN_ID))["run_id"] == RUN_ID
+    async with serve(servicer) as address, get_client(f"https://{address}") as client:
+        with pytest.raises(UnavailableError):  # there is no TLS
+            await client.runs.get(None, RUN_ID)
 
 
 async def test_a_call_ends_with_the_clients_timeout_and_a_wait_does_not() -> None:

@@ -1,13 +1,15 @@
 """Streams of real runs: what each mode gives, in langgraph_sdk's words."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import random
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from langgraph_sdk._shared.utilities import _sse_to_v2_dict
-from tests.support.serving import start_server_process
+from tests.support.breaking import break_network
+from tests.support.serving import serve_in_process, start_server_process
 
 from runwire.client import (
     InvalidArgumentError,
@@ -272,3 +274,47 @@ async def test_a_stream_outlives_the_death_of_its_server(tmp_path: Path) -> None
     assert ids == sorted(set(ids))
     assert len(data(got, "values")[-1]["done_steps"]) == 20
     assert got[-1].data["status"] == "success"
+
+
+def lives(seed: int, count: int, at_most: int) -> Callable[[], int]:
+    """Return what lets `count` connections break somewhere, and those that follow live."""
+    random_places = random.Random(seed)
+    places = iter([random_places.randrange(at_most) for _ in range(count)])
+    return lambda: next(places, 1_000_000_000)
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_a_stream_outlives_a_network_that_breaks(tmp_path: Path, seed: int) -> None:
+    async with (
+        serve_in_process(tmp_path) as app,
+        break_network(app.address, lives(seed, 12, 12_000)) as (address, network),
+        quick(address) as client,
+    ):
+        parts = await collect(
+            client.runs.stream(
+                None,
+                "custom_events",
+                input={"count": 300, "size": 100, "delay": 0.001},
+                stream_mode=["custom", "tasks"],
+            )
+        )
+    assert network.connections > 12
+    assert [item["index"] for item in data(parts, "custom")] == list(range(300))
+    assert [part.event for part in parts if part.event != "custom"] == [
+        *("metadata", "tasks", "tasks", "end")
+    ]
+
+
+async def test_a_call_that_starts_a_run_starts_one_whatever_breaks(tmp_path: Path) -> None:
+    async with (
+        serve_in_process(tmp_path) as app,
+        break_network(app.address, lives(1, 20, 900)) as (address, network),
+        quick(address) as client,
+        get_client(app.address) as sound,
+    ):
+        thread_id = await new_thread(sound)
+        for _ in range(10):
+            await client.runs.wait(thread_id, "counter", input={})
+        counted = (await sound.threads.get_state(thread_id))["values"]
+    assert network.connections > 10
+    assert counted == {"count": 10, "log": ["?"] * 10}

@@ -233,19 +233,21 @@ async def test_snapshots_alone_are_no_progress() -> None:
 
 
 async def test_leaving_a_stream_ends_its_call() -> None:
-    gone = asyncio.Event()
+    waits, gone = asyncio.Event(), asyncio.Event()
 
     async def wait(context: Any) -> None:
+        waits.set()
         try:
             await asyncio.Event().wait()
         finally:
             gone.set()
 
     async with client_of(ScriptedRuns(LOG, [5], wait)) as client:
-        stream = client.runs.stream(None, "chat", stream_mode="custom")
-        async with aclosing(stream) as parts:  # type: ignore[type-var]  # it is a generator
+        stream: Any = client.runs.stream(None, "chat", stream_mode="custom")
+        async with aclosing(stream) as parts:
             async for part in parts:
                 if part.id == "1-3":
+                    await waits.wait()
                     break
         async with asyncio.timeout(5):
             await gone.wait()

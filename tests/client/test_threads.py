@@ -8,7 +8,6 @@ import pytest
 from runwire.client import (
     AlreadyExistsError,
     ConflictError,
-    InvalidArgumentError,
     NotFoundError,
     RunwireClient,
 )
@@ -206,8 +205,9 @@ async def test_a_state_is_changed_as_by_a_node(client: RunwireClient) -> None:
 
 async def test_a_thread_without_a_graph_is_told_which_one_to_use(client: RunwireClient) -> None:
     thread_id = (await client.threads.create())["thread_id"]
-    with pytest.raises(InvalidArgumentError, match="assistant_id"):
+    with pytest.raises(ConflictError, match="assistant_id") as raised:
         await client.threads.update_state(thread_id, {"count": 1})
+    assert raised.value.reason == "STATE_UPDATE_REFUSED"
     await client.threads.update_state(
         thread_id, {"count": 5}, as_node="count", assistant_id="counter"
     )

@@ -198,4 +198,9 @@ def _transport_message(code: grpc.StatusCode, message: str, target: str) -> str:
         return (
             f"{target} does not know this call: not a Runwire server, or an older one ({message})"
         )
-    return f"{code.name} from {target}: {message}"
+    told = f"{code.name} from {target}: {message}"
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        return (
+            f"{told} (larger answers need a larger grpc.max_receive_message_length in get_client)"
+        )
+    return told

@@ -20,7 +20,8 @@ _FIRST_CONTACT = 1.0
 """Seconds for which a server is looked for that has never answered: the address may be wrong."""
 
 _LIVED = 10.0
-"""A call that was open for this many seconds was connected: the channel gives up sooner."""
+"""A call that fails after this many seconds had reached the server: a channel that cannot connect
+says so sooner."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -125,8 +125,8 @@ class RunsClient(RunStarts):
                     self._connection.services.runs.CancelRun, request, headers, waits=wait
                 )
             except (ConflictError, NotFoundError) as error:
-                # Then it is the answer to the first try that got lost, and not the request.
-                if not (is_repeated and _says_cancelled(error)):
+                # Then it was the answer to the try before that got lost, and not the request.
+                if not (is_repeated and _says_done(error, action)):
                     raise
             finally:
                 is_repeated = True
@@ -238,5 +238,7 @@ class RunsClient(RunStarts):
         )
 
 
-def _says_cancelled(error: ConflictError | NotFoundError) -> bool:
-    return error.metadata.get("state") == "cancelled" or error.reason == "RUN_ROLLED_BACK"
+def _says_done(error: ConflictError | NotFoundError, action: sdk.CancelAction) -> bool:
+    if action == "rollback":
+        return error.reason == "RUN_ROLLED_BACK"
+    return error.metadata.get("state") == "cancelled"
