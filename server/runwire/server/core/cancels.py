@@ -2,10 +2,9 @@
 out. Transactions on an open connection."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from runwire.server.core.creation import stronger
-from runwire.server.core.endings import cancel_pending, settle_thread
+from runwire.server.core.endings import cancel_active, cancel_pending, settle_thread
 from runwire.server.core.logs import Encode
 from runwire.server.model.errors import (
     RunFinished,
@@ -13,13 +12,24 @@ from runwire.server.model.errors import (
     RunRolledBack,
     RunwireError,
 )
-from runwire.server.model.runs import Cancel, CancelAction, CancelCause, Run, RunState
+from runwire.server.model.runs import (
+    IN_FLIGHT_STATES,
+    Cancel,
+    CancelAction,
+    CancelCause,
+    Run,
+    RunState,
+)
 from runwire.server.storage import runs
 from runwire.server.storage.clock import current_time
 from runwire.server.storage.database import Connection
+from runwire.server.storage.runs import RunFilter
 
 CHUNK = 200
 """Runs that one transaction of a bulk cancel takes, so that other writers get their turn."""
+
+MAX_RUNS = 1_000_000
+"""Runs that one bulk cancel takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +57,38 @@ class Cancellation:
         """Runs that somebody executes and must stop."""
         runs_left = [result.run for result in self.results if result.run]
         return [run.run_id for run in runs_left if not run.end_time]
+
+
+def list_candidates(connection: Connection, wanted: RunFilter) -> list[str]:
+    """Return the ids of the runs that a bulk cancel is about: those in flight that pass, in the
+    order of creation; or the named ones, in the caller's order."""
+    if wanted.run_ids:
+        return choose(connection, list(dict.fromkeys(wanted.run_ids)), wanted)
+    states = _in_flight_states(wanted)
+    if not states:
+        return []
+    return runs.list_run_ids(connection, replace(wanted, states=states), limit=MAX_RUNS)
+
+
+def choose(connection: Connection, run_ids: Sequence[str], wanted: RunFilter) -> list[str]:
+    """Return which of `run_ids` a bulk cancel is about now. A named run that has ended, or is not
+    there, is among them: it has an answer, though it cannot be cancelled."""
+    if not wanted.run_ids:
+        return _passing(connection, run_ids, replace(wanted, states=_in_flight_states(wanted)))
+    if wanted == RunFilter(run_ids=wanted.run_ids):
+        return list(run_ids)
+    there = _passing(connection, run_ids, RunFilter())
+    passing = _passing(connection, run_ids, wanted)
+    return [run_id for run_id in run_ids if run_id in passing or run_id not in there]
+
+
+def _passing(connection: Connection, run_ids: Sequence[str], wanted: RunFilter) -> list[str]:
+    these = replace(wanted, run_ids=run_ids)
+    return runs.list_run_ids(connection, these, limit=len(run_ids))
+
+
+def _in_flight_states(wanted: RunFilter) -> list[RunState]:
+    return sorted(IN_FLIGHT_STATES.intersection(wanted.states or IN_FLIGHT_STATES))
 
 
 def cancel_runs(
@@ -84,7 +126,7 @@ def _cancel_run(
         assert ended is not None
         settle_thread(connection, run.thread_id, now)
         return ended
-    runs.request_cancel(connection, run_id, stronger(run.cancel, cancel), now)
+    cancel_active(connection, run, cancel, now)
     stopping = runs.get_run(connection, run_id)
     assert stopping is not None
     return stopping

@@ -5,13 +5,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from runwire.server.core.assistants import resolve
-from runwire.server.core.endings import cancel_pending, settle_thread
+from runwire.server.core.endings import cancel_active, cancel_pending, settle_thread
 from runwire.server.core.logs import Encode
 from runwire.server.core.requests import remember, replay
 from runwire.server.model.assistants import Assistant
 from runwire.server.model.errors import (
     CheckpointNotFound,
-    InvalidField,
     QueueFull,
     RunNotFound,
     ThreadBusy,
@@ -27,6 +26,7 @@ from runwire.server.model.runs import (
     MultitaskStrategy,
     OnCompletion,
     Run,
+    RunCheckpoint,
     RunConfig,
     RunSpec,
     RunState,
@@ -75,8 +75,9 @@ def create_runs(
 ) -> Creation:
     """Create a run for each of `specs`, all or none; start up to `slots` of them at once.
 
-    Raises what is wrong with a spec or with the state in which it finds its thread; then nothing
-    is stored.
+    Each is treated as if it came alone, in order. Raises what is wrong with a spec or with the
+    state in which it finds its thread; then nothing is stored. Raises `RunNotFound` for a request
+    that came before and whose runs have been deleted since.
     """
     now = current_time(connection)
     if request is not None:
@@ -86,6 +87,10 @@ def create_runs(
     creation = Creation()
     for spec in specs:
         _create_run(connection, spec, rules, creation, slots - len(creation.started), now)
+    made = {run.run_id for run in creation.runs}
+    if made & {run.run_id for run in creation.ended} or made & set(creation.stopping):
+        # A later one has cancelled an earlier one.
+        creation.runs = _found(connection, [run.run_id for run in creation.runs])
     if request is not None:
         remember(connection, request, [run.run_id for run in creation.runs], now)
     return creation
@@ -116,8 +121,8 @@ def _create_run(
     blocked = False
     if thread_id is not None:
         _apply_strategy(connection, thread_id, spec, rules, creation, now)
-        _, active, waiting = runs.queue_of_thread(connection, thread_id)
-        blocked = active or waiting is not None
+        queue = runs.queue_of_thread(connection, thread_id)
+        blocked = queue.active or queue.head is not None
     run = _new_run(spec, assistant, thread_id, now)
     delayed = spec.start_delay > timedelta(0)
     if slots > 0 and not delayed and not blocked:
@@ -150,9 +155,17 @@ def _thread_of(connection: Connection, spec: RunSpec, now: datetime) -> str | No
 
 def _check_checkpoint(connection: Connection, thread_id: str, spec: RunSpec) -> None:
     assert spec.checkpoint is not None
-    wanted = spec.checkpoint
-    if not checkpoints.exists(connection, thread_id, wanted.checkpoint_id, wanted.checkpoint_ns):
-        raise CheckpointNotFound(thread_id, wanted.checkpoint_id)
+    if not checkpoint_exists(connection, thread_id, spec.checkpoint):
+        named = spec.checkpoint.checkpoint_id or spec.checkpoint.checkpoint_ns
+        raise CheckpointNotFound(thread_id, named)
+
+
+def checkpoint_exists(connection: Connection, thread_id: str, wanted: RunCheckpoint) -> bool:
+    """Return whether a thread has a checkpoint; one without an id is the newest of its
+    namespace."""
+    if not wanted.checkpoint_id:
+        return checkpoints.head(connection, thread_id, wanted.checkpoint_ns) is not None
+    return checkpoints.exists(connection, thread_id, wanted.checkpoint_id, wanted.checkpoint_ns)
 
 
 def _apply_strategy(
@@ -174,23 +187,13 @@ def _apply_strategy(
         return
     action = CancelAction(strategy.value)
     cancel = Cancel(action=action, cause=CancelCause.MULTITASK, request_time=now)
-    mine = {run.run_id for run in creation.runs}
-    for run, _ in in_flight:
-        if run.run_id in mine:
-            # Two specs of one batch for one thread: the batch is all or none, so neither can
-            # cancel the other.
-            raise InvalidField("specs", f"two specs for thread {thread_id} under {strategy}")
+    for run in in_flight:
         if run.state is RunState.PENDING:
             ended = cancel_pending(connection, run, cancel, rules.encode, now)
             creation.ended += [ended] if ended else []
         else:
-            runs.request_cancel(connection, run.run_id, stronger(run.cancel, cancel), now)
+            cancel_active(connection, run, cancel, now)
             creation.stopping.append(run.run_id)
-
-
-def stronger(old: Cancel | None, new: Cancel) -> Cancel:
-    """Return which of two cancels of one run counts: a rollback once asked for stays."""
-    return old if old is not None and old.action is CancelAction.ROLLBACK else new
 
 
 def _new_run(spec: RunSpec, assistant: Assistant, thread_id: str | None, now: datetime) -> Run:

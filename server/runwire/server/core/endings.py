@@ -11,7 +11,15 @@ from typing import NamedTuple
 from runwire.server.core.logs import Encode, RunLog
 from runwire.server.model.attempts import Attempt
 from runwire.server.model.errors import AttemptLost
-from runwire.server.model.events import Event, EventId, LogEntry, RunEnded, segment_of
+from runwire.server.model.events import (
+    AttemptStarted,
+    Event,
+    EventBody,
+    EventId,
+    LogEntry,
+    RunEnded,
+    segment_of,
+)
 from runwire.server.model.runs import (
     ACTIVE_STATES,
     Cancel,
@@ -47,10 +55,10 @@ class Outcome:
 
 
 class Finished(NamedTuple):
-    """A run that ended, its last event, and whether another run became claimable by that."""
+    """A run that ended, its last events, and whether another run became claimable by that."""
 
     run: Run
-    entry: LogEntry
+    entries: list[LogEntry]
     promoted: bool
 
 
@@ -66,19 +74,20 @@ def finish_attempt(
     run = runs.lock_run(connection, attempt.run_id)
     if run is None or not _owns(run, attempt):
         raise AttemptLost(attempt.run_id, attempt.number)
-    ending = _ending(run, outcome)
     now = current_time(connection)
+    ending = _ending(run, outcome)
     ended = runs.end_run(connection, run.run_id, ending, now, was=ACTIVE_STATES)
     assert ended is not None
-    entry = _last_entry(ended, log.seal(), encode)
-    store(connection, log)
-    events.add_segment(connection, segment_of(run.run_id, [entry]))
+    log.seal()
+    entries = _last_entries(ended, store(connection, log), encode)
+    events.add_segment(connection, segment_of(run.run_id, entries))
     if ended.rolled_back:
         checkpoints.delete_run(connection, run.run_id)
     elif ended.thread_id is not None:
-        threads.leave(connection, ended.thread_id, _remains(ended, outcome), now)
+        remains = _remains(ended, outcome.values)
+        threads.leave(connection, ended.thread_id, remains, now)
     promoted = settle_thread(connection, ended.thread_id, now)
-    return Finished(ended, entry, promoted)
+    return Finished(ended, entries, promoted)
 
 
 def _owns(run: Run, attempt: Attempt) -> bool:
@@ -96,58 +105,77 @@ def _ending(run: Run, outcome: Outcome) -> runs.Ending:
             output=outcome.values if succeeded else None,
             interrupts=outcome.interrupts,
         )
-    return runs.Ending(
-        state=RunState.CANCELLED,
-        cancel=replace(run.cancel, abandoned=outcome.abandoned),
-        rolled_back=run.cancel.action is CancelAction.ROLLBACK,
-    )
+    return _cancelled(replace(run.cancel, abandoned=outcome.abandoned))
 
 
-def _remains(run: Run, outcome: Outcome) -> threads.Remains:
+def _remains(run: Run, values: JsonText | None) -> threads.Remains:
     states = {RunState.INTERRUPTED: ThreadState.INTERRUPTED, RunState.FAILED: ThreadState.FAILED}
     states[RunState.TIMED_OUT] = ThreadState.FAILED
     return threads.Remains(
         rest_state=states.get(run.state, ThreadState.IDLE),
-        values=outcome.values,
+        values=values,
         interrupts=run.interrupts,
         error=run.error,
     )
 
 
-def _last_entry(run: Run, event_id: EventId, encode: Encode) -> LogEntry:
+def _last_entries(run: Run, last: EventId, encode: Encode) -> list[LogEntry]:
+    """Return a run's last events. They come after `last`, which may be all of its attempt's: the
+    attempt was then stopped before it had begun to speak."""
+    bodies: list[EventBody] = [_run_ended(run)]
+    if last.index == 0:
+        bodies.insert(0, AttemptStarted(run.attempt, resumed=False))
+    return [
+        _entry(run, EventId(run.attempt, last.index + number), body, encode)
+        for number, body in enumerate(bodies, start=1)
+    ]
+
+
+def _run_ended(run: Run) -> RunEnded:
     assert run.end_time is not None
-    body = RunEnded(run.state, run.end_time, run.error, run.cancel)
-    return LogEntry(event_id, encode(run.run_id, event_id, run.end_time, Event(body)), final=True)
+    return RunEnded(run.state, run.end_time, run.error, run.cancel)
+
+
+def _entry(run: Run, event_id: EventId, body: EventBody, encode: Encode) -> LogEntry:
+    assert run.end_time is not None
+    data = encode(run.run_id, event_id, run.end_time, Event(body))
+    return LogEntry(event_id, data, final=isinstance(body, RunEnded))
 
 
 def end_unclaimed(
     connection: Connection, run: Run, ending: runs.Ending, encode: Encode, now: datetime
 ) -> Run | None:
     """End a run that nobody executes; return it, or None when it is no longer in the state in
-    which `run` shows it. Its thread is settled apart."""
+    which `run` shows it. Its thread's queue is settled apart."""
     ended = runs.end_run(connection, run.run_id, ending, now, was=frozenset({run.state}))
     if ended is None:
         return None
-    # Not under the number of an attempt that took place: readers may have seen more of its events
-    # than were stored, and would take this one for one of those.
-    event_id = EventId(run.attempt + 1 if run.attempt else 0, 1)
-    entry = _last_entry(ended, event_id, encode)
+    # After all attempts, and not in the last one: of that one, readers may have seen events which
+    # were lost with its server, so that nobody knows how far it came.
+    event_id = EventId(run.attempt + 1, 1) if run.attempt else EventId(0, 1)
+    entry = _entry(ended, event_id, _run_ended(ended), encode)
     events.add_segment(connection, segment_of(run.run_id, [entry]))
     if ended.rolled_back:
         checkpoints.delete_run(connection, run.run_id)
+    elif ended.thread_id is not None and run.attempt > 0:
+        threads.leave(connection, ended.thread_id, _remains(ended, None), now)
     return ended
 
 
 def cancel_pending(
     connection: Connection, run: Run, cancel: Cancel, encode: Encode, now: datetime
 ) -> Run | None:
-    """PENDING → CANCELLED. Its thread is settled apart."""
-    ending = runs.Ending(
-        state=RunState.CANCELLED,
-        cancel=cancel,
-        rolled_back=cancel.action is CancelAction.ROLLBACK,
-    )
-    return end_unclaimed(connection, run, ending, encode, now)
+    """PENDING → CANCELLED. Its thread's queue is settled apart."""
+    return end_unclaimed(connection, run, _cancelled(cancel), encode, now)
+
+
+def cancel_active(connection: Connection, run: Run, cancel: Cancel, now: datetime) -> None:
+    """RUNNING → CANCELLING. A run that is CANCELLING stays as it is, unless it is to be taken back
+    from now on."""
+    old = run.cancel
+    rolls_back = cancel.action is CancelAction.ROLLBACK
+    if old is None or (rolls_back and old.action is not CancelAction.ROLLBACK):
+        runs.request_cancel(connection, run.run_id, cancel, now)
 
 
 def release_attempt(
@@ -156,7 +184,7 @@ def release_attempt(
     """Give up an attempt, so that another can follow: RUNNING → PENDING. Return whether it did:
     not when the attempt was lost or its run is being cancelled.
 
-    `give_back`: the attempt does not count, because its server chose to stop.
+    `give_back`: it does not count against the limit of attempts, because its server chose to stop.
     """
     now = current_time(connection)
     if not runs.owns_run(connection, attempt):
@@ -200,12 +228,15 @@ def settle_thread(connection: Connection, thread_id: str | None, now: datetime) 
     """
     if thread_id is None:
         return False
-    in_flight, active, following = runs.queue_of_thread(connection, thread_id)
-    promoted = following is not None and not active
-    if following is not None and promoted:
-        runs.make_runnable(connection, following)
-    threads.set_state(connection, thread_id, busy=in_flight, now=now)
-    return promoted
+    queue = runs.queue_of_thread(connection, thread_id)
+    if queue.runnable is not None and (queue.active or queue.runnable != queue.head):
+        # Who was first no longer is when a run comes back, or its delay has passed. Two of a
+        # thread that could be claimed at once would let no claim succeed.
+        runs.make_wait(connection, queue.runnable)
+    threads.set_state(connection, thread_id, busy=queue.in_flight, now=now)
+    if queue.head is None or queue.active:
+        return False
+    return queue.head == queue.runnable or runs.make_runnable(connection, queue.head)
 
 
 def recover_run(
@@ -224,27 +255,27 @@ def recover_run(
     not retried for ever. `spared`: it was not this run, so the attempt does not count.
     """
     now = current_time(connection)
-    ended = None
+    ending = None
     if run.cancel is not None:
-        ending = runs.Ending(
-            state=RunState.CANCELLED,
-            cancel=run.cancel,
-            rolled_back=run.cancel.action is CancelAction.ROLLBACK,
-        )
-        ended = end_unclaimed(connection, run, ending, encode, now)
+        ending = _cancelled(run.cancel)
     elif run.attempts_used >= max_attempts and not spared:
         message = f"the run's server was lost in each of its {run.attempts_used} attempts"
         error = RunError(type=ATTEMPTS_EXHAUSTED, message=message, attempt=run.attempt)
         ending = runs.Ending(state=RunState.FAILED, error=error)
+    if ending is not None:
         ended = end_unclaimed(connection, run, ending, encode, now)
-        if run.thread_id is not None:
-            remains = threads.Remains(rest_state=ThreadState.FAILED, error=error)
-            threads.leave(connection, run.thread_id, remains, now)
-    else:
-        runs.release_run(
-            connection, run.run_id, run.attempt, now, give_back=spared, wake_time=wake_time
-        )
-        if run.thread_id is None:
-            runs.make_runnable(connection, run.run_id)
-    settle_thread(connection, run.thread_id, now)
-    return ended
+        settle_thread(connection, run.thread_id, now)
+        return ended
+    if runs.release_run(
+        connection, run.run_id, run.attempt, now, give_back=spared, wake_time=wake_time
+    ):
+        queue_again(connection, run.run_id, run.thread_id, now)
+    return None
+
+
+def _cancelled(cancel: Cancel) -> runs.Ending:
+    return runs.Ending(
+        state=RunState.CANCELLED,
+        cancel=cancel,
+        rolled_back=cancel.action is CancelAction.ROLLBACK,
+    )

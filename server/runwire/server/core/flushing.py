@@ -6,7 +6,7 @@ import logging
 from runwire.server.core.endings import store
 from runwire.server.core.logs import RunLog
 from runwire.server.model.attempts import Attempt
-from runwire.server.model.errors import AttemptLost
+from runwire.server.model.errors import AttemptLost, DatabaseUnavailable, StorageFull
 from runwire.server.model.events import EventId
 from runwire.server.storage import runs
 from runwire.server.storage.database import Connection, Database
@@ -20,8 +20,8 @@ attempt that follows begins with a new attempt number, so readers see the bounda
 RETRY_SECONDS = 0.5
 """How long to wait after a failure to store."""
 
-MAX_UNTAKEN_BYTES = 4 * 1024 * 1024
-"""Output that one run may have waiting to be stored before it must wait itself."""
+MAX_UNSTORED_BYTES = 4 * 1024 * 1024
+"""Output that one run may have that is not stored before it must wait itself."""
 
 
 class Flusher:
@@ -60,20 +60,32 @@ class Flusher:
 
     async def _flush(self, due: list[tuple[Attempt, RunLog]]) -> None:
         try:
-            stored = await self._database.write(lambda connection: _store_all(connection, due))
-        except Exception:
+            stored = await self._store(due)
+        except (StorageFull, DatabaseUnavailable):
             # The runs go on and their logs keep what is not stored; only one that makes more
             # than it may hold has to stop.
-            _logger.exception("output could not be stored yet", extra={"runs": len(due)})
+            _logger.warning("output could not be stored yet", extra={"runs": len(due)})
             await asyncio.sleep(RETRY_SECONDS)
             for _, log in due:
                 self._mark(log)
-            return
-        for (attempt, log), up_to in zip(due, stored, strict=True):
-            if up_to is None:
-                log.on_lost(AttemptLost(attempt.run_id, attempt.number))
-            else:
-                log.stored(up_to)
+        except Exception as error:
+            if len(due) > 1:
+                # One of them is at fault, and the others are not.
+                for one in due:
+                    await self._flush([one])
+                return
+            attempt, log = due[0]
+            _logger.exception("output cannot be stored", extra={"run_id": attempt.run_id})
+            log.on_lost(error)
+        else:
+            for (attempt, log), up_to in zip(due, stored, strict=True):
+                if up_to is None:
+                    log.on_lost(AttemptLost(attempt.run_id, attempt.number))
+                else:
+                    log.stored(up_to)
+
+    async def _store(self, due: list[tuple[Attempt, RunLog]]) -> list[EventId | None]:
+        return await self._database.write(lambda connection: _store_all(connection, due))
 
 
 async def make_room(database: Database, attempt: Attempt, log: RunLog) -> None:

@@ -43,8 +43,8 @@ class Follower:
         ready; end after the last one.
 
         `after` is exclusive; without it, from the beginning; `live_only`: from now on. Raises
-        `RunNotFound`, `RunRolledBack`, `EventsExpired` when entries after `after` are gone,
-        `InvalidField` when the run never had an event `after`, `Draining`.
+        `RunNotFound`, `EventsExpired` when entries after `after` are gone, `InvalidField` when
+        the run never had an event `after`, `Draining`.
         """
         with self._logs.using(run_id) as log:
             cursor = await self._start(log, after, live_only)
@@ -105,26 +105,27 @@ class Follower:
     async def _next(self, log: RunLog, cursor: EventId) -> tuple[list[LogEntry], bool]:
         """Return what comes after `cursor`, waiting for it a while; and whether nothing will."""
         seen = log.wakes
-        if self._draining:
-            return [], False
         entries = log.after(cursor) if log.holds_newest else None
         if entries:
             return entries, False
+        if self._draining:
+            return [], False
         if entries is None:
             entries, ended = await self._stored(log, cursor)
             if entries or ended:
                 return entries, ended
-        elif log.ended.done():
+        elif log.complete:
             return [], True
         await log.changed(seen, POLL_SECONDS)
         return [], False
 
     async def _stored(self, log: RunLog, cursor: EventId) -> tuple[list[LogEntry], bool]:
         base = log.base if log.holds_newest else None
-        segments, run = await self._database.read(
+        segments, run, last = await self._database.read(
             lambda connection: (
                 events.read_segments(connection, log.run_id, cursor, limit=SEGMENTS_PER_READ),
                 runs.get_run(connection, log.run_id),
+                events.last_event(connection, log.run_id),
             )
         )
         entries = [entry for segment in segments for entry in segment.entries(cursor)]
@@ -134,6 +135,8 @@ class Follower:
             return log.after(base) or [], False
         if run is None:
             raise RunNotFound(log.run_id)
+        if run.state.is_final and last is None:
+            raise EventsExpired(log.run_id, "")
         return entries, not entries and run.state.is_final
 
 

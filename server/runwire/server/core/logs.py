@@ -8,10 +8,11 @@ The runner's thread appends, the gRPC loop reads and flushes.
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
+from runwire.server.model.errors import AttemptLost
 from runwire.server.model.events import Event, EventId, LogEntry, Segment, segment_of
 from runwire.server.model.runs import Run
 
@@ -33,9 +34,10 @@ class RunLog:
         self.run_id = run_id
         self.live = False
         """Whether this process executes the run: new entries will show up here."""
+        self.complete = False
+        """Whether the run has ended and its last entry is in memory."""
         self.ended: asyncio.Future[Run] = loop.create_future()
         """Resolved with the run when it has ended in this process."""
-        self._has_end = False
         self._encode = encode
         self._loop = loop
         self._lock = threading.Lock()
@@ -45,9 +47,9 @@ class RunLog:
         self._last = EventId(0, 0)
         self._taken = EventId(0, 0)
         self._stored = EventId(0, 0)
-        self._sealed = False
-        self.untaken_bytes = 0
-        """Bytes that nobody has begun to store yet."""
+        self._writable = False
+        self.unstored_bytes = 0
+        """Bytes that are not in the database yet, as far as is known here."""
         self._wake_scheduled = False
         self._quiet_until = 0.0
         self._waiters: set[asyncio.Future[None]] = set()
@@ -59,65 +61,63 @@ class RunLog:
         """Called on the gRPC loop when entries could not be stored: the attempt must end."""
 
     def begin(self, attempt: int) -> None:
-        """Start an attempt: from here on, its entries show up here."""
+        """Start an attempt: from here on, its entries show up here. What earlier ones left is read
+        from the database, which may know of others in between."""
         with self._lock:
-            self._last = self._taken = self._stored = EventId(attempt, 0)
-            if not self._entries:
-                self._base = self._last
-            self.live = True
-            self._sealed = False
+            self._entries.clear()
+            self._bytes = self.unstored_bytes = 0
+            self._base = self._last = self._taken = self._stored = EventId(attempt, 0)
+            self.live = self._writable = True
 
     def append(self, attempt: int, event: Event) -> None:
-        """Serialize an attempt's event, give it its place, and let readers know.
+        """Serialize an event of an attempt, give it its place, and let readers know.
 
-        What code that was left behind still has to say after its attempt has ended is dropped.
+        Only the thread that executes the attempt may call this. Raises `AttemptLost` when the
+        attempt's part of the log is closed.
         """
-        if not self.live or attempt != self._last.attempt:
-            return
-        event_id = EventId(self._last.attempt, self._last.index + 1)
+        event_id = EventId(attempt, self._last.index + 1)
         data = self._encode(self.run_id, event_id, datetime.now(UTC), event)
         with self._lock:
-            if self._sealed:
-                return
+            if not self._writable or self._last.attempt != attempt:
+                raise AttemptLost(self.run_id, attempt)
             self._add(LogEntry(event_id, data))
         self._schedule_wake()
 
     def _add(self, entry: LogEntry) -> None:
         self._entries.append(entry)
         self._bytes += len(entry.data)
-        self.untaken_bytes += len(entry.data)
+        self.unstored_bytes += len(entry.data)
         self._last = entry.id
 
-    def seal(self) -> EventId:
-        """Take no more events of the attempt, and return the id of the run's last one: code that
-        was left behind may still be talking, and must not take its place."""
+    def seal(self) -> None:
+        """Take no more from the attempt: code that was left behind may still be talking, and must
+        not take the place of the run's last event."""
         with self._lock:
-            self._sealed = True
-            return EventId(self._last.attempt, self._last.index + 1)
+            self._writable = False
 
-    def end(self, entry: LogEntry | None, run: Run) -> None:
-        """Append the run's last event, which is stored already, and close the log. Without it,
-        readers find it in the database."""
-        if entry is not None:
-            with self._lock:
+    def end(self, entries: Sequence[LogEntry], run: Run) -> None:
+        """Say that the run has ended. `entries` are its last ones, which are stored already; none
+        if the run was not executed here."""
+        with self._lock:
+            for entry in entries:
                 self._add(entry)
-            self._has_end = True
-        self.live = False
+            self.complete = bool(entries)
+            self.live = self._writable = False
         if not self.ended.done():
             self.ended.set_result(run)
-        self.wake()
-
-    def stop(self) -> None:
-        """Say that this process no longer executes the run, though it has not ended."""
-        with self._lock:
-            self.live = False
         self.wake()
 
     @property
     def holds_newest(self) -> bool:
         """Whether the newest entries are here: those of a run that this process executes, or has
         executed to its end. Otherwise the database has them all."""
-        return self.live or self._has_end
+        return self.live or self.complete
+
+    def stop(self) -> None:
+        """Say that this process no longer executes the run, though it has not ended."""
+        with self._lock:
+            self.live = self._writable = False
+        self.wake()
 
     @property
     def last(self) -> EventId:
@@ -134,7 +134,6 @@ class RunLog:
         with self._lock:
             entries = self._after(self._taken)
             self._taken = self._last
-            self.untaken_bytes = 0
         return segment_of(self.run_id, entries) if entries else None
 
     def rewind(self, stored: EventId | None) -> None:
@@ -145,10 +144,12 @@ class RunLog:
     def stored(self, up_to: EventId) -> None:
         """Say that entries up to an id are in the database: old ones need not stay."""
         with self._lock:
-            self._stored = max(self._stored, up_to)
-            while self._entries and self._bytes > TAIL_BYTES:
-                if self._entries[0].id > self._stored:
-                    break
+            if up_to <= self._stored or up_to.attempt != self._last.attempt:
+                return
+            newly = [entry for entry in self._after(self._stored) if entry.id <= up_to]
+            self.unstored_bytes -= sum(len(entry.data) for entry in newly)
+            self._stored = up_to
+            while self._bytes > TAIL_BYTES and self._entries[0].id <= self._stored:
                 gone = self._entries.popleft()
                 self._bytes -= len(gone.data)
                 self._base = gone.id
@@ -245,7 +246,7 @@ class RunLogs:
         """Tell readers of a run that ended without being executed here (cancelled while pending).
         Its last event is in the database."""
         if run.run_id in self._logs:
-            self._logs[run.run_id][0].end(None, run)
+            self._logs[run.run_id][0].end((), run)
 
     def wake_all(self) -> None:
         """Wake every reader."""

@@ -6,7 +6,14 @@ import logging
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
-from runwire.server.core.cancels import CHUNK, Cancellation, CancelResult, cancel_runs
+from runwire.server.core.cancels import (
+    CHUNK,
+    Cancellation,
+    CancelResult,
+    cancel_runs,
+    choose,
+    list_candidates,
+)
 from runwire.server.core.creation import Creation, Rules, create_runs
 from runwire.server.core.follow import Follower
 from runwire.server.core.local import LocalRunner
@@ -15,13 +22,7 @@ from runwire.server.core.moves import log_move
 from runwire.server.model.errors import RunInFlight, RunNotFound, RunRolledBack
 from runwire.server.model.events import EventId, LogEntry
 from runwire.server.model.requests import Page, RequestKey
-from runwire.server.model.runs import (
-    IN_FLIGHT_STATES,
-    CancelAction,
-    CancelCause,
-    Run,
-    RunSpec,
-)
+from runwire.server.model.runs import CancelAction, CancelCause, Run, RunSpec
 from runwire.server.storage import runs
 from runwire.server.storage.database import Connection, Database
 from runwire.server.storage.runs import RunFilter
@@ -59,7 +60,8 @@ class Runs:
 
         Raises what is wrong with a spec: `AssistantNotFound`, `GraphNotFound`,
         `AssistantVersionNotFound`, `ThreadNotFound`, `CheckpointNotFound`, `ThreadBusy`,
-        `QueueFull`, `RequestIdReused`.
+        `QueueFull`, `RequestIdReused`; `RunNotFound` when the request came before and its runs
+        have been deleted since.
         """
         # A caller that hangs up half way must not leave a run that is claimed and not started.
         return await asyncio.shield(asyncio.create_task(self._create(specs, request)))
@@ -75,10 +77,10 @@ class Runs:
             self._runner.start(creation.started)
         finally:
             self._runner.give_back(slots - started)
+        _log_created(creation)
         self._act(creation.ended, creation.stopping)
         if started < len(creation.runs) and not creation.replayed:
             self._runner.wake()
-        _log_created(creation)
         return Created(creation.runs, creation.replayed)
 
     async def get(self, run_id: str) -> Run:
@@ -118,39 +120,22 @@ class Runs:
     ) -> builtins.list[CancelResult]:
         """Cancel every run that is `wanted` and in flight, and say of each what became of it.
         Runs that are named and cannot be cancelled are answered for as well."""
-        run_ids = await self._matching(wanted)
+        run_ids = await self._database.read(lambda connection: list_candidates(connection, wanted))
         results: list[CancelResult] = []
         for start in range(0, len(run_ids), CHUNK):
             chunk = run_ids[start : start + CHUNK]
-            results += (await self._cancel(chunk, action, CancelCause.CLIENT)).results
-        if not wanted.run_ids:
-            results = [result for result in results if result.error is None]
+            results += (await self._cancel(chunk, action, CancelCause.CLIENT, wanted)).results
         if wait:
             results = [await self._ended(result) for result in results]
         return results
 
-    async def _matching(self, wanted: RunFilter) -> Sequence[str]:
-        """Return what a bulk cancel is about: in the caller's order if it named runs."""
-        if wanted == RunFilter(run_ids=wanted.run_ids):
-            return list(dict.fromkeys(wanted.run_ids))
-        states = set(wanted.states) & IN_FLIGHT_STATES if wanted.states else IN_FLIGHT_STATES
-        narrowed = RunFilter(
-            run_ids=wanted.run_ids,
-            thread_id=wanted.thread_id,
-            assistant_id=wanted.assistant_id,
-            states=sorted(states),
-            metadata=wanted.metadata,
-        )
-        if not states:
-            return []
-        return await self._database.read(
-            lambda connection: runs.list_run_ids(connection, narrowed, limit=1_000_000)
-        )
-
     async def _ended(self, result: CancelResult) -> CancelResult:
         if result.run is None or result.run.state.is_final:
             return result
-        run = await self._follower.wait(result.run_id, rolled_back=True)
+        try:
+            run = await self._follower.wait(result.run_id, rolled_back=True)
+        except RunNotFound as error:  # it has ended, and was deleted at once
+            return CancelResult(run_id=result.run_id, error=error)
         return CancelResult(run_id=result.run_id, run=run)
 
     async def cancel_disconnected(self, run_id: str) -> None:
@@ -158,17 +143,28 @@ class Runs:
         await self._cancel([run_id], CancelAction.INTERRUPT, CancelCause.DISCONNECT)
 
     async def _cancel(
-        self, run_ids: Sequence[str], action: CancelAction, cause: CancelCause
+        self,
+        run_ids: Sequence[str],
+        action: CancelAction,
+        cause: CancelCause,
+        wanted: RunFilter | None = None,
     ) -> Cancellation:
-        task = asyncio.create_task(self._commit_cancel(run_ids, action, cause))
+        """Cancel runs; those among them that are `wanted` when it is their turn, if given."""
+        task = asyncio.create_task(self._commit_cancel(run_ids, action, cause, wanted))
         return await asyncio.shield(task)
 
     async def _commit_cancel(
-        self, run_ids: Sequence[str], action: CancelAction, cause: CancelCause
+        self,
+        run_ids: Sequence[str],
+        action: CancelAction,
+        cause: CancelCause,
+        wanted: RunFilter | None,
     ) -> Cancellation:
-        cancellation = await self._database.write(
-            lambda connection: cancel_runs(connection, run_ids, action, cause, self._rules.encode)
-        )
+        def cancel(connection: Connection) -> Cancellation:
+            chosen = run_ids if wanted is None else choose(connection, run_ids, wanted)
+            return cancel_runs(connection, chosen, action, cause, self._rules.encode)
+
+        cancellation = await self._database.write(cancel)
         self._act(cancellation.ended, cancellation.stopping)
         return cancellation
 
@@ -195,8 +191,9 @@ class Runs:
 
 
 def _log_created(creation: Creation) -> None:
-    if not creation.replayed:
-        for run in creation.runs:
+    for run in creation.runs:
+        # One that a later one of the same request has cancelled is logged as that.
+        if not creation.replayed and run.end_time is None:
             log_move(_logger, run)
 
 

@@ -1,10 +1,14 @@
 """Events: the items of a run's output."""
 
+import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
 from runwire.server.model.runs import Cancel, Interrupt, JsonText, RunError, RunState, StreamMode
+
+_NUMBER = re.compile("[0-9]{1,18}")
+"""What a database can hold as an integer."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -20,10 +24,8 @@ class EventId:
     @classmethod
     def parse(cls, text: str) -> "EventId | None":
         """Return the id that `text` spells, or None when it spells none."""
-        attempt, dash, index = text.partition("-")
-        if not (dash and attempt.isascii() and attempt.isdigit() and index.isascii()):
-            return None
-        if not index.isdigit() or len(text) > 30:
+        attempt, _, index = text.partition("-")
+        if not (_NUMBER.fullmatch(attempt) and _NUMBER.fullmatch(index)):
             return None
         return cls(int(attempt), int(index))
 

@@ -225,7 +225,9 @@ class Run:
 
     `spec` is what the caller asked for; `config` and `context` are the assistant's merged with
     it, so that a later version of the assistant changes nothing for this run. `owner` is the
-    server that executes it. `output` and `interrupts` are set when the run ends.
+    server that executes it. `attempt` counts the claims, so that no two attempts have the same
+    number; `attempts_given_back` of them do not count against the limit, because their servers
+    chose to stop. `output` and `interrupts` are set when the run ends.
     """
 
     run_id: str

@@ -15,7 +15,7 @@ from runwire.server.core.endings import (
     finish_attempt,
     release_attempt,
 )
-from runwire.server.core.flushing import MAX_UNTAKEN_BYTES, make_room
+from runwire.server.core.flushing import MAX_UNSTORED_BYTES, make_room
 from runwire.server.core.logs import Encode, RunLog
 from runwire.server.graphs import stream as graph_stream
 from runwire.server.graphs.clock import seed_checkpoint_clock
@@ -114,7 +114,7 @@ class Execution:
         current_writer.set(self.attempt)
         environment, run, log = self._environment, self.run, self.log
         resumed = await self._prepare()
-        self._append(AttemptStarted(run.attempt, resumed))
+        log.append(run.attempt, Event(AttemptStarted(run.attempt, resumed)))
         config = run_config(run, resumed=resumed, recursion_limit=environment.recursion_limit)
         opened = environment.registry.open(
             run.graph_id,
@@ -136,11 +136,8 @@ class Execution:
             )
             async for event in events:
                 log.append(run.attempt, event)
-                if log.untaken_bytes > MAX_UNTAKEN_BYTES:
+                if log.unstored_bytes > MAX_UNSTORED_BYTES:
                     await make_room(environment.database, self.attempt, log)
-
-    def _append(self, body: AttemptStarted) -> None:
-        self.log.append(self.attempt.number, Event(body))
 
     async def _prepare(self) -> bool:
         """Set the checkpoints' clock, and return whether an earlier attempt left something to go
@@ -159,8 +156,6 @@ class Execution:
 
     async def _end(self, task: "asyncio.Task[None]", *, abandoned: bool) -> Finished | None:
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
-        if self.log.last.index == 0:  # stopped before it began: readers still see the boundary
-            self._append(AttemptStarted(self.attempt.number, resumed=False))
         if self.stopping is Stop.LOST or isinstance(error, AttemptLost):
             return None
         if self._goes_on_elsewhere(error) and await self._release(error):

@@ -226,7 +226,7 @@ class Runner:
         if finished is None:
             log.stop()
         else:
-            log.end(finished.entry, finished.run)
+            log.end(finished.entries, finished.run)
             log_move(_logger, finished.run)
         self._logs.release(run_id)
         if finished is None or finished.promoted or self._backlog:

@@ -2,7 +2,7 @@
 
 from array import array
 
-from sqlalchemy import Connection, bindparam, insert, select, tuple_
+from sqlalchemy import Connection, bindparam, func, insert, select, tuple_
 
 from runwire.server.model.events import EventId, Segment
 from runwire.server.storage.tables import run_events
@@ -26,6 +26,9 @@ def add_segment(connection: Connection, segment: Segment) -> None:
 _insert = insert(run_events)
 
 
+_beginning = run_events.alias("beginning")
+
+
 def read_segments(
     connection: Connection, run_id: str, after: EventId, *, limit: int
 ) -> list[Segment]:
@@ -44,10 +47,23 @@ def read_segments(
     ]
 
 
+# The primary key has where segments begin: the one that may hold the next event is the last one
+# that begins at it or before. Without that, a reader would pass over all that it has read.
+_nearest = (
+    select(func.max(_beginning.c.first_index))
+    .where(
+        _beginning.c.run_id == bindparam("run_id"),
+        _beginning.c.attempt == bindparam("attempt"),
+        _beginning.c.first_index <= bindparam("index") + 1,
+    )
+    .scalar_subquery()
+)
 _read = (
     select(run_events)
     .where(
         run_events.c.run_id == bindparam("run_id"),
+        tuple_(run_events.c.attempt, run_events.c.first_index)
+        >= tuple_(bindparam("attempt"), func.coalesce(_nearest, 0)),
         tuple_(run_events.c.attempt, run_events.c.last_index)
         > tuple_(bindparam("attempt"), bindparam("index")),
     )

@@ -4,10 +4,11 @@ somebody else moved first."""
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from sqlalchemy import (
+    BindParameter,
     Connection,
     Row,
     bindparam,
@@ -23,9 +24,7 @@ from sqlalchemy import (
 from runwire.server.model.attempts import Attempt
 from runwire.server.model.requests import Order, Page
 from runwire.server.model.runs import (
-    ACTIVE_STATES,
     FINAL_STATES,
-    IN_FLIGHT_STATES,
     Cancel,
     Interrupt,
     JsonText,
@@ -35,7 +34,7 @@ from runwire.server.model.runs import (
 )
 from runwire.server.storage.json_contains import contains
 from runwire.server.storage.pages import read_page
-from runwire.server.storage.tables import run_events, runs
+from runwire.server.storage.tables import ACTIVE, IN_FLIGHT, run_events, runs
 from runwire.server.storage.values import (
     cancel_from_data,
     cancel_to_data,
@@ -49,9 +48,9 @@ from runwire.server.storage.values import (
     spec_to_data,
 )
 
-_active = runs.c.state.in_(sorted(ACTIVE_STATES))
-_in_flight = runs.c.state.in_(sorted(IN_FLIGHT_STATES))
 _pending = runs.c.state == RunState.PENDING.value
+_on_thread = runs.c.thread_id == bindparam("thread_id")
+_time = runs.c.due_time.type
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +94,7 @@ def add_run(
         "output": None,
         "interrupts": [],
         "rolled_back": False,
+        "events_kept": False,
     }
     connection.execute(_insert, row)
 
@@ -151,15 +151,14 @@ def _filtered(wanted: RunFilter) -> Any:
     return query
 
 
-def in_flight_of_thread(connection: Connection, thread_id: str) -> list[tuple[Run, bool]]:
-    """Return the thread's runs in flight, first due first, each with whether it is delayed."""
-    rows = connection.execute(_queue_of_thread, {"thread_id": thread_id})
-    return [(_run(row), row.wake_time is not None) for row in rows]
+def in_flight_of_thread(connection: Connection, thread_id: str) -> list[Run]:
+    """Return the thread's runs in flight, first due first, also those that are delayed."""
+    return [_run(row) for row in connection.execute(_in_flight, {"thread_id": thread_id})]
 
 
-_queue_of_thread = (
+_in_flight = (
     select(runs)
-    .where(runs.c.thread_id == bindparam("thread_id"), _in_flight)
+    .where(_on_thread, IN_FLIGHT)
     .order_by(runs.c.due_time, runs.c.run_id)
     .with_for_update()
 )
@@ -174,9 +173,12 @@ def has_in_flight(connection: Connection, *, thread_id: str = "", assistant_id: 
     return bool(found)
 
 
-_thread_in_flight = select(exists().where(runs.c.thread_id == bindparam("thread_id"), _in_flight))
+# As the least of what the index of queues is sorted by: for a mere "exists" SQLite takes the index
+# of all the runs that the thread ever had.
+_first_due = select(func.min(runs.c.due_time)).where(_on_thread, IN_FLIGHT).scalar_subquery()
+_thread_in_flight = select(_first_due.is_not(None))
 _assistant_in_flight = select(
-    exists().where(runs.c.assistant_id == bindparam("assistant_id"), _in_flight)
+    exists().where(runs.c.assistant_id == bindparam("assistant_id"), IN_FLIGHT)
 )
 
 
@@ -186,7 +188,7 @@ def count_pending(connection: Connection, *, up_to: int) -> int:
 
 
 _count_pending = select(func.count()).select_from(
-    select(runs.c.run_id).where(_pending, _in_flight).limit(bindparam("up_to")).subquery()
+    select(runs.c.run_id).where(_pending, IN_FLIGHT).limit(bindparam("up_to")).subquery()
 )
 
 
@@ -213,8 +215,8 @@ _claim = (
         owner=bindparam("new_owner"),
         attempt=runs.c.attempt + 1,
         runnable=False,
-        start_time=func.coalesce(runs.c.start_time, bindparam("now", type_=runs.c.due_time.type)),
-        update_time=bindparam("now", type_=runs.c.due_time.type),
+        start_time=func.coalesce(runs.c.start_time, bindparam("now", type_=_time)),
+        update_time=bindparam("now", type_=_time),
     )
     .returning(*runs.c)
 )
@@ -228,7 +230,7 @@ def wake_runs(connection: Connection, now: datetime) -> list[Run]:
 
 _wake = (
     update(runs)
-    .where(runs.c.wake_time <= bindparam("now", type_=runs.c.due_time.type))
+    .where(runs.c.wake_time <= bindparam("now", type_=_time))
     .values(wake_time=None)
     .returning(*runs.c)
 )
@@ -243,33 +245,54 @@ def next_wake(connection: Connection) -> datetime | None:
 _next_wake = select(func.min(runs.c.wake_time)).where(runs.c.wake_time.is_not(None))
 
 
-def make_runnable(connection: Connection, run_id: str) -> None:
-    """Let servers claim a pending run, unless it must wait for its time."""
-    connection.execute(_make_runnable, {"this_run": run_id})
+def make_runnable(connection: Connection, run_id: str) -> bool:
+    """Let servers claim a pending run, unless it must wait for its time. Return whether they
+    may."""
+    values = {"this_run": run_id, "claimable": True}
+    return connection.execute(_set_runnable, values).rowcount == 1
 
 
-_make_runnable = (
+def make_wait(connection: Connection, run_id: str) -> None:
+    """Let no server claim a pending run."""
+    connection.execute(_set_runnable, {"this_run": run_id, "claimable": False})
+
+
+_set_runnable = (
     update(runs)
     .where(runs.c.run_id == bindparam("this_run"), _pending, runs.c.wake_time.is_(None))
-    .values(runnable=True)
+    .values(runnable=bindparam("claimable"))
 )
 
 
-def queue_of_thread(connection: Connection, thread_id: str) -> tuple[bool, bool, str | None]:
-    """Return whether the thread has any run in flight, whether it has one executing, and the
-    run that is next in its queue. A run that is delayed before its first attempt is not in it; one
-    that is delayed before a later attempt keeps its place."""
-    rows = connection.execute(_queue_states, {"thread_id": thread_id}).all()
-    active = any(row.state in ACTIVE_STATES for row in rows)
-    pending = (row for row in rows if row.state == RunState.PENDING)
-    waiting = (row.run_id for row in pending if row.attempt or not row.wake_time)
-    return bool(rows), active, next(waiting, None)
+class Queue(NamedTuple):
+    """How the queue of a thread stands.
+
+    `active`: a run of the thread executes. `head` is the run that is next: one that is delayed
+    before its first attempt has no place yet, one that is delayed before a later attempt keeps
+    its place. `runnable` is the one that servers may claim now. `in_flight`: there are runs that
+    have not ended.
+    """
+
+    active: bool
+    head: str | None
+    runnable: str | None
+    in_flight: bool
 
 
-_queue_states = (
-    select(runs.c.run_id, runs.c.state, runs.c.wake_time, runs.c.attempt)
-    .where(runs.c.thread_id == bindparam("thread_id"), _in_flight)
+def queue_of_thread(connection: Connection, thread_id: str) -> Queue:
+    """Return how the queue of a thread stands."""
+    return Queue._make(connection.execute(_queue, {"thread_id": thread_id}).one())
+
+
+_queue = select(
+    exists().where(_on_thread, ACTIVE),
+    select(runs.c.run_id)
+    .where(_on_thread, IN_FLIGHT, _pending, runs.c.wake_time.is_(None) | (runs.c.attempt > 0))
     .order_by(runs.c.due_time, runs.c.run_id)
+    .limit(1)
+    .scalar_subquery(),
+    select(runs.c.run_id).where(_on_thread, runs.c.runnable).scalar_subquery(),
+    _first_due.is_not(None),
 )
 
 
@@ -282,11 +305,11 @@ def request_cancel(connection: Connection, run_id: str, cancel: Cancel, now: dat
 
 _request_cancel = (
     update(runs)
-    .where(runs.c.run_id == bindparam("this_run"), _active)
+    .where(runs.c.run_id == bindparam("this_run"), ACTIVE)
     .values(
         state=RunState.CANCELLING.value,
         cancel=bindparam("new_cancel", type_=runs.c.cancel.type),
-        update_time=bindparam("now", type_=runs.c.due_time.type),
+        update_time=bindparam("now", type_=_time),
     )
 )
 
@@ -337,8 +360,9 @@ _end = (
         output=bindparam("new_output"),
         interrupts=bindparam("new_interrupts", type_=runs.c.interrupts.type),
         rolled_back=bindparam("taken_back"),
-        end_time=bindparam("now", type_=runs.c.due_time.type),
-        update_time=bindparam("now", type_=runs.c.due_time.type),
+        events_kept=True,
+        end_time=bindparam("now", type_=_time),
+        update_time=bindparam("now", type_=_time),
     )
     .returning(*runs.c)
 )
@@ -353,9 +377,9 @@ def release_run(
     give_back: bool,
     wake_time: datetime | None = None,
 ) -> bool:
-    """Give up an attempt: RUNNING → PENDING. `give_back`: it does not count as one; its number
-    stays taken all the same, because its events and its right to write are known by it. The run is
-    not runnable yet, and not before `wake_time`. Return whether it was running under that
+    """Give up an attempt: RUNNING → PENDING. `give_back`: it does not count against the limit; its
+    number stays taken all the same, because its events and its right to write are known by it. The
+    run is not runnable yet, and not before `wake_time`. Return whether it was running under that
     attempt."""
     values = {
         "this_run": run_id,
@@ -378,8 +402,8 @@ _release = (
         state=RunState.PENDING.value,
         owner=None,
         attempts_given_back=runs.c.attempts_given_back + bindparam("back"),
-        wake_time=bindparam("new_wake_time", type_=runs.c.wake_time.type),
-        update_time=bindparam("now", type_=runs.c.due_time.type),
+        wake_time=bindparam("new_wake_time", type_=_time),
+        update_time=bindparam("now", type_=_time),
     )
 )
 
@@ -449,21 +473,24 @@ def delete_expired(connection: Connection, *, before: datetime, limit: int) -> i
     rows = connection.execute(_expired, {"before": before, "limit": limit}).all()
     gone = [row.run_id for row in rows if row.thread_id is None or row.rolled_back]
     kept = [row.run_id for row in rows if row.thread_id is not None and not row.rolled_back]
-    connection.execute(delete(runs).where(runs.c.run_id.in_(gone)))
-    connection.execute(delete(run_events).where(run_events.c.run_id.in_(kept)))
+    if gone:
+        connection.execute(_delete_many, {"these_runs": gone})
+    if kept:
+        connection.execute(_delete_events, {"these_runs": kept})
+        connection.execute(_keep_no_events, {"these_runs": kept})
     return len(rows)
 
 
 _expired = (
     select(runs.c.run_id, runs.c.thread_id, runs.c.rolled_back)
-    .where(
-        runs.c.end_time < bindparam("before", type_=runs.c.due_time.type),
-        runs.c.thread_id.is_(None)
-        | runs.c.rolled_back
-        | exists().where(run_events.c.run_id == runs.c.run_id),
-    )
+    .where(runs.c.events_kept, runs.c.end_time < bindparam("before", type_=_time))
+    .order_by(runs.c.end_time)
     .limit(bindparam("limit"))
 )
+_these: BindParameter[list[str]] = bindparam("these_runs", expanding=True)
+_delete_many = delete(runs).where(runs.c.run_id.in_(_these))
+_delete_events = delete(run_events).where(run_events.c.run_id.in_(_these))
+_keep_no_events = update(runs).where(runs.c.run_id.in_(_these)).values(events_kept=False)
 
 
 def _run(row: Row[Any]) -> Run:

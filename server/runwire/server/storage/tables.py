@@ -19,6 +19,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    TextClause,
     TypeDecorator,
     UniqueConstraint,
     text,
@@ -121,8 +122,21 @@ threads = Table(
     Index("ix_threads_update_time", "update_time", "thread_id"),
 )
 
-_ACTIVE = "state IN ('running', 'cancelling')"
-_IN_FLIGHT = "state IN ('pending', 'running', 'cancelling')"
+ACTIVE = text("state IN ('running', 'cancelling')")
+IN_FLIGHT = text("state IN ('pending', 'running', 'cancelling')")
+"""Conditions of partial indexes. A planner uses such an index only for a query that says the same
+in so many words, and not with parameters: these are those words."""
+
+
+def _index_where(name: str, *columns: str, where: TextClause, unique: bool = False) -> Index:
+    return Index(name, *columns, unique=unique, sqlite_where=where, postgresql_where=where)
+
+
+def _index_where_true(name: str, *columns: str, flag: str, unique: bool = False) -> Index:
+    # SQLite has no booleans: there SQLAlchemy writes `flag = 1`.
+    on_sqlite, elsewhere = text(f"{flag} = 1"), text(flag)
+    return Index(name, *columns, unique=unique, sqlite_where=on_sqlite, postgresql_where=elsewhere)
+
 
 runs = Table(
     "runs",
@@ -137,6 +151,7 @@ runs = Table(
     Column("config", PlainData, nullable=False),
     Column("context", PlainData),
     Column("metadata", _searchable(), nullable=False),
+    # Goes up with every claim and never down: it is part of what fences a writer off.
     Column("attempt", Integer, nullable=False),
     # How many of those attempts do not count, because their server chose to stop.
     Column("attempts_given_back", Integer, nullable=False),
@@ -155,13 +170,15 @@ runs = Table(
     Column("output", Text),
     Column("interrupts", PlainData, nullable=False),
     Column("rolled_back", Boolean(create_constraint=False), nullable=False),
+    # Set at the end, until retention takes the events.
+    Column("events_kept", Boolean(create_constraint=False), nullable=False),
     CheckConstraint(
         "state IN ('pending', 'running', 'cancelling', 'succeeded', 'failed', 'interrupted',"
         " 'timed_out', 'cancelled')",
         name="state",
     ),
-    CheckConstraint(f"({_IN_FLIGHT}) = (end_time IS NULL)", name="end_time_is_set_when_final"),
-    CheckConstraint(f"({_ACTIVE}) = (owner IS NOT NULL)", name="owner_is_set_while_active"),
+    CheckConstraint(f"({IN_FLIGHT}) = (end_time IS NULL)", name="end_time_is_set_when_final"),
+    CheckConstraint(f"({ACTIVE}) = (owner IS NOT NULL)", name="owner_is_set_while_active"),
     CheckConstraint("NOT runnable OR state = 'pending'", name="only_pending_is_runnable"),
     CheckConstraint(
         "wake_time IS NULL OR (state = 'pending' AND NOT runnable)", name="delayed_is_not_runnable"
@@ -170,47 +187,21 @@ runs = Table(
         "state NOT IN ('cancelling', 'cancelled') OR cancel IS NOT NULL", name="cancel_has_a_cause"
     ),
     CheckConstraint("NOT rolled_back OR state = 'cancelled'", name="rolled_back_is_cancelled"),
-    # The backstop of "at most one run executes on a thread".
-    Index(
-        "uq_runs_active_on_thread",
-        "thread_id",
-        unique=True,
-        sqlite_where=text(_ACTIVE),
-        postgresql_where=text(_ACTIVE),
-    ),
-    Index(
-        "ix_runs_claimable",
-        "due_time",
-        "run_id",
-        sqlite_where=text("runnable"),
-        postgresql_where=text("runnable"),
-    ),
-    Index(
-        "ix_runs_waking",
-        "wake_time",
-        sqlite_where=text("wake_time IS NOT NULL"),
-        postgresql_where=text("wake_time IS NOT NULL"),
-    ),
-    Index(
+    CheckConstraint("NOT events_kept OR end_time IS NOT NULL", name="events_kept_after_the_end"),
+    CheckConstraint("attempts_given_back BETWEEN 0 AND attempt", name="given_back_at_most_all"),
+    # The backstops of "at most one run executes on a thread".
+    _index_where("uq_runs_active_on_thread", "thread_id", where=ACTIVE, unique=True),
+    _index_where_true("uq_runs_runnable_on_thread", "thread_id", flag="runnable", unique=True),
+    _index_where_true("ix_runs_claimable", "due_time", "run_id", flag="runnable"),
+    _index_where("ix_runs_waking", "wake_time", where=text("wake_time IS NOT NULL")),
+    # Holds all that is asked of a queue, so that rows, whose specs may be large, stay unread.
+    _index_where(
         "ix_runs_queue_of_thread",
-        "thread_id",
-        "due_time",
-        "run_id",
-        sqlite_where=text(_IN_FLIGHT),
-        postgresql_where=text(_IN_FLIGHT),
+        *("thread_id", "due_time", "run_id", "state", "wake_time", "attempt"),
+        where=IN_FLIGHT,
     ),
-    Index(
-        "ix_runs_owned",
-        "owner",
-        sqlite_where=text("owner IS NOT NULL"),
-        postgresql_where=text("owner IS NOT NULL"),
-    ),
-    Index(
-        "ix_runs_ended",
-        "end_time",
-        sqlite_where=text("end_time IS NOT NULL"),
-        postgresql_where=text("end_time IS NOT NULL"),
-    ),
+    _index_where("ix_runs_owned", "owner", where=text("owner IS NOT NULL")),
+    _index_where_true("ix_runs_events_kept", "end_time", flag="events_kept"),
     Index("ix_runs_create_time", "create_time", "run_id"),
     Index("ix_runs_thread_id", "thread_id", "create_time", "run_id"),
     Index("ix_runs_assistant_id", "assistant_id", "create_time", "run_id"),

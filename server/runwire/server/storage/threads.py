@@ -121,13 +121,23 @@ _set_metadata = (
 
 
 def set_state(connection: Connection, thread_id: str, *, busy: bool, now: datetime) -> None:
-    """Make a thread BUSY, or return it to the state in which its last run left it."""
+    """Make a thread BUSY, or return it to the state in which its last run left it; nothing
+    changes if that is its state."""
     statement = _set_busy if busy else _set_resting
     connection.execute(statement, {"this_thread": thread_id, "now": now})
 
 
-_set_busy = update(threads).where(_this).values(state=ThreadState.BUSY.value, update_time=_now)
-_set_resting = update(threads).where(_this).values(state=threads.c.rest_state, update_time=_now)
+_BUSY = ThreadState.BUSY.value
+_set_busy = (
+    update(threads)
+    .where(_this, threads.c.state != _BUSY)
+    .values(state=_BUSY, update_time=_now, state_update_time=_now)
+)
+_set_resting = (
+    update(threads)
+    .where(_this, threads.c.state != threads.c.rest_state)
+    .values(state=threads.c.rest_state, update_time=_now, state_update_time=_now)
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,14 +188,16 @@ _delete = delete(threads).where(_this)
 
 
 def _thread(row: Row[Any]) -> Thread:
+    state = ThreadState(row.state)
     return Thread(
         thread_id=row.thread_id,
-        state=ThreadState(row.state),
+        state=state,
         metadata=row.metadata,
         create_time=row.create_time,
         update_time=row.update_time,
         state_update_time=row.state_update_time,
         values=row._mapping["values"],
         interrupts=interrupts_from_data(row.interrupts),
-        error=error_from_data(row.error),
+        # A busy thread's is kept for when its run is taken back.
+        error=error_from_data(row.error) if state is ThreadState.FAILED else None,
     )

@@ -124,6 +124,7 @@ def _create_runs() -> None:
         sa.Column("output", sa.Text()),
         sa.Column("interrupts", sa.Text(), nullable=False),
         sa.Column("rolled_back", sa.Boolean(), nullable=False),
+        sa.Column("events_kept", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("run_id", name=op.f("pk_runs")),
         sa.ForeignKeyConstraint(
             ["thread_id"], ["threads.thread_id"], name=op.f("fk_runs_thread_id")
@@ -154,13 +155,23 @@ def _create_runs() -> None:
         sa.CheckConstraint(
             "NOT rolled_back OR state = 'cancelled'", name=op.f("ck_runs_rolled_back_is_cancelled")
         ),
+        sa.CheckConstraint(
+            "NOT events_kept OR end_time IS NOT NULL",
+            name=op.f("ck_runs_events_kept_after_the_end"),
+        ),
+        sa.CheckConstraint(
+            "attempts_given_back BETWEEN 0 AND attempt", name=op.f("ck_runs_given_back_at_most_all")
+        ),
     )
+    waking, owned = sa.text("wake_time IS NOT NULL"), sa.text("owner IS NOT NULL")
+    queue = ["thread_id", "due_time", "run_id", "state", "wake_time", "attempt"]
     _create_index_where("uq_runs_active_on_thread", ["thread_id"], _ACTIVE, unique=True)
-    _create_index_where("ix_runs_claimable", ["due_time", "run_id"], sa.text("runnable"))
-    _create_index_where("ix_runs_waking", ["wake_time"], sa.text("wake_time IS NOT NULL"))
-    _create_index_where("ix_runs_queue_of_thread", ["thread_id", "due_time", "run_id"], _IN_FLIGHT)
-    _create_index_where("ix_runs_owned", ["owner"], sa.text("owner IS NOT NULL"))
-    _create_index_where("ix_runs_ended", ["end_time"], sa.text("end_time IS NOT NULL"))
+    _create_index_where_true("uq_runs_runnable_on_thread", ["thread_id"], "runnable", unique=True)
+    _create_index_where_true("ix_runs_claimable", ["due_time", "run_id"], "runnable")
+    _create_index_where("ix_runs_waking", ["wake_time"], waking)
+    _create_index_where("ix_runs_queue_of_thread", queue, _IN_FLIGHT)
+    _create_index_where("ix_runs_owned", ["owner"], owned)
+    _create_index_where_true("ix_runs_events_kept", ["end_time"], "events_kept")
     op.create_index("ix_runs_create_time", "runs", ["create_time", "run_id"])
     op.create_index("ix_runs_thread_id", "runs", ["thread_id", "create_time", "run_id"])
     op.create_index("ix_runs_assistant_id", "runs", ["assistant_id", "create_time", "run_id"])
@@ -176,6 +187,19 @@ def _create_index_where(
         unique=unique,
         sqlite_where=condition,
         postgresql_where=condition,
+    )
+
+
+def _create_index_where_true(
+    name: str, columns: list[str], flag: str, *, unique: bool = False
+) -> None:
+    op.create_index(
+        name,
+        "runs",
+        columns,
+        unique=unique,
+        sqlite_where=sa.text(f"{flag} = 1"),
+        postgresql_where=sa.text(flag),
     )
 
 
