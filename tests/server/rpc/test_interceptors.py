@@ -83,7 +83,7 @@ class Edge:
     def __init__(self) -> None:
         self.handlers = Handlers()
         self.calls = OpenCalls()
-        self.server = grpc.aio.server(interceptors=[Boundary(self.calls)])
+        self.server = grpc.aio.server(interceptors=[Boundary(self.calls, 1_000)])
         runs_pb2_grpc.add_RunServiceServicer_to_server(self.handlers, self.server)
         self.port = self.server.add_insecure_port("127.0.0.1:0")
 

@@ -69,8 +69,11 @@ async def test_a_request_above_the_limit_is_refused_and_one_below_is_not(served:
             return wire.RunWaitRequest(spec={"assistant_id": "echo", "input": {"json": text}})
 
         assert len((await runs.RunWait(request(19_000))).output.json) > 19_000
-        failure = await failure_of(runs.RunWait(request(20_001)))
-    assert failure.code == "RESOURCE_EXHAUSTED"
+        failures = [await failure_of(runs.RunWait(request(size))) for size in (20_001, 50_000)]
+    assert [failure.code for failure in failures] == ["RESOURCE_EXHAUSTED"] * 2
+    assert [failure.reason for failure in failures] == ["PAYLOAD_TOO_LARGE", ""]
+    assert failures[0].variables["limit"] == "20000"
+    assert not failures[0].retries
 
 
 async def test_a_large_input_is_taken_and_a_large_answer_given(served: Served) -> None:
@@ -109,7 +112,8 @@ async def test_streams_and_waiting_calls_end_with_draining_when_the_server_stops
         stream = runs.RunStream(wire.RunStreamRequest(spec=spec))
         run_id = (await stream.read()).events[0].run_id
         waiting = asyncio.ensure_future(runs.JoinRun(wire.JoinRunRequest(run_id=run_id)))
-        await asyncio.sleep(0)
+        # Answered after the call before it has arrived.
+        await runs.GetRun(wire.GetRunRequest(run_id=run_id))
 
     async def read_on() -> None:
         while await stream.read() is not grpc.aio.EOF:

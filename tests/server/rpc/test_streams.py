@@ -32,7 +32,7 @@ async def calling(behave: Behave, calls: OpenCalls) -> AsyncIterator[Any]:
     handler = grpc.unary_stream_rpc_method_handler(
         handle, runs_pb2.RunStreamRequest.FromString, None
     )
-    server = grpc.aio.server(interceptors=[Boundary(calls)])
+    server = grpc.aio.server(interceptors=[Boundary(calls, 1_000)])
     server.add_generic_rpc_handlers(
         [grpc.method_handlers_generic_handler("runwire.v1.RunService", {"RunStream": handler})]
     )

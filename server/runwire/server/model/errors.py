@@ -84,13 +84,14 @@ class InvalidField(InvalidFields):
 
 
 class PayloadTooLarge(ResourceExhausted):
-    """A value of the request is larger than the server takes; sizes in bytes."""
+    """A value of the request, or all of it if `field` is empty, is larger than the server takes;
+    sizes in bytes."""
 
     reason = "PAYLOAD_TOO_LARGE"
 
     def __init__(self, field: str, size: int, limit: int) -> None:
         super().__init__(
-            f"{field}: {size} bytes, at most {limit} are taken",
+            f"{field or 'the request'}: {size} bytes, at most {limit} are taken",
             field=field,
             size=str(size),
             limit=str(limit),

@@ -13,7 +13,7 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError, Message
 
-from runwire.server.model.errors import InvalidRequest, RunwireError
+from runwire.server.model.errors import InvalidRequest, PayloadTooLarge, RunwireError
 from runwire.server.rpc.calls import Context, send, wants_values
 from runwire.server.rpc.errors import Defect, end_call
 from runwire.server.rpc.payloads import show_values
@@ -51,15 +51,12 @@ class OpenCalls:
         await self._none.wait()
 
 
-class _Junk:
-    """Stands for a request that could not be parsed: gRPC would log a traceback for each."""
-
-
 class Boundary(grpc.aio.ServerInterceptor):
-    """Wraps the handlers of all services."""
+    """Wraps the handlers of all services. `request_bytes` is the largest request."""
 
-    def __init__(self, calls: OpenCalls) -> None:
+    def __init__(self, calls: OpenCalls, request_bytes: int) -> None:
         self._calls = calls
+        self._request_bytes = request_bytes
         self._wrapped: dict[str, Handler] = {}
 
     async def intercept_service(
@@ -79,7 +76,7 @@ class Boundary(grpc.aio.ServerInterceptor):
     def _wrap(self, method: str, handler: Handler) -> Handler:
         name = method.rpartition("/")[2]
         serialize = _or_bytes(handler.response_serializer)
-        read = _or_junk(handler.request_deserializer)
+        read = _or_error(name, handler.request_deserializer, self._request_bytes)
         if handler.response_streaming:
             stream = self._streaming(method, handler, serialize)
             if handler.request_streaming:
@@ -94,8 +91,8 @@ class Boundary(grpc.aio.ServerInterceptor):
 
         async def call(request: Any, context: Context) -> bytes:
             # Serialized in here, so that a failure to do so is a defect like any other.
-            if request is _Junk:
-                raise InvalidRequest(_name(method))
+            if isinstance(request, RunwireError):
+                raise request
             response = await behave(request, context)
             if isinstance(response, Message) and wants_values(context):
                 show_values(response)
@@ -111,10 +108,10 @@ class Boundary(grpc.aio.ServerInterceptor):
         writes_itself = inspect.iscoroutinefunction(behave)
 
         async def call(request: Any, context: Context) -> None:
-            if request is _Junk:
-                raise InvalidRequest(_name(method))
+            if isinstance(request, RunwireError):
+                raise request
             if handler.request_streaming:
-                request = _without_junk(method, request)
+                request = _without_errors(request)
             if writes_itself:
                 await behave(request, context)
                 return
@@ -156,12 +153,19 @@ class Boundary(grpc.aio.ServerInterceptor):
                 logger.debug("call", extra=told)
 
 
-def _or_junk(parse: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
-    def read(data: bytes) -> Any:
+def _or_error(
+    name: str, parse: Callable[[bytes], Any], limit: int
+) -> Callable[[bytes], Any | RunwireError]:
+    """Return a function that gives a request, or what is wrong with its bytes. An exception would
+    be logged by gRPC, with a traceback for each piece of junk."""
+
+    def read(data: bytes) -> Any | RunwireError:
+        if len(data) > limit:
+            return PayloadTooLarge("", len(data), limit)
         try:
             return parse(data)
         except DecodeError:
-            return _Junk
+            return InvalidRequest(name)
 
     return read
 
@@ -173,12 +177,8 @@ def _or_bytes(serialize: Serialize) -> Serialize:
     return write
 
 
-async def _without_junk(method: str, requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+async def _without_errors(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
     async for request in requests:
-        if request is _Junk:
-            raise InvalidRequest(_name(method))
+        if isinstance(request, RunwireError):
+            raise request
         yield request
-
-
-def _name(method: str) -> str:
-    return method.rpartition("/")[2]

@@ -103,7 +103,7 @@ class RpcServer:
     async def __aenter__(self) -> Self:
         # Made here and not before: gRPC's server belongs to the loop it is made on.
         self._server = grpc.aio.server(
-            interceptors=[Boundary(self._calls)],
+            interceptors=[Boundary(self._calls, self._limits.request_bytes)],
             options=_options(self._limits),
             maximum_concurrent_rpcs=self._limits.calls,
         )
@@ -140,7 +140,8 @@ class RpcServer:
 
 def _options(limits: Limits) -> list[tuple[str, int]]:
     return [
-        ("grpc.max_receive_message_length", limits.request_bytes),
+        # What is a little too large is refused by ourselves, with a reason.
+        ("grpc.max_receive_message_length", 2 * limits.request_bytes),
         # A unary answer too large for its caller is the caller's limit to raise.
         ("grpc.max_send_message_length", -1),
         ("grpc.max_metadata_size", 8 * 1024),
