@@ -13,7 +13,7 @@ from runwire.v1 import core_pb2, runs_pb2
 
 FULL: dict[str, Any] = {
     "graph_id": "counter",
-    "name": "Ada",
+    "name": "Ada Lovelace",
     "description": "counts by two",
     "config": {
         "tags": ["t"],
@@ -149,8 +149,8 @@ async def test_assistants_are_listed_in_order_and_pages(served: Served) -> None:
 async def test_a_list_is_filtered(served: Served) -> None:
     assistant = await create(served, **FULL)
     for filters in (
-        {"name": "aD"},
-        {"name": "Ada", "graph_id": "counter"},
+        {"name": "A LoVe"},
+        {"name": "Ada Lovelace", "graph_id": "counter"},
         {"metadata": {"json": '{"team": "é"}'}},
     ):
         page = await served.assistants.ListAssistants(wire.ListAssistantsRequest(**filters))
