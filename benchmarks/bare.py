@@ -1,9 +1,7 @@
-"""Bare grpc.aio servers that answer RunStream and RunWait as our server does, and do nothing else.
-
-`graphs`: the handler executes the graph in the server's own loop and stores nothing.
-`replay DIRECTORY`: no graph; sends what a real server was recorded to send. The call's metadata
-`replay` names the recording, and how: RECORDED, in the very same messages, or READY, for which a
-task makes one event per turn of the loop, and whatever is there goes in one message.
+"""Bare grpc.aio servers that answer as ours does and store nothing. Which one is the first
+argument: `replay DIRECTORY` sends what a real server was recorded to send, in the very same
+messages; `made-up` makes the events itself, at the pace of the graph that would; `graphs`
+executes the graph in its own loop. The last two send in one message all that is ready.
 """
 
 import asyncio
@@ -14,94 +12,80 @@ import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
+import orjson
 
-from benchmarks.cases import READY, RECORDED
 from runwire.v1 import core_pb2, events_pb2, payload_pb2, runs_pb2
 
 Context = grpc.aio.ServicerContext[Any, bytes]
+RUN_ID = "01a2020a-2682-74d8-8d36-9c3de5d27e87"
 
 
-class Recordings:
-    """Streams that a real server sent, as messages and as single events."""
+class Chunk(NamedTuple):
+    """What is sent of a piece of a message."""
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._cycles: dict[tuple[str, str], Iterator[list[bytes]]] = {}
-
-    def next(self, how: str, name: str) -> list[bytes]:
-        """Return one recorded stream."""
-        if (how, name) not in self._cycles:
-            recorded = json.loads((self._directory / f"{name}.json").read_text())
-            streams = [[bytes.fromhex(message) for message in stream] for stream in recorded]
-            if how == READY:
-                streams = [
-                    [event for message in stream for event in _split(message)] for stream in streams
-                ]
-            self._cycles[how, name] = itertools.cycle(streams)
-        return next(self._cycles[how, name])
+    id: str
+    type: str
+    content: str
 
 
-def _split(message: bytes) -> list[bytes]:
-    events = runs_pb2.RunStreamResponse.FromString(message).events
-    return [runs_pb2.RunStreamResponse(events=[event]).SerializeToString() for event in events]
+class MadeUp:
+    """Makes the events up: no LangGraph."""
 
+    async def run_stream(self, request: runs_pb2.RunStreamRequest, context: Context) -> None:
+        """Send a run's events, all that are ready in one message."""
+        ready: list[bytes] = []
+        more = asyncio.Event()
 
-class Replay:
-    """Sends recordings."""
+        async def produce() -> None:
+            async with aclosing(self.parts(request.spec)) as parts:
+                async for part in parts:
+                    ready.append(serialize(part))
+                    more.set()
 
-    def __init__(self, directory: Path) -> None:
-        self._recordings = Recordings(directory)
-
-    async def run_stream(self, _request: runs_pb2.RunStreamRequest, context: Context) -> None:
-        """Send the recording that the call asks for."""
-        wanted = dict(context.invocation_metadata() or ())["replay"]
-        how, _, name = str(wanted).partition(": ")
-        messages = self._recordings.next(how, name)
-        if how == RECORDED:
-            for message in messages:
+        producing = asyncio.create_task(produce())
+        producing.add_done_callback(lambda _: more.set())
+        while not producing.done() or ready:
+            await more.wait()
+            more.clear()
+            if ready:
+                message = b"".join(ready)
+                ready.clear()
                 await context.write(message)
-        else:
-            await write_when_ready(context, _one_per_turn(messages))
+        await producing
+
+    async def parts(self, spec: core_pb2.RunSpec) -> AsyncGenerator[Any]:
+        """Yield what the graph would stream, and let others have their turn when it would."""
+        wanted = json.loads(spec.input.json)
+        for i in range(wanted["n"]):
+            if spec.assistant_id == "tokens":
+                yield {"i": i, "text": "twenty characters..."}
+            else:
+                yield Chunk(f"lc_run--{RUN_ID}", "AIMessageChunk", f"tok{i:04d} "), {}
+            if wanted.get("pause", 0) >= 0:
+                await asyncio.sleep(0)
 
 
-async def _one_per_turn(events: list[bytes]) -> AsyncIterator[bytes]:
-    for event in events:
-        yield event
-        await asyncio.sleep(0)
+def serialize(part: Any) -> bytes:
+    """Return a part of a graph's stream as a serialized response."""
+    event = events_pb2.RunEvent(id="1-1", run_id=RUN_ID)
+    event.create_time.GetCurrentTime()
+    if isinstance(part, dict):
+        event.custom.data.json = orjson.dumps(part).decode()
+    else:
+        event.message.message_id = part[0].id
+        event.message.type = part[0].type
+        event.message.text = part[0].content
+    return runs_pb2.RunStreamResponse(events=[event]).SerializeToString()
 
 
-async def write_when_ready(context: Context, events: AsyncIterator[bytes]) -> None:
-    """Write serialized events, all that are ready in one message."""
-    ready: list[bytes] = []
-    more = asyncio.Event()
-
-    async def produce() -> None:
-        try:
-            async for event in events:
-                ready.append(event)
-                more.set()
-        finally:
-            more.set()
-
-    producing = asyncio.create_task(produce())
-    while not producing.done() or ready:
-        await more.wait()
-        more.clear()
-        if ready:
-            message = b"".join(ready)
-            ready.clear()
-            await context.write(message)
-    await producing
-
-
-class Graphs:
-    """Executes graphs, and keeps nothing."""
+class Graphs(MadeUp):
+    """Executes graphs."""
 
     def __init__(self) -> None:
-        from benchmarks import graphs, in_process  # the replaying server need not have LangGraph
+        from benchmarks import graphs, in_process  # the others must not carry LangGraph
 
         self._graphs = {name: builder.compile() for name, builder in graphs.BUILDERS.items()}
         self._modes = in_process.MODES
@@ -115,32 +99,32 @@ class Graphs:
             output=payload_pb2.Payload(json=json.dumps(output)),
         ).SerializeToString()
 
-    async def run_stream(self, request: runs_pb2.RunStreamRequest, context: Context) -> None:
-        """Execute a graph and send what it streams."""
-        async with aclosing(self._events(request.spec)) as events:
-            await write_when_ready(context, events)
-
-    async def _events(self, spec: core_pb2.RunSpec) -> AsyncGenerator[bytes]:
-        mode = self._modes[spec.assistant_id]
-        graph = self._graphs[spec.assistant_id]
+    async def parts(self, spec: core_pb2.RunSpec) -> AsyncGenerator[Any]:
+        """Execute a graph and yield what it streams."""
+        graph, mode = self._graphs[spec.assistant_id], self._modes[spec.assistant_id]
         parts: AsyncIterator[Any] = graph.astream(json.loads(spec.input.json), stream_mode=mode)
-        index = 0
         async for part in parts:
-            index += 1
-            event = events_pb2.RunEvent(
-                id=f"1-{index}", run_id="01a2020a-2682-74d8-8d36-9c3de5d27e87"
-            )
-            event.create_time.GetCurrentTime()
-            if mode == "custom":
-                event.custom.data.json = json.dumps(part)
-            else:
-                event.message.message_id = part[0].id
-                event.message.type = part[0].type
-                event.message.text = part[0].content
-            yield runs_pb2.RunStreamResponse(events=[event]).SerializeToString()
+            yield part
 
 
-async def _serve(servicer: Replay | Graphs) -> None:
+class Replay:
+    """Sends recordings, of which the call's metadata names the one that is wanted."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._streams: dict[str, Iterator[list[bytes]]] = {}
+
+    async def run_stream(self, _request: runs_pb2.RunStreamRequest, context: Context) -> None:
+        """Send a recorded stream, a message as one message."""
+        name = str(dict(context.invocation_metadata() or ())["recording"])
+        if name not in self._streams:
+            recorded = json.loads((self._directory / f"{name}.json").read_text())
+            self._streams[name] = itertools.cycle([bytes.fromhex(m) for m in s] for s in recorded)
+        for message in next(self._streams[name]):
+            await context.write(message)
+
+
+async def _serve(servicer: MadeUp | Replay) -> None:
     methods: dict[str, Any] = {
         "RunStream": grpc.unary_stream_rpc_method_handler(
             servicer.run_stream, runs_pb2.RunStreamRequest.FromString
@@ -162,5 +146,11 @@ async def _serve(servicer: Replay | Graphs) -> None:
     await server.stop(0.5)
 
 
+def _servicer(kind: str, *arguments: str) -> MadeUp | Replay:
+    if kind == "replay":
+        return Replay(Path(*arguments))
+    return Graphs() if kind == "graphs" else MadeUp()
+
+
 if __name__ == "__main__":
-    asyncio.run(_serve(Replay(Path(sys.argv[2])) if sys.argv[1] == "replay" else Graphs()))
+    asyncio.run(_serve(_servicer(*sys.argv[1:])))

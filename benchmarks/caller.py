@@ -50,7 +50,7 @@ class Caller:
     async def stream(self) -> Measured:
         """RunStream, over and over, to the end; events count."""
         request = runs_pb2.RunStreamRequest(spec=self.spec())
-        metadata = (("replay", self.job.replay),)
+        metadata = (("recording", self.job.recording),)
         messages = 0
 
         async def once() -> int:
@@ -78,9 +78,8 @@ class Caller:
             return 1
 
         measured = await repeat(self.job, once)
-        await asyncio.to_thread(
-            Path(self.job.path).write_text, json.dumps(streams[-self.job.callers :])
-        )
+        path = Path(self.job.directory) / f"{self.job.recording}.json"
+        await asyncio.to_thread(path.write_text, json.dumps(streams[-self.job.callers :]))
         return measured
 
     async def first_event(self) -> Measured:

@@ -1,21 +1,21 @@
-"""Figures: how values become a table with a verdict."""
+"""Figures: how what was measured becomes a table with verdicts."""
 
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from benchmarks.jobs import Measured
 
 OURS = "runwire"
 
 
-@dataclass(frozen=True, slots=True)
-class Figure:
+class Figure(NamedTuple):
     """A row of the table: a value of ours, such as "rate", in one case of a section.
 
     With `against`, the aim is for the ratio to that contender's value; without, for the value
-    itself. Without an aim the figure is shown, not judged.
+    itself. Without an aim the figure is shown, not judged. `title` is a section of the table of
+    its own, `ours` the server of ours that is meant.
     """
 
     section: str
@@ -24,6 +24,27 @@ class Figure:
     against: str = ""
     aim: float | None = None
     lower_is_better: bool = False
+    title: str = ""
+    ours: str = OURS
+
+    @property
+    def label(self) -> str:
+        """What the row is called in its section."""
+        parts = (self.case, "" if self.key in ("rate", "mb", "wall_s") else self.key)
+        return ", ".join(part for part in parts if part) or self.ours
+
+
+class Line(NamedTuple):
+    """A figure with its values. `cpu_us` and `other_cpu_us` are what one operation cost our server
+    and the contender; `met` is None if nothing is judged."""
+
+    figure: Figure
+    value: float
+    cpu_us: float | None
+    other: float | None
+    other_cpu_us: float | None
+    ratio: float | None
+    met: bool | None
 
 
 class Results:
@@ -37,44 +58,22 @@ class Results:
         for key, value in measured.items():
             self._values[section, case, contender, key].append(value)
 
-    def median(self, section: str, case: str, contender: str, key: str) -> float | None:
-        """Return the median over the rounds, None if there was none."""
-        found = self._values.get((section, case, contender, key))
-        return statistics.median(found) if found else None
+    def lines(self, figures: Iterable[Figure]) -> Iterator[Line]:
+        """Yield a line for each figure, with medians over the rounds."""
+        for figure in figures:
+            value, cpu_us = self._median(figure, figure.ours)
+            other, other_cpu_us = self._median(figure, figure.against)
+            if value is None:
+                continue
+            ratio = value / other if other else None
+            met = _met(figure, ratio if figure.against else value)
+            yield Line(figure, value, cpu_us, other, other_cpu_us, ratio, met)
 
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A figure with its values. `cpu_us` and `other_cpu_us` are what one operation cost our server
-    and the contender; `met` is None if nothing is judged."""
-
-    figure: Figure
-    value: float
-    other: float | None
-    ratio: float | None
-    met: bool | None
-    cpu_us: float | None
-    other_cpu_us: float | None
-
-
-def evaluate(figures: Iterable[Figure], results: Results) -> Iterator[Line]:
-    """Yield a line for each figure that was measured."""
-    for figure in figures:
-        place = (figure.section, figure.case)
-        value = results.median(*place, OURS, figure.key)
-        if value is None:
-            continue
-        other = results.median(*place, figure.against, figure.key)
-        ratio = value / other if other else None
-        yield Line(
-            figure,
-            value,
-            other,
-            ratio,
-            _met(figure, ratio if figure.against else value),
-            results.median(*place, OURS, "cpu_us"),
-            results.median(*place, figure.against, "cpu_us"),
-        )
+    def _median(self, figure: Figure, contender: str) -> tuple[float | None, float | None]:
+        keys = (figure.key, "cpu_us" if figure.key in ("rate", "wall_s") else "")
+        values = (self._values.get((figure.section, figure.case, contender, key)) for key in keys)
+        first, second = (statistics.median(found) if found else None for found in values)
+        return first, second
 
 
 def _met(figure: Figure, judged: float | None) -> bool | None:
@@ -88,42 +87,36 @@ TO_THE_RIGHT = {1, 2, 4, 5, 6}
 
 
 def render(lines: Iterable[Line]) -> str:
-    """Return the lines as a table, a heading for each section."""
-    rows: list[tuple[str, ...]] = [HEADINGS]
-    section = case = ""
+    """Return the lines as a table, with a heading for each section."""
+    rows: list[tuple[str, ...]] = []
+    section = label = ""
     for line in lines:
-        if line.figure.section != section:
-            section = line.figure.section
-            rows.append((section, *[""] * 8))
-        again = line.figure.case == case
-        case = line.figure.case
-        rows.append(_row(line, again))
-    # A heading may run into the columns beside it, which are empty.
-    widths = [max(len(row[i]) for row in rows if i or any(row[1:])) for i in range(len(HEADINGS))]
-    return "\n".join(_render_row(row, widths) for row in rows)
+        if (title := line.figure.title or line.figure.section) != section:
+            section, label = title, ""
+            rows.append((section,))
+        rows.append(_row(line, again=line.figure.label == label))
+        label = line.figure.label
+    table = [HEADINGS, *(row for row in rows if len(row) > 1)]
+    widths = [max(len(row[i]) for row in table) for i in range(len(HEADINGS))]
+    return "\n".join(_join(row, widths) for row in [HEADINGS, *rows])
 
 
-def _row(line: Line, again: bool) -> tuple[str, ...]:
+def _row(line: Line, *, again: bool) -> tuple[str, ...]:
     figure = line.figure
-    sign = "≤" if figure.lower_is_better else "≥"
-    return (
-        "" if again else f"  {figure.case}",
-        "" if again else _number(line.value),
-        "" if again else _number(line.cpu_us),
-        figure.against,
-        _number(line.other),
-        _number(line.other_cpu_us),
-        f"{line.ratio:.2f}" if line.ratio is not None else "",
-        f"{sign} {figure.aim:g}" if figure.aim is not None else "",
-        {None: "", True: "PASS", False: "FAIL"}[line.met],
+    ours = (
+        ("", "", "") if again else (f"  {figure.label}", _number(line.value), _number(line.cpu_us))
     )
+    aim = f"{'≤' if figure.lower_is_better else '≥'} {figure.aim:g}" if figure.aim else ""
+    verdict = {None: "", True: "PASS", False: "FAIL"}[line.met]
+    other = (figure.against, _number(line.other), _number(line.other_cpu_us))
+    return (*ours, *other, f"{line.ratio:.2f}" if line.ratio else "", aim, verdict)
 
 
-def _render_row(row: tuple[str, ...], widths: list[int]) -> str:
-    cells = [
-        cell.rjust(width) if i in TO_THE_RIGHT else cell.ljust(width)
-        for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-    ]
+def _join(row: tuple[str, ...], widths: list[int]) -> str:
+    cells = (
+        cell.rjust(widths[i]) if i in TO_THE_RIGHT else cell.ljust(widths[i])
+        for i, cell in enumerate(row)
+    )
     return "  ".join(cells).rstrip()
 
 

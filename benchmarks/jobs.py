@@ -18,8 +18,8 @@ Measured = dict[str, float]
 class Job:
     """One measurement, made by a process of its own.
 
-    `seconds` is how long callers go on starting runs. `replay` names what the replaying server
-    shall send, and means nothing to others. `pid` is the process whose CPU time counts.
+    `seconds` is how long callers go on starting runs. `pid` is the process whose CPU time counts.
+    `recording` names what is recorded and replayed, into and from `directory`.
     """
 
     kind: Kind
@@ -30,8 +30,8 @@ class Job:
     turns: int = 20
     port: int = 0
     pid: int = 0
-    replay: str = ""
-    path: str = ""
+    recording: str = ""
+    directory: str = ""
 
     def to_json(self) -> str:
         """Return the job as `from_json` reads it."""
