@@ -117,7 +117,7 @@ def _create_run(
     assistant = resolve(connection, spec.assistant_id, spec.assistant_version, rules.graph_ids)
     thread_id = _thread_of(connection, spec, now)
     if thread_id is not None and spec.checkpoint is not None:
-        _check_checkpoint(connection, thread_id, spec)
+        check_checkpoint(connection, thread_id, spec.checkpoint)
     blocked = False
     if thread_id is not None:
         _apply_strategy(connection, thread_id, spec, rules, creation, now)
@@ -153,19 +153,18 @@ def _thread_of(connection: Connection, spec: RunSpec, now: datetime) -> str | No
     return spec.thread_id
 
 
-def _check_checkpoint(connection: Connection, thread_id: str, spec: RunSpec) -> None:
-    assert spec.checkpoint is not None
-    if not checkpoint_exists(connection, thread_id, spec.checkpoint):
-        named = spec.checkpoint.checkpoint_id or spec.checkpoint.checkpoint_ns
-        raise CheckpointNotFound(thread_id, named)
+def check_checkpoint(connection: Connection, thread_id: str, wanted: RunCheckpoint) -> None:
+    """Return if a thread has a checkpoint; one without an id is the newest of its namespace.
 
-
-def checkpoint_exists(connection: Connection, thread_id: str, wanted: RunCheckpoint) -> bool:
-    """Return whether a thread has a checkpoint; one without an id is the newest of its
-    namespace."""
-    if not wanted.checkpoint_id:
-        return checkpoints.head(connection, thread_id, wanted.checkpoint_ns) is not None
-    return checkpoints.exists(connection, thread_id, wanted.checkpoint_id, wanted.checkpoint_ns)
+    Raises `CheckpointNotFound`.
+    """
+    if wanted.checkpoint_id:
+        place = (thread_id, wanted.checkpoint_id, wanted.checkpoint_ns)
+        found = checkpoints.exists(connection, *place)
+    else:
+        found = checkpoints.head(connection, thread_id, wanted.checkpoint_ns) is not None
+    if not found:
+        raise CheckpointNotFound(thread_id, wanted.checkpoint_id or wanted.checkpoint_ns)
 
 
 def _apply_strategy(

@@ -5,7 +5,7 @@ thread and the thread's queue move together.
 """
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from runwire.server.core.logs import Encode, RunLog
@@ -179,17 +179,30 @@ def cancel_active(connection: Connection, run: Run, cancel: Cancel, now: datetim
 
 
 def release_attempt(
-    connection: Connection, attempt: Attempt, log: RunLog, *, give_back: bool
+    connection: Connection,
+    attempt: Attempt,
+    log: RunLog,
+    *,
+    give_back: bool,
+    wait: timedelta = timedelta(0),
 ) -> bool:
     """Give up an attempt, so that another can follow: RUNNING → PENDING. Return whether it did:
     not when the attempt was lost or its run is being cancelled.
 
     `give_back`: it does not count against the limit of attempts, because its server chose to stop.
+    `wait`: how long the next one has to wait.
     """
     now = current_time(connection)
     if not runs.owns_run(connection, attempt):
         return False
-    if not runs.release_run(connection, attempt.run_id, attempt.number, now, give_back=give_back):
+    if not runs.release_run(
+        connection,
+        attempt.run_id,
+        attempt.number,
+        now,
+        give_back=give_back,
+        wake_time=now + wait if wait else None,
+    ):
         return False
     store(connection, log)
     queue_again(connection, attempt.run_id, attempt.thread_id, now)

@@ -76,13 +76,19 @@ class Flusher:
                 return
             attempt, log = due[0]
             _logger.exception("output cannot be stored", extra={"run_id": attempt.run_id})
-            log.on_lost(error)
+            self._lose(attempt, log, error)
         else:
             for (attempt, log), up_to in zip(due, stored, strict=True):
                 if up_to is None:
-                    log.on_lost(AttemptLost(attempt.run_id, attempt.number))
+                    self._lose(attempt, log, AttemptLost(attempt.run_id, attempt.number))
                 else:
                     log.stored(up_to)
+
+    def _lose(self, attempt: Attempt, log: RunLog, error: BaseException) -> None:
+        # The run's next attempt may have begun here meanwhile, with the same log.
+        known = self._attempts.get(attempt.run_id)
+        if known is not None and known[0] is attempt:
+            log.on_lost(error)
 
     async def _store(self, due: list[tuple[Attempt, RunLog]]) -> list[EventId | None]:
         return await self._database.write(lambda connection: _store_all(connection, due))

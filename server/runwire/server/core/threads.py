@@ -1,5 +1,7 @@
 """Threads: conversations that successive runs continue, and their state."""
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import timedelta
 from typing import Any
@@ -232,6 +234,15 @@ class Threads:
                 )
                 return made, await state.get_output(graph, thread_id)
 
+        # A caller that hangs up half way must not leave a thread that shows an older state than
+        # it has.
+        return await asyncio.shield(asyncio.create_task(self._write_state(thread_id, write_state)))
+
+    async def _write_state(
+        self,
+        thread_id: str,
+        write_state: Callable[[], Awaitable[tuple[CheckpointRef, StateSnapshot]]],
+    ) -> CheckpointRef:
         made, snapshot = await self._runner.call(write_state)
         await self._database.write(lambda connection: _leave_state(connection, thread_id, snapshot))
         return made
@@ -289,15 +300,18 @@ def _lock(connection: Connection, thread_id: str) -> Thread:
 
 
 def _leave_state(connection: Connection, thread_id: str, snapshot: StateSnapshot) -> None:
-    """Show on the thread what a state update left. A run that began meanwhile will show what it
-    leaves instead."""
+    """Show on the thread what a state update left, unless something later has left more. A run
+    that is in flight will show what it leaves instead."""
+    in_flight = runs.has_in_flight(connection, thread_id=thread_id)
+    newest = checkpoints.head(connection, thread_id)
+    shown = snapshot.checkpoint.checkpoint_id if snapshot.checkpoint else ""
+    if newest is None or (newest.checkpoint_id != shown and not in_flight):
+        return
     now = current_time(connection)
-    waits = bool(snapshot.interrupts)
     remains = threads.Remains(
-        rest_state=ThreadState.INTERRUPTED if waits else ThreadState.IDLE,
+        rest_state=ThreadState.INTERRUPTED if snapshot.interrupts else ThreadState.IDLE,
         values=snapshot.values,
         interrupts=snapshot.interrupts,
     )
     threads.leave(connection, thread_id, remains, now)
-    in_flight = runs.has_in_flight(connection, thread_id=thread_id)
     threads.set_state(connection, thread_id, busy=in_flight, now=now)

@@ -3,11 +3,12 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import Enum, auto
 from typing import TypeVar
 
+from runwire.server.core.creation import check_checkpoint
 from runwire.server.core.endings import (
     ATTEMPTS_EXHAUSTED,
     Finished,
@@ -23,7 +24,12 @@ from runwire.server.graphs.failures import describe_failure
 from runwire.server.graphs.inputs import build_inputs, run_config
 from runwire.server.graphs.registry import Registry
 from runwire.server.model.attempts import Attempt, current_writer
-from runwire.server.model.errors import AttemptLost, DatabaseUnavailable, StorageFull
+from runwire.server.model.errors import (
+    AttemptLost,
+    DatabaseUnavailable,
+    RunwireError,
+    StorageFull,
+)
 from runwire.server.model.events import AttemptStarted, Event
 from runwire.server.model.runs import Run, RunError, RunState
 from runwire.server.runner.loops import SyncNodes
@@ -33,6 +39,10 @@ from runwire.server.storage.database import Connection, Database
 T = TypeVar("T")
 
 _logger = logging.getLogger(__name__)
+
+STORAGE_WAIT = timedelta(seconds=2)
+"""How long a run waits for its next attempt when the database failed under it; the second time,
+twice as long."""
 
 RETRY_SECONDS = (0.05, 0.2, 1.0, 5.0)
 """Waits between tries to store an attempt's end while the database cannot be written."""
@@ -77,6 +87,7 @@ class Execution:
         self._control = graph_stream.RunControl()
         self._outcome = graph_stream.Outcome()
         self._task: asyncio.Task[None] | None = None
+        self._halted = False
 
     @property
     def checkpointed(self) -> bool:
@@ -91,20 +102,24 @@ class Execution:
         if self.stopping is None or reason.value > self.stopping.value:
             self.stopping = reason
         self._control.request_drain(reason.name.lower())
-        if reason is not Stop.DRAIN and self._task is not None:
-            self._task.cancel(reason.name.lower())
+        if reason is not Stop.DRAIN:
+            self.halt()
 
     def halt(self) -> None:
-        """Stop what a drained attempt awaits: it did not reach its next superstep in time."""
-        if self._task is not None:
-            self._task.cancel("drain")
+        """Stop what the attempt awaits now. Runner loop only.
+
+        It is told once: a second cancel would break off what user code does to clean up.
+        """
+        if self._task is not None and not self._halted:
+            self._halted = True
+            self._task.cancel()
 
     async def carry(self) -> Finished | None:
         """Execute the attempt and store its end. Return how the run ended; None when it did not
         end here: it was handed back, or lost."""
         self._task = asyncio.create_task(self._execute(), name=f"run {self.run.run_id}")
         if self.stopping not in (None, Stop.DRAIN):
-            self._task.cancel()
+            self.halt()
         await asyncio.wait([self._task])
         grace = self._environment.cancel_grace.total_seconds()
         stopped = await self._environment.sync_nodes.idle(self.run.run_id, grace)
@@ -141,13 +156,15 @@ class Execution:
 
     async def _prepare(self) -> bool:
         """Set the checkpoints' clock, and return whether an earlier attempt left something to go
-        on from."""
+        on from. Raises `CheckpointNotFound` when what the run is to start from was taken back."""
         if not self.checkpointed:
             return False
         run, thread_id = self.run, self.run.thread_id or ""
 
         def look(connection: Connection) -> tuple[str | None, bool]:
             again = run.attempt > 1 and checkpoints.has_run(connection, thread_id, run.run_id)
+            if run.spec.checkpoint is not None and not again:
+                check_checkpoint(connection, thread_id, run.spec.checkpoint)
             return checkpoints.newest_id(connection, thread_id), again
 
         newest_id, resumed = await self._environment.database.read(look)
@@ -158,24 +175,24 @@ class Execution:
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         if self.stopping is Stop.LOST or isinstance(error, AttemptLost):
             return None
-        if self._goes_on_elsewhere(error) and await self._release(error):
+        if self._goes_on_elsewhere(error) and await self._release():
             return None
         return await self.finish(self._outcome_of(error, abandoned))
 
     def _goes_on_elsewhere(self, error: BaseException | None) -> bool:
+        storage_failed = isinstance(error, StorageFull | DatabaseUnavailable)
         if self.stopping is Stop.DRAIN:
+            # Whatever came of being halted came of that.
             drained = isinstance(error, graph_stream.GraphDrained | asyncio.CancelledError)
-            return drained or isinstance(error, StorageFull | DatabaseUnavailable)
-        if isinstance(error, StorageFull):
-            return True
-        has_attempts = self.run.attempts_used < self._environment.max_attempts
-        return isinstance(error, DatabaseUnavailable) and has_attempts
+            return drained or storage_failed or (self._halted and error is not None)
+        return storage_failed and self.run.attempts_used < self._environment.max_attempts
 
-    async def _release(self, error: BaseException | None) -> bool:
-        give_back = not isinstance(error, DatabaseUnavailable)
+    async def _release(self) -> bool:
+        chosen = self.stopping is Stop.DRAIN
+        wait = timedelta(0) if chosen else STORAGE_WAIT * self.run.attempts_used
         return await self._persist(
             lambda connection: release_attempt(
-                connection, self.attempt, self.log, give_back=give_back
+                connection, self.attempt, self.log, give_back=chosen, wait=wait
             )
         )
 
@@ -208,37 +225,35 @@ class Execution:
 
     def _outcome_of(self, error: BaseException | None, abandoned: bool) -> Outcome:
         seen = self._outcome
-        if self.stopping is Stop.CANCEL:
-            # What counts is the cancel in the run's row; this only says how it went.
-            return Outcome(state=RunState.CANCELLED, values=seen.output_json(), abandoned=abandoned)
-        if self.stopping is Stop.TIMEOUT and error is not None:
-            return self.timed_out(abandoned=abandoned)
+        if self.stopping is Stop.CANCEL or (self.stopping is Stop.TIMEOUT and error is not None):
+            return replace(self.stopped(self.stopping, abandoned), values=seen.output_json())
         if error is not None:
             failure = self._describe(error)
             return Outcome(state=RunState.FAILED, values=seen.output_json(), error=failure)
         state = RunState.INTERRUPTED if seen.paused else RunState.SUCCEEDED
         return Outcome(state=state, values=seen.output_json(), interrupts=seen.interrupts)
 
-    def timed_out(self, *, abandoned: bool) -> Outcome:
-        """Return how a run ends whose timeout has passed."""
+    def stopped(self, reason: Stop, abandoned: bool) -> Outcome:
+        """Return how a run ends that was told to stop, without what it left behind: if its code
+        is still at work, nobody else may look at that."""
         timeout = self.run.spec.timeout
-        assert timeout is not None
+        if reason is not Stop.TIMEOUT or timeout is None:
+            # What counts is the cancel in the run's row; this only says how it went.
+            return Outcome(state=RunState.CANCELLED, abandoned=abandoned)
         message = f"the run did not end within {timeout.total_seconds():g} seconds"
         if abandoned:
             message += ", and its code had not stopped when the grace for that passed"
         failure = RunError(type="RunTimeout", message=message, attempt=self.attempt.number)
-        return Outcome(state=RunState.TIMED_OUT, values=self._outcome.output_json(), error=failure)
+        return Outcome(state=RunState.TIMED_OUT, error=failure)
 
     def _describe(self, error: BaseException) -> RunError:
-        if isinstance(error, DatabaseUnavailable):
-            return RunError(
-                type=ATTEMPTS_EXHAUSTED,
-                message=(
-                    f"the database failed in each of the run's {self.run.attempts_used} attempts"
-                ),
-                attempt=self.attempt.number,
-            )
-        failure, hidden = describe_failure(error, self.attempt.number)
+        attempt, used = self.attempt.number, self.run.attempts_used
+        if isinstance(error, StorageFull | DatabaseUnavailable):
+            message = f"the database failed in each of the run's {used} attempts: {error.message}"
+            return RunError(type=ATTEMPTS_EXHAUSTED, message=message, attempt=attempt)
+        failure, hidden = describe_failure(error, attempt)
+        if isinstance(error, RunwireError):
+            return replace(failure, message=error.message, error_id="")
         if hidden:
             _logger.error(
                 "a run failed",

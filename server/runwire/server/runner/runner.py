@@ -10,14 +10,14 @@ from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from runwire.server.core.endings import Finished, Outcome
+from runwire.server.core.endings import Finished
 from runwire.server.core.flushing import Flusher
 from runwire.server.core.logs import Encode, RunLogs
 from runwire.server.core.moves import log_move
 from runwire.server.core.sweeping import claim
 from runwire.server.graphs.registry import Registry
 from runwire.server.model.ids import new_id
-from runwire.server.model.runs import Run, RunState
+from runwire.server.model.runs import Run
 from runwire.server.runner.execution import Environment, Execution, Stop
 from runwire.server.runner.loops import RunnerLoop, RunnerLoops
 from runwire.server.runner.sweeper import Sweeper
@@ -97,13 +97,19 @@ class Runner:
         self._reserved = 0
         self._backlog = False
         self._draining = False
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._woken = asyncio.Event()
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def __aenter__(self) -> Self:
         """Start the loops, take back what a former server left, and begin to claim."""
         self._loops.start()
-        await self._sweeper.recover()
+        try:
+            await self._sweeper.recover()
+        except BaseException:
+            self._loops.stop()
+            raise
         for name, work in (
             ("claims", self._claim_for_ever()),
             ("flusher", self._flusher.run()),
@@ -139,7 +145,7 @@ class Runner:
     def reserve(self, count: int) -> int:
         """See `LocalRunner`."""
         granted = 0 if self._draining else max(0, min(count, self._free))
-        self._reserved += granted
+        self._count(reserved=granted)
         return granted
 
     @property
@@ -148,24 +154,41 @@ class Runner:
 
     def give_back(self, count: int) -> None:
         """See `LocalRunner`."""
-        self._reserved -= count
+        self._count(reserved=-count)
+
+    def _count(self, *, reserved: int = 0) -> None:
+        """Note that slots were set aside, or returned, or that a run has begun or ended."""
+        self._reserved += reserved
+        if self._slots or self._reserved:
+            self._idle.clear()
+        else:
+            self._idle.set()
 
     def start(self, runs: Sequence[Run]) -> None:
         """See `LocalRunner`."""
         for run in runs:
-            self._reserved -= 1
+            self._leave_former(run)
             log = self._logs.acquire(run.run_id)
             log.begin(run.attempt)
             execution = Execution(run, log, self._environment)
             slot = _Slot(execution, self._loops.pick(), asyncio.Event())
             slot.loop.runs += 1
             self._slots[run.run_id] = slot
+            self._count(reserved=-1)
             self._flusher.add(execution.attempt, log)
             log.on_lost = self._on_lost(run.run_id)
             self._set_timer(slot)
             slot.loop.loop.call_soon_threadsafe(self._begin, slot, asyncio.get_running_loop())
             if self._draining:
                 self._stop(run.run_id, Stop.DRAIN)
+
+    def _leave_former(self, run: Run) -> None:
+        """Give up an attempt that this server lost without noticing, and now has the next one
+        of."""
+        former = self._slots.get(run.run_id)
+        if former is not None:
+            self._stop(run.run_id, Stop.LOST)
+            self._close(former, None)
 
     def _on_lost(self, run_id: str) -> Callable[[BaseException], None]:
         return lambda error: self._stop(run_id, Stop.LOST)
@@ -217,6 +240,7 @@ class Runner:
         if self._slots.get(run_id) is not slot:
             return
         del self._slots[run_id]
+        self._count()
         slot.loop.runs -= 1
         slot.done.set()
         if slot.timer is not None:
@@ -250,10 +274,7 @@ class Runner:
         except TimeoutError:
             pass
         execution = slot.execution
-        if reason is Stop.TIMEOUT:
-            outcome = execution.timed_out(abandoned=True)
-        else:
-            outcome = Outcome(state=RunState.CANCELLED, abandoned=True)
+        outcome = execution.stopped(reason, abandoned=True)
         finished = None if reason is Stop.LOST else await execution.finish(outcome)
         self._close(slot, finished)
 
@@ -320,9 +341,8 @@ class Runner:
             _logger.warning("runs are left behind", extra={"runs": sorted(self._slots)})
 
     async def _all_done(self, seconds: float) -> bool:
-        waiting = [asyncio.create_task(slot.done.wait()) for slot in self._slots.values()]
-        if waiting:
-            _, unfinished = await asyncio.wait(waiting, timeout=seconds)
-            for task in unfinished:
-                task.cancel()
-        return not self._slots
+        """Wait until nothing executes, and nothing is about to: what is being claimed or created
+        has a slot set aside. Return whether that came within `seconds`."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), seconds)
+        return self._idle.is_set()

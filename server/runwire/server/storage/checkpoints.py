@@ -8,8 +8,8 @@ import sqlalchemy
 from sqlalchemy import Connection, bindparam, delete, insert, literal, or_, select
 
 from runwire.server.model.attempts import Attempt, StateUpdate
-from runwire.server.model.errors import AttemptLost, ThreadInUse
-from runwire.server.storage import checkpoint_writes, runs
+from runwire.server.model.errors import AttemptLost, ThreadInUse, ThreadNotFound
+from runwire.server.storage import checkpoint_writes, runs, threads
 from runwire.server.storage.checkpoint_writes import Write
 from runwire.server.storage.json_contains import contains
 from runwire.server.storage.tables import checkpoint_writes as writes_table
@@ -105,8 +105,8 @@ def add_writes(
 def require_right(connection: Connection, writer: Attempt | StateUpdate, thread_id: str) -> None:
     """Return if `writer` may write to the thread, in the transaction that writes.
 
-    Raises `AttemptLost` for an attempt that does not own its run any more, and `ThreadInUse` for
-    a caller while a run of the thread is in flight.
+    Raises `AttemptLost` for an attempt that does not own its run any more, and for a caller
+    `ThreadInUse` while a run of the thread is in flight and `ThreadNotFound` when it is deleted.
     """
     if thread_id != writer.thread_id:
         raise RuntimeError(f"{writer} may not write to thread {thread_id}")
@@ -115,6 +115,8 @@ def require_right(connection: Connection, writer: Attempt | StateUpdate, thread_
             raise AttemptLost(writer.run_id, writer.number)
     elif runs.has_in_flight(connection, thread_id=thread_id):
         raise ThreadInUse(thread_id)
+    elif threads.lock_thread(connection, thread_id) is None:
+        raise ThreadNotFound(thread_id)
 
 
 def head(connection: Connection, thread_id: str, checkpoint_ns: str = "") -> Head | None:
