@@ -1,8 +1,10 @@
 """Graphs that pause and wait for an answer."""
 
+import asyncio
 import operator
 from typing import Annotated, Any
 
+from langgraph.config import get_stream_writer
 from langgraph.graph import START, StateGraph
 from langgraph.types import interrupt
 from typing_extensions import TypedDict
@@ -53,5 +55,21 @@ two_steps = (
     .add_node("second", lambda state: {"answers": ["second"]})
     .add_edge(START, "first")
     .add_edge("first", "second")
+    .compile()
+)
+
+
+async def wait_long(state: Questions) -> Questions:
+    get_stream_writer()("at work")
+    await asyncio.sleep(60)
+    return {"answers": ["waited"]}
+
+
+asks_then_waits = (
+    StateGraph(Questions)
+    .add_node("ask", ask)
+    .add_node("wait_long", wait_long)
+    .add_edge(START, "ask")
+    .add_edge("ask", "wait_long")
     .compile()
 )
