@@ -354,7 +354,9 @@ class TestCreateAndRead:
             failure = await failure_of(call)
             assert (failure.reason, failure.variables) == ("RUN_NOT_FOUND", {"run_id": run_id})
 
-    @pytest.mark.parametrize("run_id", ["", "x", "../etc", new_id().replace("-", ""), "%2F\0"])
+    @pytest.mark.parametrize(
+        "run_id", ["", "x", "../etc", "0192f0c32b3c7d4e8f5a6b7c8d9e0f1a", "%2F\0"]
+    )
     async def test_what_is_no_id_is_refused(self, served: Served, run_id: str) -> None:
         for call in (
             served.runs.GetRun(wire.GetRunRequest(run_id=run_id)),
