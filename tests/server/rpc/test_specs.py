@@ -22,7 +22,7 @@ from runwire.server.model.runs import (
     RunSpec,
     StreamMode,
 )
-from runwire.server.rpc.fields import METADATA_BYTES, Fields
+from runwire.server.rpc.fields import MAX_VIOLATIONS, METADATA_BYTES, Fields
 from runwire.server.rpc.resources import spec_message
 from runwire.server.rpc.specs import read_spec
 from runwire.v1 import core_pb2
@@ -153,6 +153,18 @@ def test_an_empty_checkpoint_is_the_newest() -> None:
         ({"stream_modes": [1, 2, 1]}, "spec.stream_modes"),
         ({"interrupt_before": ["*", "a"]}, "spec.interrupt_before"),
         ({"interrupt_after": [""]}, "spec.interrupt_after[0]"),
+        ({"stream_modes": [1] * 1001}, "spec.stream_modes"),
+        ({"interrupt_before": ["a"] * 1001}, "spec.interrupt_before"),
+        ({"config": {"tags": ["t"] * 1001}}, "spec.config.tags"),
+        ({"command": {"goto": [{"node": "a"}] * 1001}}, "spec.command.goto"),
+        (
+            {"command": {"resume_by_interrupt": {str(n): json("1") for n in range(1001)}}},
+            "spec.command.resume_by_interrupt",
+        ),
+        (
+            {"checkpoint": {"checkpoint_map": {str(n): "c" for n in range(1001)}}},
+            "spec.checkpoint.checkpoint_map",
+        ),
         ({"multitask_strategy": 99}, "spec.multitask_strategy"),
         ({"if_thread_missing": -1}, "spec.if_thread_missing"),
         ({"on_completion": 7}, "spec.on_completion"),
@@ -228,6 +240,12 @@ def test_all_mistakes_are_answered_at_once() -> None:
         "spec.input[0]",
         "spec.durability",
     }
+
+
+def test_a_request_full_of_mistakes_is_not_read_to_its_end() -> None:
+    configurable = "{" + ",".join(f'"__{n}": 1' for n in range(100_000)) + "}"
+    config = core_pb2.RunConfig(configurable=json(configurable))
+    assert len(refused(Wire(assistant_id="a", config=config))) == MAX_VIOLATIONS
 
 
 def test_the_shortest_timeout_is_not_none() -> None:

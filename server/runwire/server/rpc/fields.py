@@ -1,6 +1,6 @@
 """Reading the fields of a request, and gathering all that is wrong with them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -17,6 +17,12 @@ from runwire.v1 import payload_pb2
 
 METADATA_BYTES = 64 * 1024
 """The largest metadata, as JSON text."""
+
+MAX_ITEMS = 1000
+"""The longest list or map of a request that has no limit of its own."""
+
+MAX_VIOLATIONS = 50
+"""After so many mistakes a request is not read on: one of 32 MiB can hold millions."""
 
 LONGEST = timedelta(days=365)
 
@@ -37,8 +43,10 @@ class Fields:
         self._violations: list[tuple[str, str]] = []
 
     def refuse(self, field: str, description: str) -> None:
-        """Note that a field is wrong."""
+        """Note that a field is wrong. Raises `InvalidFields` if that is too much."""
         self._violations.append((field, description))
+        if len(self._violations) == MAX_VIOLATIONS:
+            self.check()
 
     def check(self) -> None:
         """Raise `InvalidFields` if anything was wrong."""
@@ -64,15 +72,22 @@ class Fields:
             self.refuse(field, "is not a UUID in its usual form of 36 characters")
         return canonical
 
+    def fits(self, field: str, items: Collection[Any], at_most: int = MAX_ITEMS) -> bool:
+        """Return whether a list or a map is not too long."""
+        if len(items) > at_most:
+            self.refuse(field, f"has {len(items)} items, at most {at_most} are taken")
+        return len(items) <= at_most
+
     def ids(self, field: str, texts: Sequence[str], *, at_most: int) -> list[str]:
         """Read a list of ids."""
-        if len(texts) > at_most:
-            self.refuse(field, f"has {len(texts)} ids, at most {at_most} are taken")
+        if not self.fits(field, texts, at_most):
             return []
         return [self.required_id(f"{field}[{i}]", text) for i, text in enumerate(texts)]
 
     def names(self, field: str, texts: Sequence[str]) -> tuple[str, ...]:
         """Read a list of texts none of which may be empty."""
+        if not self.fits(field, texts):
+            return ()
         for index, text in enumerate(texts):
             self.required(f"{field}[{index}]", text)
         return tuple(texts)
@@ -88,7 +103,9 @@ class Fields:
 
     def words(self, field: str, numbers: Sequence[int], words: Words[E]) -> tuple[E, ...]:
         """Read a list of enum values none of which may be UNSPECIFIED."""
-        read = []
+        read: list[E] = []
+        if not self.fits(field, numbers):
+            return ()
         for index, number in enumerate(numbers):
             word = words.word(number)
             if word is None:

@@ -103,9 +103,10 @@ def _read_modes(wire: core_pb2.RunSpec, fields: Fields, path: str) -> tuple[Stre
 
 
 def _read_nodes(nodes: Any, fields: Fields, path: str) -> tuple[str, ...]:
-    if "*" in nodes and len(nodes) > 1:
+    names = fields.names(path, nodes)
+    if "*" in names and len(names) > 1:
         fields.refuse(path, 'must be a single "*", or names of nodes')
-    return fields.names(path, nodes)
+    return names
 
 
 def _read_timeout(wire: core_pb2.RunSpec, fields: Fields, path: str) -> timedelta | None:
@@ -151,10 +152,7 @@ def _read_command(wire: core_pb2.RunSpec, fields: Fields, path: str) -> Command 
         resume_by_interrupt=_read_answers(command, fields, f"{path}.resume_by_interrupt"),
         update=update,
         has_update=has_update,
-        goto=tuple(
-            _read_goto(goto, fields, f"{path}.goto[{index}]")
-            for index, goto in enumerate(command.goto)
-        ),
+        goto=_read_gotos(command, fields, f"{path}.goto"),
     )
 
 
@@ -168,7 +166,9 @@ def _is_update(update: Any) -> bool:
 
 
 def _read_answers(command: core_pb2.Command, fields: Fields, path: str) -> dict[str, Any]:
-    answers = {}
+    answers: dict[str, Any] = {}
+    if not fields.fits(path, command.resume_by_interrupt):
+        return answers
     for interrupt_id, answer in command.resume_by_interrupt.items():
         field = f"{path}{shown_path([interrupt_id])}"
         fields.required(f"{path} key", interrupt_id)
@@ -176,6 +176,14 @@ def _read_answers(command: core_pb2.Command, fields: Fields, path: str) -> dict[
             fields.refuse(field, "has no value; null is one")
         answers[interrupt_id] = fields.data(field, answer)
     return answers
+
+
+def _read_gotos(command: core_pb2.Command, fields: Fields, path: str) -> tuple[Goto, ...]:
+    if not fields.fits(path, command.goto):
+        return ()
+    return tuple(
+        _read_goto(goto, fields, f"{path}[{index}]") for index, goto in enumerate(command.goto)
+    )
 
 
 def _read_goto(wire: core_pb2.Goto, fields: Fields, path: str) -> Goto:
@@ -207,6 +215,7 @@ def read_checkpoint(
     """Read the name of a checkpoint of a thread; None if it is empty, which means the newest."""
     if wire.thread_id and fields.optional_id(f"{path}.thread_id", wire.thread_id) != thread_id:
         fields.refuse(f"{path}.thread_id", "must be empty, or the thread of the request")
+    fields.fits(f"{path}.checkpoint_map", wire.checkpoint_map)
     reference = CheckpointRef(
         checkpoint_id=wire.checkpoint_id,
         checkpoint_ns=wire.checkpoint_ns,
