@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ from runwire.v1.events_pb2 import RunEvent
 GATE = 3
 DELAY_SECONDS = 8.0
 SHORT_DELAY_SECONDS = 1.0
-TIMEOUT_SECONDS = 1.0
+TIMEOUT_SECONDS = 5.0
 ONCE = dict.fromkeys(range(6), 1)
 
 
@@ -100,8 +101,9 @@ async def live_through(crash: Crash) -> None:
         reading = asyncio.create_task(stream_over_the_crash(crash))
         await until(lambda: began(crash.directory, "streamed", GATE), "the stream is on its way")
         await cancel(crash, client)
-        await crash.create(client, "timed out", timeout=TIMEOUT_SECONDS)
-        await until(lambda: began(crash.directory, "timed out", GATE), "all are at the gate")
+        endless = crash.run_input("timed out", seconds=3600)
+        await crash.create(client, "timed out", input=endless, timeout=TIMEOUT_SECONDS)
+        await until(lambda: began(crash.directory, "timed out", 0), "all are at work")
     crash.server.kill()
     for label in ("cut off", "cancelling"):
         lose_tail(crash.directory, crash.runs[label])
@@ -276,8 +278,12 @@ async def test_an_answer_to_an_interrupt_is_given_once(crash: Crash) -> None:
 
 async def test_a_timeout_counts_from_the_first_attempt(crash: Crash) -> None:
     run = await check_run(crash.server.address, crash.runs["timed out"])
+    seconds = run.end_time.ToDatetime() - run.start_time.ToDatetime()
+    begun = [note.time for note in ledger(crash.directory) if note.run_id == run.run_id]
 
     assert (run.state, run.attempt) == (core_pb2.RUN_STATE_TIMED_OUT, 2)
+    assert timedelta(seconds=TIMEOUT_SECONDS) <= seconds
+    assert len(begun) < 2 or seconds < timedelta(seconds=begun[1] - begun[0] + TIMEOUT_SECONDS)
 
 
 # --------------------------------------------------------------------------------- runs that waited
