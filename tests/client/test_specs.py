@@ -11,7 +11,8 @@ from langchain_core.messages import HumanMessage
 from langgraph.types import Command
 from pydantic import BaseModel
 
-from runwire.client.specs import build_spec, payload
+from runwire.client.arguments import payload
+from runwire.client.specs import build_spec
 from runwire.v1 import core_pb2
 
 

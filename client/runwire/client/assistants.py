@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, cast, overload
 
-from runwire.client.convert import assistant_of, value_of
-from runwire.client.paging import chosen, collect, order_of
-from runwire.client.specs import (
+from runwire.client.arguments import (
     IF_EXISTS,
     build_config,
     choice,
@@ -15,6 +13,8 @@ from runwire.client.specs import (
     payload_or_none,
     refuse,
 )
+from runwire.client.convert import assistant_of, value_of
+from runwire.client.paging import chosen, collect, order_of
 from runwire.v1 import assistants_pb2
 
 if TYPE_CHECKING:

@@ -6,12 +6,13 @@ import builtins
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from runwire.client.arguments import choice, payload_or_none, refuse
 from runwire.client.convert import RUN_STATUSES, cancel_outcome_of, run_of
 from runwire.client.errors import ConflictError, NotFoundError
 from runwire.client.following import check_thread, join_run, output_of, stream_parts
 from runwire.client.paging import chosen, collect
 from runwire.client.reconnect import persist
-from runwire.client.specs import CANCEL_ACTIONS, choice, payload_or_none, refuse, stream_modes
+from runwire.client.specs import CANCEL_ACTIONS, stream_modes
 from runwire.client.starts import RunStarts
 from runwire.client.streams import RunEvents
 from runwire.v1 import core_pb2, runs_pb2

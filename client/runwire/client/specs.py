@@ -1,22 +1,25 @@
-"""What callers ask for, as langgraph_sdk names it, turned into the server's requests."""
+"""What runs are asked to do, in langgraph_sdk's words, as the server's RunSpec."""
 
 from __future__ import annotations
 
 import re
-import uuid
 import warnings
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypedDict
 
-import orjson
-
-from runwire.v1 import core_pb2, payload_pb2
+from runwire.client.arguments import (
+    build_config,
+    choice,
+    one_checkpoint,
+    payload,
+    payload_or_none,
+    refuse,
+)
+from runwire.v1 import core_pb2
 
 if TYPE_CHECKING:
     from langgraph_sdk import schema as sdk
-
-_JSON_OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
 
 STREAM_MODES = {
     "values": core_pb2.STREAM_MODE_VALUES,
@@ -55,7 +58,6 @@ CANCEL_ACTIONS = {
     "interrupt": core_pb2.CANCEL_ACTION_INTERRUPT,
     "rollback": core_pb2.CANCEL_ACTION_ROLLBACK,
 }
-IF_EXISTS = {"raise": core_pb2.IF_EXISTS_FAIL, "do_nothing": core_pb2.IF_EXISTS_RETURN_EXISTING}
 
 _ABSENT = ("webhook", "feedback_keys", "langsmith_tracing", "strict_resume")
 
@@ -131,7 +133,7 @@ def build_spec(
         thread_id=thread_id or "",
         assistant_version=given.get("assistant_version"),
         command=_command(given["command"]) if given.get("command") else None,
-        checkpoint=_checkpoint(given),
+        checkpoint=one_checkpoint(given.get("checkpoint"), given.get("checkpoint_id")),
         stream_modes=stream_modes(given["stream_mode"]) if "stream_mode" in given else (),
         stream_subgraphs=given.get("stream_subgraphs", False),
         interrupt_before=_names(given.get("interrupt_before", ())),
@@ -148,85 +150,12 @@ def build_spec(
         context=payload_or_none(given.get("context"), "context"),
         metadata=payload(metadata, "metadata") if metadata else None,
     )
-    if "after_seconds" in given:
-        spec.start_delay.FromTimedelta(_duration(given["after_seconds"]))
-    if "timeout" in given:
-        spec.timeout.FromTimedelta(_duration(given["timeout"]))
+    for field, name in (("start_delay", "after_seconds"), ("timeout", "timeout")):
+        if name in given:
+            time = given[name]
+            span = time if isinstance(time, timedelta) else timedelta(seconds=time)
+            getattr(spec, field).FromTimedelta(span)
     return spec
-
-
-def refuse(**arguments: Any) -> None:
-    """Raise NotImplementedError if one of these is given: langgraph_sdk has the argument, and the
-    server of this version nothing to do with it."""
-    for name, value in arguments.items():
-        if value:
-            raise NotImplementedError(f"{name}: this version of Runwire does not have it")
-
-
-def new_request_id() -> str:
-    """Return an id that makes a creating call safe to repeat."""
-    return str(uuid.uuid4())
-
-
-def payload(value: Any, name: str) -> payload_pb2.Payload:
-    """Return a value as it travels. Pydantic models, LangChain's messages among them, dataclasses,
-    numpy arrays, times, UUIDs and sets are turned into JSON.
-
-    Raises TypeError, naming the argument, for what has no JSON form.
-    """
-    try:
-        text = orjson.dumps(value, _jsonable, _JSON_OPTIONS)
-    except TypeError as error:
-        raise TypeError(f"{name}: {error.__cause__ or error}") from None
-    return payload_pb2.Payload(json=text.decode())
-
-
-def payload_or_none(value: Any, name: str) -> payload_pb2.Payload | None:
-    """Return a value as it travels, None if there is none."""
-    return None if value is None else payload(value, name)
-
-
-def _jsonable(value: Any) -> Any:
-    """Return what orjson should write in place of a value that it does not know."""
-    if not isinstance(value, type):
-        for method in ("model_dump", "dict"):  # pydantic 2 and 1
-            if callable(dump := getattr(value, method, None)):
-                return dump()
-    if isinstance(value, set | frozenset | Sequence | Mapping):
-        return dict(value) if isinstance(value, Mapping) else list(value)
-    raise TypeError(f"{value!r} cannot be written as JSON")
-
-
-def build_config(config: Mapping[str, Any]) -> core_pb2.RunConfig:
-    """Return a config. Raises TypeError for keys that the server does not take."""
-    unknown = [key for key in config if key not in ("tags", "recursion_limit", "configurable")]
-    if unknown:
-        raise TypeError(f"config: {unknown[0]!r} is not among tags, recursion_limit, configurable")
-    result = core_pb2.RunConfig(
-        tags=config.get("tags") or (), recursion_limit=config.get("recursion_limit")
-    )
-    if config.get("configurable") is not None:
-        result.configurable.CopyFrom(payload(config["configurable"], "config.configurable"))
-    return result
-
-
-def build_checkpoint(checkpoint: str | Mapping[str, Any], name: str) -> core_pb2.CheckpointRef:
-    """Return the name of a checkpoint, given as its id or as a dict. Raises TypeError."""
-    if isinstance(checkpoint, str):
-        return core_pb2.CheckpointRef(checkpoint_id=checkpoint)
-    unknown = checkpoint.keys() - core_pb2.CheckpointRef.DESCRIPTOR.fields_by_name.keys()
-    if unknown:
-        raise TypeError(f"{name}: {min(unknown)!r} is no part of a checkpoint's name")
-    return core_pb2.CheckpointRef(**{key: item for key, item in checkpoint.items() if item})
-
-
-def choice(name: str, value: str | None, words: Mapping[str, Any]) -> Any:
-    """Return what a word stands for; None if it is None. Raises ValueError for another word."""
-    if value is None:
-        return None
-    if value not in words:
-        raise ValueError(f"{name}: {value!r} is not one of {', '.join(words)}")
-    return words[value]
 
 
 def stream_modes(modes: str | Sequence[str]) -> list[core_pb2.StreamMode]:
@@ -242,13 +171,6 @@ def stream_modes(modes: str | Sequence[str]) -> list[core_pb2.StreamMode]:
     return list({choice("stream_mode", name, STREAM_MODES): None for name in names})
 
 
-def _checkpoint(given: Mapping[str, Any]) -> core_pb2.CheckpointRef | None:
-    if "checkpoint" in given and "checkpoint_id" in given:
-        raise TypeError("checkpoint, checkpoint_id: only one of the two can be given")
-    checkpoint = given.get("checkpoint") or given.get("checkpoint_id")
-    return build_checkpoint(checkpoint, "checkpoint") if checkpoint else None
-
-
 def _names(names: str | Sequence[str]) -> list[str]:
     return [names] if isinstance(names, str) else list(names)
 
@@ -260,10 +182,6 @@ def _durability(given: Mapping[str, Any]) -> Any:
     if "durability" in given:
         raise TypeError("checkpoint_during, durability: only one of the two can be given")
     return _DURABILITY["async" if given["checkpoint_during"] else "exit"]
-
-
-def _duration(time: float | timedelta) -> timedelta:
-    return time if isinstance(time, timedelta) else timedelta(seconds=time)
 
 
 def _command(command: Mapping[str, Any]) -> core_pb2.Command:

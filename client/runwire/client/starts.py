@@ -6,17 +6,11 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
+from runwire.client.arguments import choice, new_request_id, refuse
 from runwire.client.convert import run_of
 from runwire.client.following import join_run, output_of, stream_parts
 from runwire.client.reconnect import persist
-from runwire.client.specs import (
-    AttendedRunOptions,
-    RunOptions,
-    build_spec,
-    choice,
-    new_request_id,
-    refuse,
-)
+from runwire.client.specs import AttendedRunOptions, RunOptions, build_spec
 from runwire.client.streams import RunEvents
 from runwire.v1 import runs_pb2
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
-from runwire.client.convert import checkpoint_of, state_of, thread_of
-from runwire.client.paging import chosen, collect, order_of
-from runwire.client.specs import (
+from runwire.client.arguments import (
     IF_EXISTS,
     build_checkpoint,
     choice,
     new_request_id,
+    one_checkpoint,
     payload_or_none,
     refuse,
 )
-from runwire.v1 import core_pb2, threads_pb2
+from runwire.client.convert import checkpoint_of, state_of, thread_of
+from runwire.client.paging import chosen, collect, order_of
+from runwire.v1 import threads_pb2
 
 if TYPE_CHECKING:
     from langgraph_sdk import schema as sdk
@@ -218,7 +219,7 @@ class ThreadsClient:
         refuse(params=params)
         request = threads_pb2.GetThreadStateRequest(
             thread_id=thread_id,
-            checkpoint=_checkpoint(checkpoint, checkpoint_id),
+            checkpoint=one_checkpoint(checkpoint, checkpoint_id),
             include_subgraphs=subgraphs,
         )
         response = await self._connection.call(
@@ -249,7 +250,7 @@ class ThreadsClient:
             thread_id=thread_id,
             values=payload_or_none(values, "values"),
             as_node=as_node,
-            checkpoint=_checkpoint(checkpoint, checkpoint_id),
+            checkpoint=one_checkpoint(checkpoint, checkpoint_id),
             assistant_id=assistant_id,
         )
         response = await self._connection.call(
@@ -275,8 +276,8 @@ class ThreadsClient:
         refuse(params=params)
         request = threads_pb2.ListThreadStatesRequest(
             thread_id=thread_id,
-            checkpoint=_checkpoint(checkpoint, None),
-            before=build_checkpoint(before, "before") if before else None,
+            checkpoint=build_checkpoint(checkpoint, "checkpoint"),
+            before=build_checkpoint(before, "before"),
             metadata=payload_or_none(metadata or None, "metadata"),
         )
 
@@ -289,12 +290,3 @@ class ThreadsClient:
 
         found, _ = await collect(fetch, limit, 0, page_limit=_STATES_PAGE_LIMIT)
         return [chosen(state_of(state, thread_id), select) for state in found]
-
-
-def _checkpoint(
-    checkpoint: Mapping[str, Any] | None, checkpoint_id: str | None
-) -> core_pb2.CheckpointRef | None:
-    if checkpoint and checkpoint_id:
-        raise TypeError("checkpoint, checkpoint_id: only one of the two can be given")
-    wanted = checkpoint or checkpoint_id
-    return build_checkpoint(wanted, "checkpoint") if wanted else None

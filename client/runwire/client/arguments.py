@@ -1,0 +1,103 @@
+"""Single arguments, as langgraph_sdk names them, in the server's words."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from runwire.v1 import core_pb2, payload_pb2
+
+IF_EXISTS = {"raise": core_pb2.IF_EXISTS_FAIL, "do_nothing": core_pb2.IF_EXISTS_RETURN_EXISTING}
+
+_JSON_OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
+
+
+def refuse(**arguments: Any) -> None:
+    """Raise NotImplementedError if one of these is given: langgraph_sdk has the argument, and the
+    server of this version nothing to do with it."""
+    for name, value in arguments.items():
+        is_empty = isinstance(value, Collection) and not value
+        if value is not None and value is not False and not is_empty:
+            raise NotImplementedError(f"{name}: this version of Runwire does not have it")
+
+
+def new_request_id() -> str:
+    """Return an id that makes a creating call safe to repeat."""
+    return str(uuid.uuid4())
+
+
+def payload(value: Any, name: str) -> payload_pb2.Payload:
+    """Return a value as it travels. Pydantic models, LangChain's messages among them, dataclasses,
+    numpy arrays, times, UUIDs and sets are turned into JSON.
+
+    Raises TypeError, naming the argument, for what has no JSON form.
+    """
+    try:
+        text = orjson.dumps(value, _jsonable, _JSON_OPTIONS)
+    except TypeError as error:
+        raise TypeError(f"{name}: {error.__cause__ or error}") from None
+    return payload_pb2.Payload(json=text.decode())
+
+
+def payload_or_none(value: Any, name: str) -> payload_pb2.Payload | None:
+    """Return a value as it travels, None if there is none."""
+    return None if value is None else payload(value, name)
+
+
+def _jsonable(value: Any) -> Any:
+    """Return what orjson should write in place of a value that it does not know."""
+    if not isinstance(value, type):
+        for method in ("model_dump", "dict"):  # pydantic 2 and 1
+            if callable(dump := getattr(value, method, None)):
+                return dump()
+    if isinstance(value, set | frozenset | Sequence | Mapping):
+        return dict(value) if isinstance(value, Mapping) else list(value)
+    raise TypeError(f"{value!r} cannot be written as JSON")
+
+
+def build_config(config: Mapping[str, Any]) -> core_pb2.RunConfig:
+    """Return a config. Raises TypeError for keys that the server does not take."""
+    unknown = [key for key in config if key not in ("tags", "recursion_limit", "configurable")]
+    if unknown:
+        raise TypeError(f"config: {unknown[0]!r} is not among tags, recursion_limit, configurable")
+    result = core_pb2.RunConfig(
+        tags=config.get("tags") or (), recursion_limit=config.get("recursion_limit")
+    )
+    if config.get("configurable") is not None:
+        result.configurable.CopyFrom(payload(config["configurable"], "config.configurable"))
+    return result
+
+
+def one_checkpoint(
+    checkpoint: Mapping[str, Any] | None, checkpoint_id: str | None
+) -> core_pb2.CheckpointRef | None:
+    """Return the checkpoint that is named in one of two ways; None if in none. Raises TypeError."""
+    if checkpoint and checkpoint_id:
+        raise TypeError("checkpoint, checkpoint_id: only one of the two can be given")
+    return build_checkpoint(checkpoint or checkpoint_id, "checkpoint")
+
+
+def build_checkpoint(
+    checkpoint: str | Mapping[str, Any] | None, name: str
+) -> core_pb2.CheckpointRef | None:
+    """Return the name of a checkpoint, given as its id or as a dict. Raises TypeError."""
+    if not checkpoint:
+        return None
+    if isinstance(checkpoint, str):
+        return core_pb2.CheckpointRef(checkpoint_id=checkpoint)
+    unknown = checkpoint.keys() - core_pb2.CheckpointRef.DESCRIPTOR.fields_by_name.keys()
+    if unknown:
+        raise TypeError(f"{name}: {min(unknown)!r} is no part of a checkpoint's name")
+    return core_pb2.CheckpointRef(**{key: item for key, item in checkpoint.items() if item})
+
+
+def choice(name: str, value: str | None, words: Mapping[str, Any]) -> Any:
+    """Return what a word stands for; None if it is None. Raises ValueError for another word."""
+    if value is None:
+        return None
+    if value not in words:
+        raise ValueError(f"{name}: {value!r} is not one of {', '.join(words)}")
+    return words[value]
