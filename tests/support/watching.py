@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import json
+import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -28,6 +29,11 @@ async def until(is_so: Callable[[], object], what: str, patience: float = PATIEN
     while not is_so():
         assert time.monotonic() < deadline, f"not within {patience} seconds: {what}"
         await asyncio.sleep(0.005)
+
+
+def say(text: str) -> None:
+    """Tell a figure; pytest shows it when the test fails, and with -s."""
+    sys.stdout.write(f"{text}\n")
 
 
 class Note(NamedTuple):

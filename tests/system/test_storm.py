@@ -6,7 +6,6 @@ import itertools
 import json
 import os
 import random
-import sys
 import time
 import uuid
 from collections import Counter
@@ -26,6 +25,7 @@ from tests.support.watching import (
     chain_result,
     check_run,
     ledger,
+    say,
 )
 
 from runwire.client import RunwireClient, get_client
@@ -196,11 +196,6 @@ async def test_every_accepted_run_ends_once_and_right(tmp_path: Path, size: Size
         f"{storm.kills} kills, {len(storm.runs)} runs, {storm.lost_calls} lost calls,"
         f" {again} supersteps executed again"
     )
-
-
-def say(text: str) -> None:
-    """Tell a figure; pytest shows it when the test fails, and with -s."""
-    sys.stdout.write(f"{text}\n")
 
 
 async def check_runs(storm: Storm) -> dict[str, core_pb2.Run]:

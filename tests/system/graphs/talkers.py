@@ -11,6 +11,7 @@ from typing_extensions import TypedDict
 
 class Talk(TypedDict, total=False):
     directory: str
+    name: str
     count: int
     size: int
     """Characters in each event."""
@@ -34,14 +35,17 @@ async def talk(state: Talk) -> Talk:
 talks = StateGraph(Talk).add_node("talk", talk).add_edge(START, "talk").compile()
 
 
-def mark_started(state: Talk) -> None:
-    (Path(state["directory"]) / "started").touch()
+def sleep_hard(state: Talk) -> None:
+    """Sleep where nothing can stop it, unless `open` is in the directory. A file called `name`
+    shows that it has begun."""
+    directory = Path(state["directory"])
+    (directory / state["name"]).touch()
+    if not (directory / "open").exists():
+        time.sleep(state["seconds"])
 
 
 def stay(state: Talk) -> Talk:
-    """Sleep where nothing can stop it."""
-    mark_started(state)
-    time.sleep(state["seconds"])
+    sleep_hard(state)
     return {}
 
 
@@ -50,8 +54,7 @@ never_stops = StateGraph(Talk).add_node("stay", stay).add_edge(START, "stay").co
 
 async def block(state: Talk) -> Talk:
     """Block the loop that all runs share."""
-    mark_started(state)
-    time.sleep(state["seconds"])  # noqa: ASYNC251 - the mistake is the point
+    sleep_hard(state)
     return {}
 
 
