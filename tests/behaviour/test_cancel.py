@@ -18,6 +18,7 @@ from tests.support.callers import (
     follow,
     kinds,
     ledger,
+    noted,
     start,
 )
 from tests.support.serving import serve_in_process
@@ -27,6 +28,7 @@ from runwire.client import (
     InvalidArgumentError,
     NotFoundError,
     RunFailedError,
+    StreamPart,
     get_client,
 )
 from runwire.v1 import core_pb2, errors_pb2, runs_pb2
@@ -190,9 +192,7 @@ async def test_code_that_does_not_stop_in_time_is_left_behind(
     thread_id = (await impatient.threads.create())["thread_id"]
     asked = {"directory": str(tmp_path), "seconds": 2.5}
     run = await impatient.runs.create(thread_id, graph_id, input=asked)
-    # Code that blocks its loop cannot even say that it is at work.
-    while "started" not in whats(tmp_path):
-        await asyncio.sleep(0.01)
+    await noted(tmp_path, "started")  # code that blocks its loop cannot say so in a stream
 
     await impatient.runs.cancel(thread_id, run["run_id"], wait=True)
 
@@ -203,8 +203,7 @@ async def test_code_that_does_not_stop_in_time_is_left_behind(
     # The thread is free, and what the left-behind code does later does not count.
     output = await impatient.runs.wait(thread_id, "counter", input={"count": 1})
     assert output["count"] == 2
-    while "ended" not in whats(tmp_path):
-        await asyncio.sleep(0.01)
+    await noted(tmp_path, "ended")
     # It was told once: who is told again and again cannot clean up.
     assert whats(tmp_path).count("refused") == (graph_id == "stubborn")
     parts = await collect(impatient.runs.join_stream(thread_id, run["run_id"]))
@@ -288,7 +287,7 @@ async def test_a_cancel_stands_though_its_caller_s_deadline_passes(
     assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     assert await state_of(client, run) == "cancelling"
     (tmp_path / "open").touch()
-    await client.runs.cancel(None, run["run_id"], wait=True)
+    await client.runs.join(None, run["run_id"])
     assert await state_of(client, run) == "cancelled"
 
 
@@ -351,11 +350,12 @@ async def test_a_rollback_takes_back_what_the_run_did_and_the_run_itself(
         input={"steps": 1000, "seconds": 0.005},
         stream_mode=["custom", "updates"],
     )
-    stream = asyncio.create_task(collect(client.runs.join_stream(None, run["run_id"])))
-    while len(await client.threads.get_history(thread_id, limit=20)) < 10:
-        await asyncio.sleep(0)
-
-    await client.runs.cancel(thread_id, run["run_id"], action="rollback", wait=True)
+    parts: list[StreamPart] = []
+    async for part in client.runs.join_stream(None, run["run_id"]):
+        parts.append(part)
+        if len(parts) == 5:
+            assert len(await client.threads.get_history(thread_id)) > 5
+            await client.runs.cancel(thread_id, run["run_id"], action="rollback", wait=True)
 
     assert await client.threads.get_state(thread_id) == before
     thread = await client.threads.get(thread_id)
@@ -365,7 +365,6 @@ async def test_a_rollback_takes_back_what_the_run_did_and_the_run_itself(
             await ask(None, run["run_id"])
         assert caught.value.reason == "RUN_ROLLED_BACK"
     assert run["run_id"] not in [each["run_id"] for each in await client.runs.list(thread_id)]
-    parts = await stream
     assert parts[-1].data["state"] == "cancelled"
     assert parts[-1].data["cancel"]["action"] == "rollback"
     with pytest.raises(NotFoundError) as caught:
@@ -561,7 +560,8 @@ async def test_a_bulk_cancel_can_roll_back(client: Client, thread_id: str) -> No
 async def test_a_bulk_cancel_without_a_filter_is_refused(client: Client, stubs: Stubs) -> None:
     [bystander] = await waiting_runs(client, 1)
 
-    for filters in ({}, {"metadata": {}}):
+    nothing: list[dict[str, Any]] = [{}, {"metadata": {}}]
+    for filters in nothing:
         with pytest.raises(InvalidArgumentError) as caught:
             await client.runs.cancel_many(**filters)
         assert caught.value.reason == "INVALID_FIELD"

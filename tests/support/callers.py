@@ -3,12 +3,11 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import grpc
-from google.protobuf.message import Message
 
 from runwire.client import StreamPart
 from runwire.v1 import runs_pb2
@@ -93,6 +92,12 @@ def ledger(directory: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
+async def noted(directory: Path, what: str) -> None:
+    """Return when a waiting graph has written that into its ledger."""
+    while what not in [line["what"] for line in ledger(directory)]:  # noqa: ASYNC110 - a file
+        await asyncio.sleep(0.005)
+
+
 async def follow(stubs: Stubs, run_id: str, **request: Any) -> list[RunEvent]:
     """Return the events of a run to its end, large ones put together."""
     call = stubs.runs.JoinRunStream(runs_pb2.JoinRunStreamRequest(run_id=run_id, **request))
@@ -117,15 +122,3 @@ def whole(events: list[RunEvent]) -> list[RunEvent]:
 def kinds(events: list[RunEvent]) -> list[str]:
     """Return what kinds events are of."""
     return [event.WhichOneof("event") or "" for event in events]
-
-
-async def left_by_its_caller(call: Any, reached: asyncio.Event | None = None) -> None:
-    """Cancel a call as a caller does who goes away."""
-    call.cancel()
-    with suppress(asyncio.CancelledError):
-        await call
-
-
-def same(one: Message, other: Message) -> bool:
-    """Return whether two messages are equal to the last byte."""
-    return one.SerializeToString(deterministic=True) == other.SerializeToString(deterministic=True)

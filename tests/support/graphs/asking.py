@@ -5,6 +5,7 @@ import operator
 from typing import Annotated, Any
 
 from langgraph.config import get_stream_writer
+from langgraph.func import entrypoint
 from langgraph.graph import START, StateGraph
 from langgraph.types import interrupt
 from typing_extensions import TypedDict
@@ -73,3 +74,8 @@ asks_then_waits = (
     .add_edge("ask", "wait_long")
     .compile()
 )
+
+
+@entrypoint()
+async def functional_asks(drink: str) -> str:
+    return f"{drink} with {interrupt(f'what with {drink}?')}"
