@@ -18,8 +18,6 @@ from runwire.server.storage.database import Connection, Database
 POLL_SECONDS = 1.0
 """How often a reader looks by itself, should a wake be lost or the run be executed elsewhere."""
 
-SEGMENTS_PER_READ = 64
-
 _BEGINNING = EventId(0, 0)
 
 
@@ -96,8 +94,10 @@ class Follower:
         if run.state.is_final and stored is None:
             raise EventsExpired(log.run_id, "")
         if live_only:
-            # The last event says how the run ended: a late joiner is still told.
-            return last if not run.state.is_final else EventId(last.attempt, last.index - 1)
+            # The last event says how the run ended: a late joiner is still told, also if it has
+            # ended since it was looked up.
+            has_ended = run.state.is_final or log.complete
+            return EventId(last.attempt, last.index - 1) if has_ended else last
         if after is not None and after > last and not _may_be_lost(after, run):
             raise InvalidField("after_event_id", f"run {run.run_id} has no event {after}")
         return after or _BEGINNING
@@ -123,7 +123,7 @@ class Follower:
         base = log.base if log.holds_newest else None
         segments, run, last = await self._database.read(
             lambda connection: (
-                events.read_segments(connection, log.run_id, cursor, limit=SEGMENTS_PER_READ),
+                events.read_segments(connection, log.run_id, cursor),
                 runs.get_run(connection, log.run_id),
                 events.last_event(connection, log.run_id),
             )
