@@ -32,7 +32,8 @@ class Bench:
         self._round = 0
         self.results = Results()
         self.raw: list[dict[str, object]] = []
-        self.warnings: list[str] = []
+        self.busy: dict[str, float] = {}
+        """How busy the machine was by itself before a section, at worst, in percent."""
 
     def run(self) -> None:
         """Measure everything, as often as there are rounds."""
@@ -50,9 +51,7 @@ class Bench:
 
     def _measure(self, section: str, of_section: list[cases.Case]) -> None:
         """Measure the cases of a section, another contender first in each round."""
-        busy = machine.busy_percent()
-        if busy > machine.BUSY_PERCENT:
-            self.warnings.append(f"the machine was {busy:.0f} % busy by itself before: {section}")
+        self.busy[section] = max(self.busy.get(section, 0.0), machine.busy_percent())
         start = time.perf_counter()
         for case in of_section:
             first = self._round % len(case.contenders)
@@ -105,10 +104,11 @@ def _contenders(directory: Path) -> Iterator[dict[str, machine.Server]]:
         WIDE: machine.runwire(directory / "wide.db", *wide),
     }
     with ExitStack() as stack:
-        servers = {
-            name: stack.enter_context(machine.serving(directory / f"{name}.log", *command))
+        launched = {
+            name: stack.enter_context(machine.launched(directory / f"{name}.log", *command))
             for name, command in commands.items()
         }
+        servers = {name: wait_up() for name, wait_up in launched.items()}
         time.sleep(SETTLE_SECONDS)
         yield servers
 
@@ -120,8 +120,9 @@ def _say(text: str) -> None:
 def _report(bench: Bench, seconds: float) -> None:
     lines = list(bench.results.lines(cases.FIGURES))
     print(render(lines))
-    for warning in bench.warnings:
-        print(f"warning: {warning}")
+    for section, percent in bench.busy.items():
+        if percent > machine.BUSY_PERCENT:
+            print(f"warning: the machine was {percent:.0f} % busy by itself before: {section}")
     judged = [line.met for line in lines if line.met is not None]
     print(f"\n{sum(judged)} of {len(judged)} aims met; {seconds:.0f} s; {machine.describe()}")
     rows = [{"machine": machine.describe()}, *bench.raw]

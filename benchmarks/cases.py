@@ -50,7 +50,7 @@ class Effort:
 
 
 FULL = Effort()
-QUICK = Effort(rounds=1, seconds=0.4, turns=4, samples=20)
+QUICK = Effort(rounds=1, seconds=0.25, turns=4, samples=20)
 
 
 def _job(kind: Kind, graph: str, callers: int = 1, **given: Any) -> Job:

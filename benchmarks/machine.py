@@ -6,7 +6,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -24,11 +24,10 @@ BUSY_PERCENT = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server that is up: port, process, and how long it took to come up, in seconds."""
+    """A server that is up."""
 
     port: int
     pid: int
-    start_seconds: float
 
     @property
     def rss_mb(self) -> float:
@@ -37,12 +36,12 @@ class Server:
 
 
 @contextmanager
-def serving(log: Path, *arguments: str) -> Iterator[Server]:
-    """Run a server, as `python -m` with `arguments`, for the duration of a block.
+def launched(log: Path, *arguments: str) -> Iterator[Callable[[], Server]]:
+    """Run a server, as `python -m` with `arguments`, for the duration of a block; give a function
+    that waits until it is up.
 
     It listens on loopback, on a port that it chooses and tells in a line of JSON.
     """
-    start = time.perf_counter()
     with log.open("w") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", *arguments],
@@ -52,8 +51,7 @@ def serving(log: Path, *arguments: str) -> Iterator[Server]:
             stderr=subprocess.STDOUT,
         )
     try:
-        port = _port(process, log, start + START_SECONDS)
-        yield Server(port, process.pid, time.perf_counter() - start)
+        yield lambda: Server(_port(process, log), process.pid)
     finally:
         process.terminate()
         try:
@@ -91,7 +89,8 @@ def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(strangers)}
 
 
-def _port(process: subprocess.Popen[bytes], log: Path, deadline: float) -> int:
+def _port(process: subprocess.Popen[bytes], log: Path) -> int:
+    deadline = time.perf_counter() + START_SECONDS
     while time.perf_counter() < deadline and process.poll() is None:
         for line in _json_lines(log):
             if "port" in line:
