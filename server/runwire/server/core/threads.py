@@ -9,6 +9,7 @@ from typing import Any
 from runwire.server.core.assistants import merged, resolve
 from runwire.server.core.local import LocalRunner
 from runwire.server.core.requests import remember, replay
+from runwire.server.core.turns import Turns
 from runwire.server.graphs import state
 from runwire.server.graphs.factories import Access
 from runwire.server.graphs.registry import Graph, Registry
@@ -55,6 +56,7 @@ class Threads:
         self._registry = registry
         self._runner = runner
         self._request_retention = request_retention
+        self._updates = Turns()
 
     async def create(
         self,
@@ -243,8 +245,12 @@ class Threads:
         thread_id: str,
         write_state: Callable[[], Awaitable[tuple[CheckpointRef, StateSnapshot]]],
     ) -> CheckpointRef:
-        made, snapshot = await self._runner.call(write_state)
-        await self._database.write(lambda connection: _leave_state(connection, thread_id, snapshot))
+        # An update builds on the newest checkpoint: of two at once, one would be forgotten.
+        async with self._updates.turn(thread_id):
+            made, snapshot = await self._runner.call(write_state)
+            await self._database.write(
+                lambda connection: _leave_state(connection, thread_id, snapshot)
+            )
         return made
 
     def _open(
