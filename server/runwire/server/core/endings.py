@@ -219,8 +219,7 @@ def store(connection: Connection, log: RunLog) -> EventId:
     if log.taken.index > 0:
         # An earlier transaction may have taken entries and then failed: the database knows.
         log.rewind(events.last_event(connection, log.run_id))
-    segment = log.take()
-    if segment is not None:
+    for segment in log.take():
         events.add_segment(connection, segment)
     return log.taken
 

@@ -13,7 +13,14 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from runwire.server.model.errors import AttemptLost
-from runwire.server.model.events import Event, EventId, LogEntry, Segment, segment_of
+from runwire.server.model.events import (
+    SEGMENT_BYTES,
+    Event,
+    EventId,
+    LogEntry,
+    Segment,
+    segments_of,
+)
 from runwire.server.model.runs import Run
 
 Encode = Callable[[str, EventId, datetime, Event], bytes]
@@ -129,12 +136,12 @@ class RunLog:
         """Id of the last entry that somebody has begun to store."""
         return self._taken
 
-    def take(self) -> Segment | None:
+    def take(self) -> list[Segment]:
         """Return what nobody has begun to store, for the caller to store."""
         with self._lock:
             entries = self._after(self._taken)
             self._taken = self._last
-        return segment_of(self.run_id, entries) if entries else None
+        return segments_of(self.run_id, entries)
 
     def rewind(self, stored: EventId | None) -> None:
         """Say how far the database really has the log."""
@@ -155,9 +162,11 @@ class RunLog:
                 self._base = gone.id
 
     def after(self, cursor: EventId) -> list[LogEntry] | None:
-        """Return the entries after `cursor`; None when some of them are not in memory."""
+        """Return the entries after `cursor`, or the first ones if there are many; None when some of
+        them are not in memory."""
         with self._lock:
-            return None if cursor < self._base else self._after(cursor)
+            entries = None if cursor < self._base else self._after(cursor)
+        return entries and first_of(entries)
 
     @property
     def base(self) -> EventId:
@@ -209,6 +218,16 @@ class RunLog:
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
+
+
+def first_of(entries: list[LogEntry]) -> list[LogEntry]:
+    """Return as many of the first entries as a reader may hold while it is slow."""
+    size = 0
+    for position, entry in enumerate(entries):
+        size += len(entry.data)
+        if size > SEGMENT_BYTES and position:
+            return entries[:position]
+    return entries
 
 
 class RunLogs:

@@ -1,6 +1,7 @@
 """Events: the items of a run's output."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
@@ -159,6 +160,24 @@ class Segment(NamedTuple):
                 found.append(LogEntry(event_id, self.data[offset : offset + length], final))
             offset += length
         return found
+
+
+SEGMENT_BYTES = 64 * 1024
+"""A segment is not larger than this, unless a single entry is: readers hold whole segments."""
+
+
+def segments_of(run_id: str, entries: Iterable[LogEntry]) -> list[Segment]:
+    """Return entries, which must be consecutive and of one attempt, as segments."""
+    segments: list[Segment] = []
+    batch: list[LogEntry] = []
+    size = 0
+    for entry in entries:
+        if batch and size + len(entry.data) > SEGMENT_BYTES:
+            segments.append(segment_of(run_id, batch))
+            batch, size = [], 0
+        batch.append(entry)
+        size += len(entry.data)
+    return [*segments, segment_of(run_id, batch)] if batch else segments
 
 
 def segment_of(run_id: str, entries: list[LogEntry]) -> Segment:

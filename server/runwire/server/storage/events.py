@@ -1,10 +1,11 @@
 """Queries on the event log: a row per segment, a segment per flush."""
 
 from array import array
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, insert, select, tuple_
+from sqlalchemy import Connection, Row, bindparam, func, insert, select, tuple_
 
-from runwire.server.model.events import EventId, Segment
+from runwire.server.model.events import SEGMENT_BYTES, EventId, Segment
 from runwire.server.storage.tables import run_events
 
 
@@ -29,22 +30,24 @@ _insert = insert(run_events)
 _beginning = run_events.alias("beginning")
 
 
-def read_segments(
-    connection: Connection, run_id: str, after: EventId, *, limit: int
-) -> list[Segment]:
-    """Return up to `limit` segments that hold events after `after`, in order."""
-    values = {"run_id": run_id, "attempt": after.attempt, "index": after.index, "limit": limit}
-    return [
-        Segment(
-            run_id,
-            row.attempt,
-            row.first_index,
-            tuple(array("I", row.lengths)),
-            row.data,
-            row.final,
-        )
-        for row in connection.execute(_read, values)
-    ]
+def read_segments(connection: Connection, run_id: str, after: EventId) -> list[Segment]:
+    """Return the segments that hold the next events after `after`, in order: about as much as one
+    large one holds, so that many slow readers can each hold what they have read."""
+    values = {"run_id": run_id, "attempt": after.attempt, "index": after.index}
+    found: list[Segment] = []
+    size = 0
+    with connection.execute(_read, values) as rows:
+        for row in rows:
+            found.append(_segment(run_id, row))
+            size += len(row.data)
+            if size >= SEGMENT_BYTES:
+                break
+    return found
+
+
+def _segment(run_id: str, row: Row[Any]) -> Segment:
+    lengths = tuple(array("I", row.lengths))
+    return Segment(run_id, row.attempt, row.first_index, lengths, row.data, row.final)
 
 
 # The primary key has where segments begin: the one that may hold the next event is the last one
@@ -68,7 +71,6 @@ _read = (
         > tuple_(bindparam("attempt"), bindparam("index")),
     )
     .order_by(run_events.c.attempt, run_events.c.first_index)
-    .limit(bindparam("limit"))
 )
 
 
