@@ -1,9 +1,12 @@
-"""State updates of one thread at the same time."""
+"""State updates: after one another, and after what a server with another clock wrote."""
 
 import asyncio
 import json
+import time
 from pathlib import Path
 
+import pytest
+from langgraph.checkpoint.base import id as checkpoint_ids
 from tests.support.engine import Engine, open_engine
 
 UPDATES = 20
@@ -31,3 +34,21 @@ async def test_each_of_many_updates_at_once_builds_on_the_one_before(database_pa
         assert values["count"] == UPDATES + 1
         assert sorted(values["log"]) == sorted(["?", *names])
         assert (await engine.threads.get(thread_id)).values == state.values
+
+
+async def test_an_update_is_not_hidden_behind_what_a_server_with_a_clock_ahead_wrote(
+    database_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint_ids, "_last_v6_timestamp", None)
+    async with open_engine(database_path) as engine:
+        thread_id = await engine.thread()
+        real = time.time_ns
+        with monkeypatch.context() as ahead:
+            ahead.setattr(time, "time_ns", lambda: real() + 3_600_000_000_000)
+            await engine.run("counter", thread_id=thread_id)
+        checkpoint_ids._last_v6_timestamp = None
+
+        await add(engine, thread_id, "later")
+
+        state = await engine.threads.get_state(thread_id, None, include_subgraphs=False)
+        assert json.loads(state.values) == {"count": 2, "log": ["?", "later"]}

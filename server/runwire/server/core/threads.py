@@ -11,6 +11,7 @@ from runwire.server.core.local import LocalRunner
 from runwire.server.core.requests import remember, replay
 from runwire.server.core.turns import Turns
 from runwire.server.graphs import state
+from runwire.server.graphs.clock import seed_checkpoint_clock
 from runwire.server.graphs.factories import Access
 from runwire.server.graphs.registry import Graph, Registry
 from runwire.server.model.attempts import StateUpdate, current_writer
@@ -247,6 +248,11 @@ class Threads:
     ) -> CheckpointRef:
         # An update builds on the newest checkpoint: of two at once, one would be forgotten.
         async with self._updates.turn(thread_id):
+            seed_checkpoint_clock(
+                await self._database.read(
+                    lambda connection: checkpoints.newest_id(connection, thread_id)
+                )
+            )
             made, snapshot = await self._runner.call(write_state)
             await self._database.write(
                 lambda connection: _leave_state(connection, thread_id, snapshot)
