@@ -95,7 +95,8 @@ class RunServiceStub:
     """Cancels a run. A PENDING run is CANCELLED at once. A RUNNING one is CANCELLING until its code
     has stopped: asynchronous code is stopped at its next await, while synchronous code can only be
     waited for, at most for the server's grace (10 s by default). Cancelling a run that is
-    CANCELLING already changes nothing.
+    CANCELLING already changes nothing, unless it is to be taken back from now on:
+    CANCEL_ACTION_ROLLBACK takes the place of CANCEL_ACTION_INTERRUPT.
 
     Fails with NOT_FOUND and reason RUN_NOT_FOUND or RUN_ROLLED_BACK, and with FAILED_PRECONDITION
     and reason RUN_FINISHED if the run has ended.
@@ -248,7 +249,8 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         """Cancels a run. A PENDING run is CANCELLED at once. A RUNNING one is CANCELLING until its code
         has stopped: asynchronous code is stopped at its next await, while synchronous code can only be
         waited for, at most for the server's grace (10 s by default). Cancelling a run that is
-        CANCELLING already changes nothing.
+        CANCELLING already changes nothing, unless it is to be taken back from now on:
+        CANCEL_ACTION_ROLLBACK takes the place of CANCEL_ACTION_INTERRUPT.
 
         Fails with NOT_FOUND and reason RUN_NOT_FOUND or RUN_ROLLED_BACK, and with FAILED_PRECONDITION
         and reason RUN_FINISHED if the run has ended.

@@ -13,10 +13,11 @@ _lock = threading.Lock()
 def seed_checkpoint_clock(head_checkpoint_id: str | None) -> None:
     """Make this process's next checkpoint id later than `head_checkpoint_id`.
 
-    To be called before each run, and each state update, with the newest id of its thread. The newest checkpoint of a
-    thread is the one with the greatest id, which holds the wall time of the server that wrote it:
-    after a server whose clock is ahead, another's whole run would otherwise stay hidden behind
-    the older state. An id that LangGraph did not make says nothing and is passed over.
+    To be called before each run, and each state update, with the newest id of its thread. The
+    newest checkpoint of a thread is the one with the greatest id, which holds the wall time of the
+    server that wrote it: after a server whose clock is ahead, another's whole run would otherwise
+    stay hidden behind the older state. An id that LangGraph did not make says nothing and is passed
+    over.
     """
     if head_checkpoint_id is None:
         return
