@@ -1,8 +1,7 @@
 """A server's floors up to the runner, put together in this process, without gRPC."""
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -31,17 +30,18 @@ from runwire.v1.runs_pb2 import RunStreamResponse
 
 SUPPORT_GRAPHS = Path(__file__).parent / "graphs" / "langgraph.json"
 
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 20.0
 """How long tests wait for what should come soon, before they call it missing."""
 
 
-async def until(condition: Callable[[], Any], what: str = "it") -> None:
-    """Return when `condition` holds. Raises TimeoutError."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{what} did not happen")
-        await asyncio.sleep(0.002)
+async def until(condition: Callable[[], Any]) -> None:
+    """Return when `condition`, a function or a coroutine function, holds. Raises TimeoutError."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while True:
+            holds = condition()
+            if await holds if isinstance(holds, Awaitable) else holds:
+                return
+            await asyncio.sleep(0.002)
 
 
 def decode(entries: Sequence[LogEntry]) -> list[RunEvent]:

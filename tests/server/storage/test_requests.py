@@ -1,0 +1,32 @@
+from sqlalchemy import Connection
+from tests.support.records import at
+
+from runwire.server.storage.requests import (
+    Answered,
+    add_request,
+    delete_expired,
+    find_request,
+)
+
+
+def test_an_answer_is_found_by_method_and_id_while_it_counts(connection: Connection) -> None:
+    add_request(connection, "CreateRun", "id", b"hash", ["a", "b"], at(10))
+    found = Answered(b"hash", ["a", "b"])
+    assert find_request(connection, "CreateRun", "id", since=at(9)) == found
+    assert find_request(connection, "CreateRun", "id", since=at(10)) is None
+    assert find_request(connection, "CreateRun", "other", since=at(0)) is None
+    assert find_request(connection, "RunWait", "id", since=at(0)) is None
+
+
+def test_an_answer_takes_the_place_of_one_that_is_too_old_to_count(connection: Connection) -> None:
+    add_request(connection, "CreateRun", "id", b"old", ["a"], at(0))
+    add_request(connection, "CreateRun", "id", b"new", ["b"], at(10))
+    assert find_request(connection, "CreateRun", "id", since=at(5)) == Answered(b"new", ["b"])
+
+
+def test_old_answers_are_deleted(connection: Connection) -> None:
+    for seconds in range(4):
+        add_request(connection, "CreateRun", str(seconds), b"", [], at(seconds))
+    assert delete_expired(connection, before=at(2)) == 2
+    assert delete_expired(connection, before=at(2)) == 0
+    assert find_request(connection, "CreateRun", "2", since=at(0)) is not None

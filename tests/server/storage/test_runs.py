@@ -1,0 +1,591 @@
+"""Queries on runs: what they find and change, and that they find it by an index."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+from tests.support.memory import plans
+from tests.support.records import a_run, add_run, at, get_run
+
+from runwire.server.model.attempts import Attempt
+from runwire.server.model.events import EventId, Segment
+from runwire.server.model.ids import new_id
+from runwire.server.model.runs import (
+    ACTIVE_STATES,
+    Cancel,
+    CancelAction,
+    CancelCause,
+    Interrupt,
+    Run,
+    RunError,
+    RunState,
+)
+from runwire.server.storage import events, runs
+from runwire.server.storage.runs import Ending, Queue, RunFilter
+from runwire.server.storage.tables import run_events
+from runwire.server.storage.tables import runs as runs_table
+
+CANCEL = Cancel(
+    action=CancelAction.INTERRUPT, cause=CancelCause.CLIENT, request_time=at(3), abandoned=False
+)
+
+
+def running(seconds: float = 0, owner: str = "server", **changes: Any) -> Run:
+    return a_run(seconds, state=RunState.RUNNING, attempt=1, owner=owner, **changes)
+
+
+def end(connection: Connection, run: Run, seconds: float = 9, **ending: Any) -> Run | None:
+    how = Ending(**{"state": RunState.SUCCEEDED, **ending})
+    return runs.end_run(connection, run.run_id, how, at(seconds), was=frozenset(RunState))
+
+
+def ids(found: list[Run]) -> list[str]:
+    return [run.run_id for run in found]
+
+
+# Rows.
+
+
+def test_a_run_is_read_as_it_was_stored(connection: Connection) -> None:
+    run = running(
+        config=replace(a_run().config, tags=("a", "b"), recursion_limit=7, configurable={"k": 1}),
+        context={"deep": [{"x": None}]},
+        metadata={"ü": [1, 2.5, True, None]},
+        start_time=at(1.000001),
+        due_time=at(-1),
+        attempts_given_back=1,
+    )
+    add_run(connection, run)
+    assert runs.get_run(connection, run.run_id) == run
+    assert runs.lock_run(connection, run.run_id) == run
+
+
+def test_a_run_that_is_not_there_is_none(connection: Connection) -> None:
+    assert runs.get_run(connection, new_id()) is None
+    assert runs.lock_run(connection, new_id()) is None
+
+
+def test_an_ended_run_is_read_as_it_ended(connection: Connection) -> None:
+    run = add_run(connection, running())
+    error = RunError(type="E", message="m", node="n", attempt=1, error_id="i")
+    interrupts = (Interrupt(interrupt_id="i", value='{"a":1}'),)
+    ended = end(
+        connection,
+        run,
+        state=RunState.FAILED,
+        error=error,
+        output='{"a":1}',
+        interrupts=interrupts,
+    )
+    wanted = replace(
+        run,
+        state=RunState.FAILED,
+        owner=None,
+        error=error,
+        output='{"a":1}',
+        interrupts=interrupts,
+        end_time=at(9),
+        update_time=at(9),
+    )
+    assert ended == wanted == get_run(connection, run)
+
+
+def test_a_cancelled_run_keeps_its_cancel(connection: Connection) -> None:
+    run = add_run(connection, running())
+    cancel = replace(CANCEL, action=CancelAction.ROLLBACK, abandoned=True)
+    end(connection, run, state=RunState.CANCELLED, cancel=cancel, rolled_back=True)
+    assert (get_run(connection, run).cancel, get_run(connection, run).rolled_back) == (cancel, True)
+
+
+IMPOSSIBLE: dict[str, dict[str, Any]] = {
+    "a state that is none": {"state": "sleeping"},
+    "an end without its time": {"state": "succeeded"},
+    "an end's time before the end": {"end_time": at(1)},
+    "running without an owner": {"state": "running"},
+    "an owner that executes nothing": {"owner": "server"},
+    "claimable though it executes": {"state": "running", "owner": "server", "runnable": True},
+    "claimable and delayed": {"runnable": True, "wake_time": at(1)},
+    "delayed though it executes": {"state": "running", "owner": "server", "wake_time": at(1)},
+    "cancelling without a cancel": {"state": "cancelling", "owner": "server"},
+    "cancelled without a cancel": {"state": "cancelled", "end_time": at(1)},
+    "taken back though it succeeded": {
+        "state": "succeeded",
+        "end_time": at(1),
+        "rolled_back": True,
+    },
+    "events that outlive a run that has not ended": {"events_kept": True},
+    "more attempts given back than made": {"attempts_given_back": 1},
+}
+
+
+@pytest.mark.parametrize("columns", IMPOSSIBLE.values(), ids=IMPOSSIBLE)
+def test_a_row_that_cannot_be_is_refused(connection: Connection, columns: dict[str, Any]) -> None:
+    run = add_run(connection, a_run())
+    change = update(runs_table).where(runs_table.c.run_id == run.run_id).values(**columns)
+    with pytest.raises(IntegrityError, match="CHECK"):
+        connection.execute(change)
+
+
+@pytest.mark.parametrize("state", sorted(ACTIVE_STATES))
+def test_a_second_run_cannot_execute_on_a_thread(connection: Connection, state: RunState) -> None:
+    thread_id = new_id()
+    add_run(connection, running(thread_id=thread_id))
+    second = add_run(connection, a_run(thread_id=thread_id))
+    columns = {"state": state.value, "owner": "server", "cancel": {"x": 1}}
+    with pytest.raises(IntegrityError, match="UNIQUE"):
+        connection.execute(
+            update(runs_table).where(runs_table.c.run_id == second.run_id).values(**columns)
+        )
+
+
+def test_a_second_run_of_a_thread_cannot_be_claimable(connection: Connection) -> None:
+    thread_id = new_id()
+    add_run(connection, a_run(thread_id=thread_id), runnable=True)
+    with pytest.raises(IntegrityError, match="UNIQUE"):
+        add_run(connection, a_run(thread_id=thread_id), runnable=True)
+
+
+def test_any_number_of_runs_without_a_thread_execute(connection: Connection) -> None:
+    for _ in range(3):
+        add_run(connection, running())
+        add_run(connection, a_run(), runnable=True)
+
+
+def test_a_run_s_thread_must_be_there(connection: Connection) -> None:
+    with pytest.raises(IntegrityError, match="FOREIGN KEY"):
+        runs.add_run(connection, a_run(thread_id=new_id()), runnable=False, wake_time=None)
+
+
+# Lists.
+
+
+def test_runs_are_listed_newest_first_in_pages_that_join(connection: Connection) -> None:
+    made = [add_run(connection, a_run(seconds)) for seconds in (0, 1, 1, 1, 2)]
+    listed, cursor, pages = [], None, 0
+    while True:
+        page = runs.list_runs(connection, RunFilter(), limit=2, cursor=cursor)
+        listed += ids(page.items)
+        pages, cursor = pages + 1, page.next
+        if cursor is None:
+            break
+    assert listed == ids(made)[::-1]
+    assert pages == 3
+
+
+def test_a_page_that_holds_everything_is_the_last(connection: Connection) -> None:
+    add_run(connection, a_run())
+    assert runs.list_runs(connection, RunFilter(), limit=1, cursor=None).next is None
+    assert runs.list_runs(connection, RunFilter(thread_id="x"), limit=1, cursor=None).items == []
+
+
+def test_what_is_created_while_pages_are_read_disturbs_none(connection: Connection) -> None:
+    made = [add_run(connection, a_run(seconds)) for seconds in range(4)]
+    first = runs.list_runs(connection, RunFilter(), limit=2, cursor=None)
+    add_run(connection, a_run(9))
+    second = runs.list_runs(connection, RunFilter(), limit=2, cursor=first.next)
+    assert ids(first.items + second.items) == ids(made)[::-1]
+    assert second.next is None
+
+
+def test_every_filter_narrows(connection: Connection) -> None:
+    thread_id, assistant_id = new_id(), new_id()
+    wanted = add_run(
+        connection,
+        running(thread_id=thread_id, assistant_id=assistant_id, metadata={"a": {"b": 1, "c": 2}}),
+    )
+    other = add_run(connection, a_run(metadata={"a": {"b": True}}))
+    filters = [
+        RunFilter(run_ids=[wanted.run_id]),
+        RunFilter(thread_id=thread_id),
+        RunFilter(assistant_id=assistant_id),
+        RunFilter(states=[RunState.RUNNING, RunState.CANCELLING]),
+        RunFilter(metadata={"a": {"b": 1}}),
+        RunFilter(thread_id=thread_id, states=[RunState.RUNNING], metadata={"a": {"c": 2}}),
+    ]
+    for wish in filters:
+        page = runs.list_runs(connection, wish, limit=9, cursor=None)
+        assert ids(page.items) == [wanted.run_id], wish
+        assert runs.list_run_ids(connection, wish, limit=9) == [wanted.run_id]
+    impossible = RunFilter(thread_id=thread_id, states=[RunState.PENDING])
+    assert runs.list_run_ids(connection, impossible, limit=9) == []
+    assert runs.list_run_ids(connection, RunFilter(), limit=1) == [wanted.run_id]
+    assert runs.list_run_ids(connection, RunFilter(), limit=9) == [wanted.run_id, other.run_id]
+
+
+def test_a_run_that_was_taken_back_is_not_listed(connection: Connection) -> None:
+    run = add_run(connection, running())
+    end(connection, run, state=RunState.CANCELLED, cancel=CANCEL, rolled_back=True)
+    assert runs.list_runs(connection, RunFilter(), limit=9, cursor=None).items == []
+    assert runs.list_run_ids(connection, RunFilter(run_ids=[run.run_id]), limit=9) == []
+
+
+# Queues.
+
+
+def test_an_empty_thread_has_an_empty_queue(connection: Connection) -> None:
+    assert runs.queue_of_thread(connection, new_id()) == Queue(False, None, None, False)
+
+
+def test_a_queue_tells_who_executes_who_is_first_and_who_can_be_claimed(
+    connection: Connection,
+) -> None:
+    thread_id = new_id()
+    delayed = a_run(0, thread_id=thread_id, due_time=at(5))
+    add_run(connection, delayed, wake_time=at(5))
+    assert runs.queue_of_thread(connection, thread_id) == Queue(False, None, None, True)
+    second = add_run(connection, a_run(2, thread_id=thread_id))
+    first = add_run(connection, a_run(1, thread_id=thread_id), runnable=True)
+    queue = runs.queue_of_thread(connection, thread_id)
+    assert queue == Queue(False, first.run_id, first.run_id, True)
+    (claimed,) = runs.claim_runs(connection, owner="server", limit=5, now=at(3))
+    assert claimed.run_id == first.run_id
+    assert runs.queue_of_thread(connection, thread_id) == Queue(True, second.run_id, None, True)
+    found = runs.in_flight_of_thread(connection, thread_id)
+    assert ids(found) == [first.run_id, second.run_id, delayed.run_id]
+
+
+def test_of_runs_created_at_once_the_first_made_is_first(connection: Connection) -> None:
+    thread_id = new_id()
+    made = [add_run(connection, a_run(thread_id=thread_id)) for _ in range(5)]
+    assert runs.queue_of_thread(connection, thread_id).head == made[0].run_id
+
+
+def test_a_run_that_is_delayed_before_a_later_attempt_keeps_its_place(
+    connection: Connection,
+) -> None:
+    thread_id = new_id()
+    retried = a_run(0, thread_id=thread_id, attempt=1)
+    add_run(connection, retried, wake_time=at(5))
+    add_run(connection, a_run(1, thread_id=thread_id))
+    assert runs.queue_of_thread(connection, thread_id).head == retried.run_id
+    assert not runs.make_runnable(connection, retried.run_id)
+
+
+def test_ended_runs_are_in_no_queue(connection: Connection) -> None:
+    thread_id = new_id()
+    run = add_run(connection, running(thread_id=thread_id))
+    assert runs.has_in_flight(connection, thread_id=thread_id)
+    assert runs.has_in_flight(connection, assistant_id=run.assistant_id)
+    end(connection, run)
+    assert not runs.has_in_flight(connection, thread_id=thread_id)
+    assert not runs.has_in_flight(connection, assistant_id=run.assistant_id)
+    assert runs.queue_of_thread(connection, thread_id) == Queue(False, None, None, False)
+
+
+def test_pending_runs_are_counted_up_to_a_limit(connection: Connection) -> None:
+    add_run(connection, running())
+    for _ in range(3):
+        add_run(connection, a_run())
+    assert runs.count_pending(connection, up_to=9) == 3
+    assert runs.count_pending(connection, up_to=2) == 2
+
+
+def test_what_is_made_to_wait_is_not_claimed(connection: Connection) -> None:
+    run = add_run(connection, a_run(), runnable=True)
+    runs.make_wait(connection, run.run_id)
+    assert runs.claim_runs(connection, owner="server", limit=1, now=at(1)) == []
+    assert runs.make_runnable(connection, run.run_id)
+    assert len(runs.claim_runs(connection, owner="server", limit=1, now=at(1))) == 1
+    assert not runs.make_runnable(connection, run.run_id), "it is pending no longer"
+
+
+# Claims and delays.
+
+
+def test_a_claim_takes_what_is_due_first_and_no_more_than_it_may(connection: Connection) -> None:
+    late = add_run(connection, a_run(0, due_time=at(8)), runnable=True)
+    early = add_run(connection, a_run(3), runnable=True)
+    add_run(connection, a_run(1))
+    first = runs.claim_runs(connection, owner="one", limit=1, now=at(9))
+    second = runs.claim_runs(connection, owner="two", limit=5, now=at(10))
+    assert (ids(first), ids(second)) == ([early.run_id], [late.run_id])
+    wanted = replace(
+        early,
+        state=RunState.RUNNING,
+        owner="one",
+        attempt=1,
+        start_time=at(9),
+        update_time=at(9),
+    )
+    assert first == [wanted] == [get_run(connection, early)]
+
+
+def test_the_start_is_that_of_the_first_attempt(connection: Connection) -> None:
+    add_run(connection, a_run(attempt=1, start_time=at(1)), runnable=True)
+    (claimed,) = runs.claim_runs(connection, owner="server", limit=1, now=at(9))
+    assert (claimed.attempt, claimed.start_time) == (2, at(1))
+
+
+def test_delays_end_when_their_time_has_come(connection: Connection) -> None:
+    assert runs.next_wake(connection) is None
+    later = add_run(connection, a_run(0, due_time=at(6)), wake_time=at(6))
+    sooner = add_run(connection, a_run(1, due_time=at(5)), wake_time=at(5))
+    last = add_run(connection, a_run(2, due_time=at(7)), wake_time=at(7))
+    assert runs.next_wake(connection) == at(5)
+    assert runs.wake_runs(connection, at(4.999999)) == []
+    assert ids(runs.wake_runs(connection, at(6))) == [sooner.run_id, later.run_id]
+    assert runs.next_wake(connection) == at(7)
+    assert ids(runs.wake_runs(connection, at(8))) == [last.run_id]
+    assert runs.next_wake(connection) is None
+
+
+# Moves.
+
+
+def test_a_cancel_is_stored_with_a_run_that_executes(connection: Connection) -> None:
+    run = add_run(connection, running())
+    assert runs.request_cancel(connection, run.run_id, CANCEL, at(4))
+    assert get_run(connection, run) == replace(
+        run, state=RunState.CANCELLING, cancel=CANCEL, update_time=at(4)
+    )
+    again = replace(CANCEL, action=CancelAction.ROLLBACK)
+    assert runs.request_cancel(connection, run.run_id, again, at(5))
+    assert get_run(connection, run).cancel == again
+
+
+def test_a_cancel_is_not_stored_with_a_run_that_nobody_executes(connection: Connection) -> None:
+    pending = add_run(connection, a_run())
+    ended = add_run(connection, running())
+    end(connection, ended)
+    for run in (pending, ended):
+        before = get_run(connection, run)
+        assert not runs.request_cancel(connection, run.run_id, CANCEL, at(4))
+        assert get_run(connection, run) == before
+
+
+def test_a_run_ends_only_if_it_is_where_it_is_thought_to_be(connection: Connection) -> None:
+    run = add_run(connection, a_run())
+    how = Ending(state=RunState.SUCCEEDED)
+    assert runs.end_run(connection, run.run_id, how, at(1), was=ACTIVE_STATES) is None
+    assert runs.end_run(connection, new_id(), how, at(1), was=frozenset(RunState)) is None
+    assert get_run(connection, run) == run
+
+
+def test_an_attempt_is_given_up_by_who_has_it(connection: Connection) -> None:
+    run = add_run(connection, running())
+    assert not runs.release_run(connection, run.run_id, 2, at(4), give_back=False)
+    assert runs.release_run(connection, run.run_id, 1, at(4), give_back=False)
+    released = get_run(connection, run)
+    assert released == replace(run, state=RunState.PENDING, owner=None, update_time=at(4))
+    assert not runs.release_run(connection, run.run_id, 1, at(5), give_back=False)
+    assert runs.claim_runs(connection, owner="server", limit=9, now=at(5)) == []
+
+
+def test_an_attempt_that_is_given_back_keeps_its_number(connection: Connection) -> None:
+    run = add_run(connection, running())
+    runs.release_run(connection, run.run_id, 1, at(4), give_back=True, wake_time=at(6))
+    released = get_run(connection, run)
+    assert (released.attempt, released.attempts_used) == (1, 0)
+    assert runs.next_wake(connection) == at(6)
+
+
+def test_an_attempt_of_a_run_that_is_being_cancelled_is_not_given_up(
+    connection: Connection,
+) -> None:
+    run = add_run(connection, running())
+    runs.request_cancel(connection, run.run_id, CANCEL, at(4))
+    assert not runs.release_run(connection, run.run_id, 1, at(5), give_back=True)
+
+
+def test_the_right_to_write_is_that_of_one_attempt_of_one_server(connection: Connection) -> None:
+    run = add_run(connection, running())
+    attempt = Attempt(run.run_id, None, "graph", 1, "server")
+    assert runs.owns_run(connection, attempt)
+    for other in (
+        replace(attempt, number=2),
+        replace(attempt, owner="other"),
+        replace(attempt, run_id=new_id()),
+    ):
+        assert not runs.owns_run(connection, other)
+    runs.request_cancel(connection, run.run_id, CANCEL, at(4))
+    assert runs.owns_run(connection, attempt), "it has to store how it ends"
+    end(connection, run, state=RunState.CANCELLED, cancel=CANCEL)
+    assert not runs.owns_run(connection, attempt)
+
+
+def test_owners_are_told_apart(connection: Connection) -> None:
+    mine = add_run(connection, running(0, "me"))
+    later = add_run(connection, running(2, "you"))
+    earlier = add_run(connection, running(1, "them"))
+    add_run(connection, a_run())
+    assert ids(runs.owned_by(connection, "me")) == [mine.run_id]
+    assert ids(runs.owned_by_others(connection, "me")) == [earlier.run_id, later.run_id]
+
+
+# Deleting.
+
+
+def with_events(connection: Connection, run: Run) -> Run:
+    add_run(connection, run)
+    events.add_segment(connection, Segment(run.run_id, 1, 1, (1,), b"x"))
+    return run
+
+
+def count_events(connection: Connection, run: Run) -> int:
+    query = select(func.count()).select_from(run_events)
+    return connection.scalar(query.where(run_events.c.run_id == run.run_id)) or 0
+
+
+def test_a_run_is_deleted_with_its_events_once_it_has_ended(connection: Connection) -> None:
+    run = with_events(connection, running())
+    assert not runs.delete_run(connection, run.run_id)
+    assert count_events(connection, run) == 1
+    end(connection, run)
+    assert runs.delete_run(connection, run.run_id)
+    assert not runs.delete_run(connection, run.run_id)
+    assert count_events(connection, run) == 0
+
+
+def test_all_runs_of_a_thread_are_deleted_together(connection: Connection) -> None:
+    thread_id = new_id()
+    gone = with_events(connection, running(thread_id=thread_id))
+    other = with_events(connection, running(thread_id=new_id()))
+    runs.delete_runs_of_thread(connection, thread_id)
+    assert runs.get_run(connection, gone.run_id) is None
+    assert count_events(connection, gone) == 0
+    assert get_run(connection, other) == other
+
+
+def test_retention_takes_stateless_runs_whole_and_of_the_others_the_events(
+    connection: Connection,
+) -> None:
+    thread_id = new_id()
+    stateless, taken_back, kept, late = (
+        with_events(connection, running(thread_id=place))
+        for place in (None, new_id(), thread_id, new_id())
+    )
+    waiting = with_events(connection, a_run(thread_id=thread_id))
+    end(connection, stateless, 10)
+    end(
+        connection,
+        taken_back,
+        10,
+        state=RunState.CANCELLED,
+        cancel=CANCEL,
+        rolled_back=True,
+    )
+    end(connection, kept, 10)
+    end(connection, late, 20)
+    assert runs.delete_expired(connection, before=at(10), limit=9) == 0
+    assert runs.delete_expired(connection, before=at(15), limit=9) == 3
+    assert runs.get_run(connection, stateless.run_id) is None
+    assert runs.get_run(connection, taken_back.run_id) is None
+    assert get_run(connection, kept).state is RunState.SUCCEEDED
+    assert count_events(connection, kept) == 0
+    assert count_events(connection, late) == count_events(connection, waiting) == 1
+    assert runs.delete_expired(connection, before=at(15), limit=9) == 0, (
+        "nothing is looked at twice"
+    )
+
+
+def test_retention_takes_no_more_than_it_may_at_once(connection: Connection) -> None:
+    for seconds in range(5):
+        end(connection, with_events(connection, running()), seconds)
+    counts = [runs.delete_expired(connection, before=at(9), limit=2) for _ in range(4)]
+    assert counts == [2, 2, 1, 0]
+
+
+# Indexes: what loops, and every creation, ask again and again.
+
+ATTEMPT = Attempt("run", "thread", "graph", 1, "server")
+ENDING = Ending(state=RunState.SUCCEEDED)
+
+BY_INDEX: dict[str, tuple[Callable[[Connection], Any], list[str]]] = {
+    "claim": (
+        lambda c: runs.claim_runs(c, owner="server", limit=5, now=at(0)),
+        ["sqlite_autoindex_runs_1", "ix_runs_claimable"],
+    ),
+    "wake": (lambda c: runs.wake_runs(c, at(0)), ["ix_runs_waking"]),
+    "next_wake": (runs.next_wake, ["ix_runs_waking"]),
+    "queue_of_thread": (
+        lambda c: runs.queue_of_thread(c, "thread"),
+        [
+            "uq_runs_active_on_thread",
+            "COVERING INDEX ix_runs_queue_of_thread",
+            "uq_runs_runnable_on_thread",
+            "COVERING INDEX ix_runs_queue_of_thread",
+        ],
+    ),
+    "in_flight_of_thread": (
+        lambda c: runs.in_flight_of_thread(c, "thread"),
+        ["ix_runs_queue_of_thread"],
+    ),
+    "has_in_flight": (
+        lambda c: runs.has_in_flight(c, thread_id="thread"),
+        ["COVERING INDEX ix_runs_queue_of_thread"],
+    ),
+    "count_pending": (
+        lambda c: runs.count_pending(c, up_to=100),
+        ["COVERING INDEX ix_runs_queue_of_thread"],
+    ),
+    "owned_by": (lambda c: runs.owned_by(c, "server"), ["ix_runs_owned"]),
+    "owns_run": (lambda c: runs.owns_run(c, ATTEMPT), ["sqlite_autoindex_runs_1"]),
+    "end_run": (
+        lambda c: runs.end_run(c, "run", ENDING, at(0), was=ACTIVE_STATES),
+        ["sqlite_autoindex_runs_1"],
+    ),
+    "release_run": (
+        lambda c: runs.release_run(c, "run", 1, at(0), give_back=True),
+        ["sqlite_autoindex_runs_1"],
+    ),
+    "delete_expired": (
+        lambda c: runs.delete_expired(c, before=at(0), limit=9),
+        ["ix_runs_events_kept"],
+    ),
+    "list_runs": (
+        lambda c: runs.list_runs(c, RunFilter(), limit=9, cursor=None),
+        ["ix_runs_create_time"],
+    ),
+    "list_runs of a thread": (
+        lambda c: runs.list_runs(c, RunFilter(thread_id="thread"), limit=9, cursor=None),
+        ["ix_runs_thread_id"],
+    ),
+    "list_runs of an assistant": (
+        lambda c: runs.list_runs(c, RunFilter(assistant_id="x"), limit=9, cursor=None),
+        ["ix_runs_assistant_id"],
+    ),
+    "last_event": (lambda c: events.last_event(c, "run"), ["PRIMARY KEY"]),
+    "read_segments": (
+        lambda c: events.read_segments(c, "run", EventId(1, 5)),
+        [
+            "PRIMARY KEY (run_id=? AND (attempt,first_index)>(?,?))",
+            "PRIMARY KEY (run_id=? AND attempt=? AND first_index<?)",
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize(("query", "indexes"), BY_INDEX.values(), ids=BY_INDEX)
+def test_what_is_asked_often_is_found_by_its_index(
+    connection: Connection, query: Callable[[Connection], Any], indexes: list[str]
+) -> None:
+    found = plans(connection, query)
+    steps = [step for step in found if step.startswith(("SEARCH", "SCAN runs"))]
+    assert len(steps) == len(indexes), found
+    for step, index in zip(steps, indexes, strict=True):
+        assert index in step, found
+    assert not any("TEMP B-TREE" in step for step in found), "sorted by the index itself"
+
+
+def test_a_claim_costs_the_same_however_many_runs_have_ended(connection: Connection) -> None:
+    template = add_run(connection, running())
+    end(connection, template)
+    row = dict(connection.execute(select(runs_table)).mappings().one())
+    connection.execute(insert(runs_table), [{**row, "run_id": new_id()} for _ in range(2000)])
+    add_run(connection, a_run(), runnable=True)
+    driver: Any = connection.connection.driver_connection
+    steps = 0
+
+    def count() -> int:
+        nonlocal steps
+        steps += 1
+        return 0
+
+    driver.set_progress_handler(count, 100)
+    assert len(runs.claim_runs(connection, owner="server", limit=5, now=at(1))) == 1
+    assert runs.count_pending(connection, up_to=10) == 0
+    driver.set_progress_handler(None, 0)
+    assert steps < 20, "hundreds of instructions, not tens of thousands"

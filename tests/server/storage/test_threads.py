@@ -1,0 +1,144 @@
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import Connection, update
+from sqlalchemy.exc import IntegrityError
+from tests.support.records import a_run, add_run, at
+
+from runwire.server.model.ids import new_id
+from runwire.server.model.requests import Order, SortKey
+from runwire.server.model.runs import Interrupt, RunError
+from runwire.server.model.threads import Thread, ThreadState
+from runwire.server.storage import threads
+from runwire.server.storage.tables import threads as threads_table
+from runwire.server.storage.threads import Remains, ThreadFilter
+
+ERROR = RunError(type="E", message="m")
+QUESTION = (Interrupt(interrupt_id="i", value="1"),)
+
+
+def add(connection: Connection, seconds: float = 0, **metadata: object) -> Thread:
+    return threads.add_thread(connection, new_id(), metadata, at(seconds))
+
+
+def get(connection: Connection, thread: Thread) -> Thread:
+    found = threads.get_thread(connection, thread.thread_id)
+    assert found is not None
+    return found
+
+
+def test_a_new_thread_is_idle_and_empty(connection: Connection) -> None:
+    thread = add(connection, 1, a=1)
+    assert thread == get(connection, thread)
+    assert thread == threads.lock_thread(connection, thread.thread_id)
+    assert (thread.state, thread.values, thread.interrupts) == (ThreadState.IDLE, None, ())
+    assert thread.create_time == thread.update_time == thread.state_update_time == at(1)
+    assert threads.get_thread(connection, new_id()) is None
+
+
+def test_an_id_is_taken_once(connection: Connection) -> None:
+    thread = add(connection)
+    with pytest.raises(IntegrityError):
+        threads.add_thread(connection, thread.thread_id, {}, at(0))
+
+
+@pytest.mark.parametrize("columns", [{"state": "asleep"}, {"rest_state": "busy"}])
+def test_a_state_that_is_none_is_refused(connection: Connection, columns: dict[str, str]) -> None:
+    add(connection)
+    with pytest.raises(IntegrityError, match="CHECK"):
+        connection.execute(update(threads_table).values(**columns))
+
+
+def test_a_busy_thread_goes_back_to_what_its_last_run_left(connection: Connection) -> None:
+    thread = add(connection)
+    remains = Remains(rest_state=ThreadState.INTERRUPTED, values="{}", interrupts=QUESTION)
+    threads.set_state(connection, thread.thread_id, busy=True, now=at(1))
+    assert get(connection, thread).state is ThreadState.BUSY
+    threads.leave(connection, thread.thread_id, remains, at(2))
+    assert get(connection, thread).state is ThreadState.BUSY, "others may be in flight"
+    threads.set_state(connection, thread.thread_id, busy=False, now=at(3))
+    assert get(connection, thread) == replace(
+        thread,
+        state=ThreadState.INTERRUPTED,
+        values="{}",
+        interrupts=QUESTION,
+        update_time=at(3),
+        state_update_time=at(3),
+    )
+
+
+def test_times_tell_of_changes_alone(connection: Connection) -> None:
+    thread = add(connection)
+    threads.set_state(connection, thread.thread_id, busy=False, now=at(1))
+    assert get(connection, thread) == thread
+    threads.set_state(connection, thread.thread_id, busy=True, now=at(2))
+    threads.set_state(connection, thread.thread_id, busy=True, now=at(3))
+    assert get(connection, thread).state_update_time == at(2)
+    threads.set_metadata(connection, thread.thread_id, {"a": 1}, at(4))
+    changed = get(connection, thread)
+    assert (changed.update_time, changed.state_update_time) == (at(4), at(2))
+    assert changed.metadata == {"a": 1}
+
+
+def test_a_run_that_left_no_values_leaves_those_that_were_there(connection: Connection) -> None:
+    thread = add(connection)
+    threads.leave(
+        connection, thread.thread_id, Remains(rest_state=ThreadState.IDLE, values="1"), at(1)
+    )
+    threads.leave(connection, thread.thread_id, Remains(rest_state=ThreadState.FAILED), at(2))
+    assert get(connection, thread).values == "1"
+
+
+def test_an_error_shows_exactly_while_the_thread_has_failed(connection: Connection) -> None:
+    thread = add(connection)
+    remains = Remains(rest_state=ThreadState.FAILED, error=ERROR)
+    threads.leave(connection, thread.thread_id, remains, at(1))
+    threads.set_state(connection, thread.thread_id, busy=False, now=at(1))
+    assert get(connection, thread).error == ERROR
+    threads.set_state(connection, thread.thread_id, busy=True, now=at(2))
+    assert get(connection, thread).error is None
+    threads.set_state(connection, thread.thread_id, busy=False, now=at(3))
+    assert get(connection, thread).error == ERROR, "the run was taken back"
+
+
+@pytest.mark.parametrize("key", [SortKey.CREATE_TIME, SortKey.UPDATE_TIME])
+@pytest.mark.parametrize("descending", [True, False])
+def test_threads_are_listed_in_pages_that_join_whatever_their_order(
+    connection: Connection, key: SortKey, descending: bool
+) -> None:
+    made = [add(connection, seconds) for seconds in (3, 1, 1, 1, 2)]
+    wanted = sorted(
+        made, key=lambda thread: (thread.create_time, thread.thread_id), reverse=descending
+    )
+    listed: list[Thread] = []
+    cursor = None
+    for _ in range(3):
+        page = threads.list_threads(
+            connection, ThreadFilter(), Order(key, descending), limit=2, cursor=cursor
+        )
+        listed += page.items
+        cursor = page.next
+    assert cursor is None
+    assert listed == wanted
+
+
+def test_every_filter_narrows(connection: Connection) -> None:
+    wanted = add(connection, 0, a={"b": [1, 2]})
+    threads.set_state(connection, wanted.thread_id, busy=True, now=at(1))
+    add(connection, 0, a={"b": [3]})
+    for wish in (
+        ThreadFilter(thread_ids=[wanted.thread_id, new_id()]),
+        ThreadFilter(states=[ThreadState.BUSY, ThreadState.FAILED]),
+        ThreadFilter(metadata={"a": {"b": [2]}}),
+    ):
+        page = threads.list_threads(connection, wish, Order(), limit=9, cursor=None)
+        assert [thread.thread_id for thread in page.items] == [wanted.thread_id], wish
+
+
+def test_a_thread_is_deleted_once_no_run_refers_to_it(connection: Connection) -> None:
+    thread = add(connection)
+    assert threads.delete_thread(connection, thread.thread_id)
+    assert not threads.delete_thread(connection, thread.thread_id)
+    run = add_run(connection, a_run(thread_id=new_id()))
+    with pytest.raises(IntegrityError, match="FOREIGN KEY"):
+        threads.delete_thread(connection, run.thread_id or "")
