@@ -9,8 +9,9 @@ from pathlib import Path
 import grpc
 import pytest
 import pytest_asyncio
-from tests.support.callers import Stubs, stubs_on
+from tests.support.callers import Client, Stubs, stubs_on
 from tests.support.serving import serve_in_process
+from tests.support.tables import count_rows
 
 from runwire.client import RunwireClient, get_client
 from runwire.server.app import App
@@ -19,7 +20,7 @@ from runwire.server.app import App
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     for item in items:
-        if here in item.path.parents:
+        if here in item.path.parents and pytest_asyncio.is_async_test(item):
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 
@@ -43,6 +44,24 @@ async def stubs(server: App) -> AsyncIterator[Stubs]:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def thread_id(client: RunwireClient) -> str:
+async def thread_id(client: Client) -> str:
     """A new thread."""
     return str((await client.threads.create())["thread_id"])
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def there(client: Client) -> dict[str, str]:
+    """Ids of a thread and a run that are there, and stay."""
+    thread_id = (await client.threads.create())["thread_id"]
+    for _ in range(2):
+        await client.runs.wait(thread_id, "echo", input={"text": "there"})
+    [run, _] = await client.runs.list(thread_id)
+    return {"thread": thread_id, "run": run["run_id"]}
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def nothing_stored(server: App, there: dict[str, str]) -> AsyncIterator[None]:
+    """Check that a test leaves every table as it was."""
+    before = await count_rows(server.database)
+    yield
+    assert await count_rows(server.database) == before

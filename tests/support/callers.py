@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -52,7 +52,7 @@ def data_of(payload: Payload) -> Any:
     return json.loads(payload.json)
 
 
-async def collect(parts: AsyncIterator[Any]) -> list[Any]:
+async def collect(parts: AsyncIterable[Any]) -> list[Any]:
     """Return a stream's parts when it has ended."""
     return [part async for part in parts]
 
