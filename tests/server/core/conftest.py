@@ -1,0 +1,26 @@
+"""What tests of the core floor start from."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+from tests.support.memory import open_memory
+from tests.support.transactions import MovableClock, Server, stopped_clock
+
+
+@pytest.fixture
+def moving_clock() -> Iterator[type[MovableClock]]:
+    """The database's time, which stands still unless a test moves it."""
+    with stopped_clock() as moving_clock:
+        yield moving_clock
+
+
+@pytest.fixture
+def server(moving_clock: type[MovableClock]) -> Iterator[Server]:
+    """A server's transactions, on a database in memory."""
+    loop = asyncio.new_event_loop()
+    engine = open_memory()
+    with engine.begin() as connection:
+        yield Server(connection, loop)
+    engine.dispose()
+    loop.close()
