@@ -61,6 +61,8 @@ class ServerProcess:
     graphs: Path = SUPPORT_GRAPHS
     flags: list[str] = field(default_factory=list)
     environment: Mapping[str, str] = field(default_factory=dict)
+    prefix: list[str] = field(default_factory=list)
+    """A command that executes the rest of its arguments: what the server is to be started by."""
     port: int = 0
     """0 until the server has chosen one; kept over a restart."""
     _process: subprocess.Popen[bytes] | None = None
@@ -113,6 +115,7 @@ class ServerProcess:
 
     def _command(self) -> list[str]:
         return [
+            *self.prefix,
             *(sys.executable, "-m", "runwire.server", "serve", "--log-format=json"),
             *(f"--config={self.graphs}", f"--bind=127.0.0.1:{self.port}"),
             *(f"--database-url={database_url(self.directory)}", "--drain-grace=5s", *self.flags),

@@ -142,7 +142,8 @@ async def serving(settings: Settings) -> AsyncIterator[App]:
     """Give a server that is up and ready, and stop it on leaving.
 
     Raises `ConfigError`, `GraphLoadError`, `DatabaseInUse`, `DatabaseUnusable`, `SchemaTooNew`,
-    `CannotListen`, and OSError when the database's file cannot be had.
+    `CannotListen`, `StorageFull`, `DatabaseUnavailable`, and OSError when the database's file
+    cannot be had.
     """
     sys.setswitchinterval(SWITCH_SECONDS)
     config = read_config(settings.config)

@@ -17,6 +17,7 @@ from runwire.server.banner import choose_sample, render_banner
 from runwire.server.graphs.config import ConfigError
 from runwire.server.graphs.loading import GraphLoadError
 from runwire.server.log_output import configure_logs, is_pretty
+from runwire.server.model.errors import DatabaseUnavailable, StorageFull
 from runwire.server.rpc.server import CannotListen
 from runwire.server.settings import Settings, unknown_variables
 from runwire.server.storage.database import DatabaseInUse, DatabaseUnusable
@@ -44,6 +45,8 @@ _EXPECTED = (
     DatabaseUnusable,
     SchemaTooNew,
     CannotListen,
+    StorageFull,
+    DatabaseUnavailable,
     OSError,
 )
 
