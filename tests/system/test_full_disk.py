@@ -1,4 +1,8 @@
-"""The disk is full: callers are told, nothing is lost, and all goes on when there is room again."""
+"""The disk is full: callers are told, nothing is lost, and all goes on when there is room again.
+
+A disk of one's own takes a mount namespace, which not every machine lets its users have; SQLite's
+own limit of a file's size does on all of them.
+"""
 
 import asyncio
 import sqlite3
@@ -12,7 +16,7 @@ from typing import Any
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from tests.support.serving import ServerExited, ServerProcess
+from tests.support.serving import ServerExited, ServerProcess, serve_in_process
 from tests.support.statuses import Failure
 from tests.support.watching import (
     SYSTEM_GRAPHS,
@@ -27,6 +31,7 @@ from tests.support.watching import (
 )
 
 from runwire.client import RunwireClient, get_client
+from runwire.server.storage.database import Connection, Database
 from runwire.v1 import core_pb2, runs_pb2
 from runwire.v1.payload_pb2 import Payload
 
@@ -110,9 +115,9 @@ def server(tmp_path: Path, disk: Disk) -> Iterator[ServerProcess]:
             server.kill()
 
 
-async def until_refused(server: ServerProcess) -> Failure:
+async def until_refused(address: str) -> Failure:
     """Create runs until that fails: SQLite may have a little room of its own left."""
-    async with runs_at(server.address) as runs:
+    async with runs_at(address) as runs:
         spec = core_pb2.RunSpec(assistant_id="chain", input=Payload(json="{}"))
         spec.start_delay.seconds = 3600
         for _ in range(10_000):
@@ -151,7 +156,7 @@ async def test_all_goes_on_when_there_is_room_again(server: ServerProcess, disk:
     async with get_client(server.address) as client:
         begun = {name: await begin(server, client, name) for name in ("chain", "chain_sync")}
         disk.fill()
-        failure = await until_refused(server)
+        failure = await until_refused(server.address)
         (server.directory / "open").touch()
         await until(lambda: server.logged("a run's end could not be stored yet"), "runs suffer")
 
@@ -181,7 +186,7 @@ async def test_a_server_that_starts_on_a_full_disk_says_so(
     async with get_client(server.address) as client:
         thread_id, run_id = await begin(server, client, "chain")
         disk.fill()
-        await until_refused(server)
+        await until_refused(server.address)
         server.kill()
         disk.fill()
         with pytest.raises(ServerExited):
@@ -199,3 +204,36 @@ async def test_a_server_that_starts_on_a_full_disk_says_so(
 
     assert run.state == core_pb2.RUN_STATE_SUCCEEDED
     assert thread["values"]["done"] == chain_result("chain")
+
+
+async def limit_pages(database: Database, pages: int | None) -> None:
+    """Let the database grow to so many more pages, or without limit."""
+
+    def limit(connection: Connection) -> None:
+        now = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+        most = 2**30 if pages is None else now + pages
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {most}")
+
+    await database.write(limit)
+
+
+async def test_all_goes_on_when_the_database_may_grow_again(tmp_path: Path) -> None:
+    async with (
+        serve_in_process(tmp_path, graphs=SYSTEM_GRAPHS) as app,
+        get_client(app.address) as client,
+    ):
+        thread_id = (await client.threads.create())["thread_id"]
+        run_input = chain_input(tmp_path, "full", wait_at=GATE)
+        run = await client.runs.create(thread_id, "chain", input=run_input)
+        await until(lambda: began(tmp_path, "full", GATE), "the run is at work")
+        await limit_pages(app.database, 20)
+        failure = await until_refused(app.address)
+        (tmp_path / "open").touch()
+        # What it has to store until its end is more than what is left of a page here or there.
+        waiting = asyncio.create_task(client.runs.join(thread_id, run["run_id"]))
+        assert (failure.code, failure.reason) == ("RESOURCE_EXHAUSTED", "STORAGE_FULL")
+        await asyncio.sleep(0.5)
+        await limit_pages(app.database, None)
+        values = await asyncio.wait_for(waiting, 30)
+
+    assert values["done"] == chain_result("full")
