@@ -190,7 +190,9 @@ class RunLog:
         waiter = self._loop.create_future()
         self._waiters.add(waiter)
         try:
-            await asyncio.wait_for(waiter, timeout)
+            # Not `wait_for`: on Python 3.11 it loses a cancel that comes together with the result.
+            async with asyncio.timeout(timeout):
+                await waiter
         except TimeoutError:
             pass
         finally:

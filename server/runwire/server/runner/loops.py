@@ -60,7 +60,8 @@ class SyncNodes(ThreadPoolExecutor):
                 return True
             self._idle[run_id] = lambda: loop.call_soon_threadsafe(idle.set)
         try:
-            await asyncio.wait_for(idle.wait(), timeout)
+            async with asyncio.timeout(timeout):
+                await idle.wait()
         except TimeoutError:
             return False
         return True

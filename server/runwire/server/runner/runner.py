@@ -269,7 +269,8 @@ class Runner:
         """End a stopped run from here when its own loop does not, because code blocks it."""
         limit = self._options.cancel_grace.total_seconds() + BLOCKED_MARGIN_SECONDS
         try:
-            await asyncio.wait_for(slot.done.wait(), limit)
+            async with asyncio.timeout(limit):
+                await slot.done.wait()
             return
         except TimeoutError:
             pass
@@ -289,7 +290,10 @@ class Runner:
                 _logger.exception("runs could not be claimed")
                 wait = POLL_SECONDS
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), wait)
+                # Not `wait_for`: on Python 3.11 it loses a cancel that comes together with the
+                # result, and this would never end.
+                async with asyncio.timeout(wait):
+                    await self._woken.wait()
 
     async def _claim(self) -> float:
         """Claim what there are free slots for; return in how many seconds to look again."""
@@ -344,5 +348,6 @@ class Runner:
         """Wait until nothing executes, and nothing is about to: what is being claimed or created
         has a slot set aside. Return whether that came within `seconds`."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._idle.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
         return self._idle.is_set()
