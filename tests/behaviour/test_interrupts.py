@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from tests.support.callers import Client, Stubs, collect, data_in, data_of, follow, of_json
+from tests.support.callers import Client, Stubs, collect, data_in, data_of, follow, of_json, start
 
 from runwire.client import ConflictError, InvalidArgumentError, RunFailedError
 from runwire.v1 import core_pb2, runs_pb2, threads_pb2
@@ -255,6 +255,85 @@ async def test_an_answer_has_one_of_its_two_forms(stubs: Stubs, thread_id: str) 
 
     with pytest.raises(Exception, match=r"spec.command.resume: must be unset"):
         await stubs.runs.CreateRun(runs_pb2.CreateRunRequest(spec=spec))
+
+
+# ------------------------------------------------------------------- answers that get lost
+
+
+@pytest.mark.parametrize(
+    ("graph_id", "command"),
+    [
+        ("asks_twice", {"resume": "one for two"}),
+        ("asks", {"resume": {"0" * 32: "to nobody"}}),
+        ("asks", {"resume": "yes", "goto": "nowhere"}),
+    ],
+)
+async def test_the_questions_of_a_thread_stay_open_if_the_run_with_the_answer_fails(
+    client: Client, thread_id: str, graph_id: str, command: Any
+) -> None:
+    asked = await pause(client, thread_id, graph_id)
+
+    with pytest.raises(RunFailedError) as caught:
+        await client.runs.wait(thread_id, graph_id, command=command)
+
+    thread = await client.threads.get(thread_id)
+    assert thread["status"] == "error"
+    assert thread["error"] == caught.value.run["error"]
+    assert sorted(thread["interrupts"]) == sorted(item["id"] for item in asked)
+    state = await client.threads.get_state(thread_id)
+    assert {item["id"] for item in state["interrupts"]} == set(thread["interrupts"])
+    answers = {item["id"]: "at last" for item in asked}
+    await client.runs.wait(thread_id, graph_id, command={"resume": answers})
+    thread = await client.threads.get(thread_id)
+    assert (thread["status"], thread["interrupts"]) == ("idle", {})
+
+
+@pytest.mark.parametrize("end", ["cancelled", "timed_out"])
+async def test_a_question_stays_open_if_the_run_with_the_answer_is_stopped(
+    client: Client, thread_id: str, end: str
+) -> None:
+    [asked] = await pause(client, thread_id, "asks_and_dawdles")
+    run = await start(
+        client,
+        thread_id,
+        "asks_and_dawdles",
+        command={"resume": "yes"},
+        timeout=0.1 if end == "timed_out" else 60,
+    )
+    if end == "cancelled":
+        await client.runs.cancel(thread_id, run["run_id"])
+    await client.runs.join(thread_id, run["run_id"])
+
+    thread = await client.threads.get(thread_id)
+    assert await state_of(client, thread_id) == end
+    assert thread["status"] == ("interrupted" if end == "cancelled" else "error")
+    assert thread["interrupts"] == {asked["id"]: [asked]}
+    state = await client.threads.get_state(thread_id)
+    assert state["interrupts"] == [asked]
+
+
+async def test_a_question_stays_open_if_the_run_with_the_answer_never_started(
+    client: Client, thread_id: str
+) -> None:
+    [asked] = await pause(client, thread_id)
+    run = await client.runs.create(thread_id, "asks", command={"resume": "yes"}, after_seconds=3600)
+
+    await client.runs.cancel(thread_id, run["run_id"])
+
+    thread = await client.threads.get(thread_id)
+    assert (thread["status"], list(thread["interrupts"])) == ("interrupted", [asked["id"]])
+
+
+async def test_no_question_is_open_after_a_run_that_got_past_it_and_was_stopped(
+    client: Client, thread_id: str
+) -> None:
+    await pause(client, thread_id, "asks_then_waits")
+    run = await start(client, thread_id, "asks_then_waits", command={"resume": "yes"})
+
+    await client.runs.cancel(thread_id, run["run_id"], wait=True)
+
+    thread = await client.threads.get(thread_id)
+    assert (thread["status"], thread["interrupts"]) == ("idle", {})
 
 
 # ------------------------------------------------------------------- by other ways

@@ -77,11 +77,13 @@ async def test_approval_waits_for_a_person_and_goes_on_with_the_answer(client: C
 
     with pytest.raises(RunFailedError, match="ValidationError"):
         await client.runs.wait(thread_id, "approval", command={"resume": "fine by me"})
+    thread = await client.threads.get(thread_id)
     outcome = await client.runs.wait(
         thread_id, "approval", command={"resume": {asked["id"]: {"approved": True}}}
     )
 
     assert asked["value"]["question"] == "Send 40.00 back to Ada?"
+    assert (thread["status"], list(thread["interrupts"])) == ("error", [asked["id"]])
     letter = "Dear Ada, we are sending you 40.00 back (the parcel was lost)."
     assert outcome == {"status": "refunded", "message": letter}
     assert (await client.threads.get(thread_id))["status"] == "idle"

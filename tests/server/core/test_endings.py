@@ -78,8 +78,26 @@ def test_a_committed_cancel_beats_any_other_end(server: Server, state: RunState)
     assert ended.cancel.abandoned
     assert (ended.state, ended.error, ended.output) == (RunState.CANCELLED, None, None)
     thread = server.get_thread(run.thread_id)
-    assert (thread.state, thread.interrupts) == (ThreadState.IDLE, ())
+    assert (thread.state, thread.interrupts) == (ThreadState.INTERRUPTED, QUESTION)
     assert thread.values == "1", "the state that the run had reached"
+
+
+@pytest.mark.parametrize("state", [RunState.FAILED, RunState.TIMED_OUT])
+def test_a_run_that_fails_leaves_the_questions_that_are_open(
+    server: Server, state: RunState
+) -> None:
+    run = server.start(server.thread())
+    ended = server.finish(run, state, interrupts=QUESTION, error=ERROR).run
+    assert ended.interrupts == ()
+    thread = server.get_thread(run.thread_id)
+    assert (thread.state, thread.interrupts) == (ThreadState.FAILED, QUESTION)
+
+
+def test_a_thread_whose_run_was_cancelled_is_idle_if_no_question_is_open(server: Server) -> None:
+    run = server.start(server.thread())
+    server.cancel(run)
+    server.finish(run, RunState.CANCELLED)
+    assert server.get_thread(run.thread_id).state is ThreadState.IDLE
 
 
 def test_an_attempt_that_was_lost_changes_nothing(server: Server) -> None:

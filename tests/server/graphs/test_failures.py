@@ -140,7 +140,8 @@ async def test_a_graphs_failure_names_its_node(registry: Registry) -> None:
         ("ValueError('told')", "ValueError('told')"),
         ("KeyError('told')", "KeyError('told')"),
         ("DatabaseError('secret')", "DatabaseError"),
-        ("<DatabaseError secret>", ""),
+        ("<DatabaseError secret>", "Exception"),
+        ("secret: no such thing", "Exception"),
     ],
 )
 def test_a_tasks_error_is_told_as_a_runs(error: object, expected: str) -> None:

@@ -89,7 +89,7 @@ async def test_functions_are_described_by_their_types(registry: Registry) -> Non
 
 
 async def test_every_graph_can_be_described(registry: Registry) -> None:
-    for graph_id in registry.graph_ids:
+    for graph_id in {*registry.graph_ids} - {"fails_in_factory"}:
         schemas = await described(registry, graph_id)
         assert schemas.problems == {}, graph_id
         assert schemas.input is not None

@@ -60,6 +60,21 @@ two_steps = (
 )
 
 
+async def ask_and_dawdle(state: Questions) -> Questions:
+    answer = interrupt({"question": state.get("question", "go on?")})
+    get_stream_writer()("at work")
+    await asyncio.sleep(60)
+    return {"answers": [answer]}
+
+
+asks_and_dawdles = (
+    StateGraph(Questions)
+    .add_node("ask_and_dawdle", ask_and_dawdle)
+    .add_edge(START, "ask_and_dawdle")
+    .compile()
+)
+
+
 async def wait_long(state: Questions) -> Questions:
     get_stream_writer()("at work")
     await asyncio.sleep(60)

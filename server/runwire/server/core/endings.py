@@ -43,8 +43,9 @@ ATTEMPTS_EXHAUSTED = "AttemptsExhausted"
 class Outcome:
     """What an attempt came to, as its executor saw it. A committed cancel overrules it.
 
-    `values` is the state it left behind, also when it did not succeed. `abandoned`: the user's
-    code was still running when its grace passed.
+    `values` is the state it left behind, also when it did not succeed, and `interrupts` are the
+    questions that are open in it. `abandoned`: the user's code was still running when its grace
+    passed.
     """
 
     state: RunState
@@ -84,7 +85,7 @@ def finish_attempt(
     if ended.rolled_back:
         checkpoints.delete_run(connection, run.run_id)
     elif ended.thread_id is not None:
-        remains = _remains(ended, outcome.values)
+        remains = _remains(ended, outcome.values, outcome.interrupts)
         threads.leave(connection, ended.thread_id, remains, now)
     promoted = settle_thread(connection, ended.thread_id, now)
     return Finished(ended, entries, promoted)
@@ -103,20 +104,28 @@ def _ending(run: Run, outcome: Outcome) -> runs.Ending:
             state=outcome.state,
             error=outcome.error,
             output=outcome.values if succeeded else None,
-            interrupts=outcome.interrupts,
+            interrupts=outcome.interrupts if outcome.state is RunState.INTERRUPTED else (),
         )
     return _cancelled(replace(run.cancel, abandoned=outcome.abandoned))
 
 
-def _remains(run: Run, values: JsonText | None) -> threads.Remains:
-    states = {RunState.INTERRUPTED: ThreadState.INTERRUPTED, RunState.FAILED: ThreadState.FAILED}
-    states[RunState.TIMED_OUT] = ThreadState.FAILED
+def _remains(
+    run: Run, values: JsonText | None, interrupts: tuple[Interrupt, ...]
+) -> threads.Remains:
     return threads.Remains(
-        rest_state=states.get(run.state, ThreadState.IDLE),
+        rest_state=_rest_state(run, interrupts),
         values=values,
-        interrupts=run.interrupts,
+        interrupts=interrupts,
         error=run.error,
     )
+
+
+def _rest_state(run: Run, interrupts: tuple[Interrupt, ...]) -> ThreadState:
+    if run.error is not None:
+        return ThreadState.FAILED
+    # A run that was cancelled may have left the question open that it was to answer.
+    paused = run.state is RunState.INTERRUPTED or bool(interrupts)
+    return ThreadState.INTERRUPTED if paused else ThreadState.IDLE
 
 
 def _last_entries(run: Run, last: EventId, encode: Encode) -> list[LogEntry]:
@@ -158,7 +167,7 @@ def end_unclaimed(
     if ended.rolled_back:
         checkpoints.delete_run(connection, run.run_id)
     elif ended.thread_id is not None and run.attempt > 0:
-        threads.leave(connection, ended.thread_id, _remains(ended, None), now)
+        threads.leave(connection, ended.thread_id, _remains(ended, None, ()), now)
     return ended
 
 

@@ -51,6 +51,8 @@ _MESSAGE_LIMIT = 1_000
 
 _NOTE = re.compile(r"During task with name '(.*)' and id '[^']*'\Z", re.DOTALL)
 
+_REPR = re.compile(r"([A-Za-z_]\w*)\(")
+
 
 def describe_failure(exception: BaseException, attempt: int) -> tuple[RunError, bool]:
     """Return an exception that ended a run as the run's error, and whether to log its detail.
@@ -93,7 +95,7 @@ def describe_task_error(error: object) -> str:
     """Return what a task raised as a caller may read it; empty for None.
 
     A checkpoint holds the `repr` of an exception: of one that is not of a shown family by its
-    name, the name alone is returned.
+    name, the name alone is returned, and "Exception" if no name can be made out.
     """
     if error is None:
         return ""
@@ -102,8 +104,10 @@ def describe_task_error(error: object) -> str:
         kind = type(cause).__name__
         return f"{kind}: {shown_message(cause)}" if is_shown(cause) else kind
     text = str(error)
-    kind = re.split(r"\W", text, maxsplit=1)[0]
-    return text[:_MESSAGE_LIMIT] if kind in _SHOWN_NAMES else kind
+    found = _REPR.match(text)
+    if found is None:  # the words of its own that some class has for `repr`
+        return "Exception"
+    return text[:_MESSAGE_LIMIT] if found[1] in _SHOWN_NAMES else found[1]
 
 
 def _only_cause(exception: BaseException) -> BaseException:

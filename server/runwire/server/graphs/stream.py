@@ -1,7 +1,7 @@
 """A graph's execution: LangGraph's stream in, our events out."""
 
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
@@ -10,7 +10,7 @@ from langgraph.runtime import RunControl as RunControl  # by which a run is aske
 
 from runwire.server.graphs.inputs import breakpoints
 from runwire.server.graphs.parts import Outcome as Outcome
-from runwire.server.graphs.parts import PartReader
+from runwire.server.graphs.parts import PartReader, to_interrupts
 from runwire.server.graphs.registry import Graph
 from runwire.server.graphs.serialize import to_json
 from runwire.server.model.events import Data, Event
@@ -62,6 +62,20 @@ async def stream(
     except SystemExit as exit_:
         raise GraphExited(f"the graph tried to end the process: SystemExit({exit_})") from exit_
     await _settle(graph, config, outcome)
+
+
+@asynccontextmanager
+async def keeping_questions(graph: Graph, run: Run, outcome: Outcome) -> AsyncGenerator[None]:
+    """If the block fails or is cancelled, note in `outcome` which interrupts of the run's thread
+    are open: a run that was to answer one, and did not get that far, leaves it as it was."""
+    try:
+        yield
+    except BaseException:
+        if graph.checkpointer and run.thread_id is not None:
+            with suppress(Exception):  # what went wrong in the block counts
+                head = await graph.aget_state({"configurable": {"thread_id": run.thread_id}})
+                outcome.interrupts = to_interrupts(head.interrupts)
+        raise
 
 
 def _options(graph: Graph, spec: RunSpec) -> dict[str, Any]:

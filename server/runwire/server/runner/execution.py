@@ -138,7 +138,7 @@ class Execution:
             context=run.context,
             checkpointed=self.checkpointed,
         )
-        async with opened as graph:
+        async with opened as graph, graph_stream.keeping_questions(graph, run, self._outcome):
             graph_input, config, context = await build_inputs(graph, run, config, resumed=resumed)
             events = graph_stream.stream(
                 graph,
@@ -226,12 +226,12 @@ class Execution:
     def _outcome_of(self, error: BaseException | None, abandoned: bool) -> Outcome:
         seen = self._outcome
         if self.stopping is Stop.CANCEL or (self.stopping is Stop.TIMEOUT and error is not None):
-            return replace(self.stopped(self.stopping, abandoned), values=seen.output_json())
-        if error is not None:
-            failure = self._describe(error)
-            return Outcome(state=RunState.FAILED, values=seen.output_json(), error=failure)
-        state = RunState.INTERRUPTED if seen.paused else RunState.SUCCEEDED
-        return Outcome(state=state, values=seen.output_json(), interrupts=seen.interrupts)
+            outcome = self.stopped(self.stopping, abandoned)
+        elif error is not None:
+            outcome = Outcome(state=RunState.FAILED, error=self._describe(error))
+        else:
+            outcome = Outcome(state=RunState.INTERRUPTED if seen.paused else RunState.SUCCEEDED)
+        return replace(outcome, values=seen.output_json(), interrupts=seen.interrupts)
 
     def stopped(self, reason: Stop, abandoned: bool) -> Outcome:
         """Return how a run ends that was told to stop, without what it left behind: if its code
