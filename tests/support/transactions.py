@@ -111,8 +111,7 @@ class Server:
 
     def claim(self, limit: int = 9) -> list[Run]:
         """Claim what there is."""
-        claimed, _ = claim(self.connection, owner=self.server_id, limit=limit)
-        return claimed
+        return claim(self.connection, owner=self.server_id, limit=limit)
 
     def attempt(self, run: Run) -> Attempt:
         """Return the attempt that executes a run."""

@@ -10,6 +10,7 @@ import os
 import sys
 from typing import Literal, TextIO
 
+import orjson
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
@@ -32,6 +33,9 @@ def is_pretty(log_format: Format, stream: TextIO) -> bool:
 def configure_logs(level: Level, log_format: Format) -> None:
     """Send everything that this process logs to standard error, in one form."""
     pretty = is_pretty(log_format, sys.stderr)
+    # No line shows these, and finding them out is a good part of what a line costs.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging.logAsyncioTasks = False  # type: ignore[attr-defined]  # from Python 3.12 on
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -94,8 +98,11 @@ def _for_programs() -> list[Processor]:
 
 def _to_json(line: EventDict, **_options: object) -> str:
     first = {key: line.pop(key) for key in ("time", "level", "event") if key in line}
-    # The standard library's, because it has an escape for every string that Python can hold.
-    return json.dumps({**first, **line}, default=repr)
+    try:
+        return orjson.dumps({**first, **line}, default=repr).decode()
+    except TypeError:
+        # The standard library has an escape for every string that Python can hold.
+        return json.dumps({**first, **line}, default=repr)
 
 
 def _for_people(stream: TextIO) -> list[Processor]:

@@ -106,7 +106,7 @@ class Settings(BaseSettings):
         description="How long a repeated request_id is known for what it was.",
     )
     max_concurrent_runs: int = Field(
-        default=256,
+        default=512,
         ge=1,
         le=100_000,
         description="Runs that execute at the same time.",

@@ -27,7 +27,7 @@ from runwire.server.core.cancels import cancel_runs
 from runwire.server.core.creation import Rules, create_runs
 from runwire.server.core.endings import Outcome, finish_attempt, release_attempt, store
 from runwire.server.core.logs import RunLog
-from runwire.server.core.sweeping import claim, recover_orphans
+from runwire.server.core.sweeping import claim, look, recover_orphans
 from runwire.server.model.assistants import Assistant
 from runwire.server.model.attempts import Attempt
 from runwire.server.model.errors import AttemptLost, ThreadBusy
@@ -161,8 +161,12 @@ class Lives(RuleBasedStateMachine):
     @rule(limit=st.integers(1, 4))
     def claim(self, limit: int) -> None:
         with self.engine.begin() as connection:
-            claimed, due = claim(connection, owner=self.server, limit=limit)
+            found, _ = look(connection)
+            claimed = claim(connection, owner=self.server, limit=limit)
+            more, due = look(connection)
         assert len(claimed) <= limit
+        assert found or not claimed
+        assert not more or len(claimed) == limit
         assert due is None or due > MovableClock.time
         for run in claimed:
             self.execute(run)

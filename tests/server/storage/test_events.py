@@ -5,7 +5,7 @@ from tests.support.records import a_run, add_run
 
 from runwire.server.model.events import SEGMENT_BYTES, START, EventId, Segment
 from runwire.server.model.ids import new_id
-from runwire.server.storage.events import add_segment, last_event, read_segments
+from runwire.server.storage.events import add_segments, last_event, read_segments
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def fill(connection: Connection, run_id: str) -> list[Segment]:
         Segment(run_id, 2, 3, (1,), b"h", True),
     ]
     for segment in reversed(segments):
-        add_segment(connection, segment)
+        add_segments(connection, [segment])
     return segments
 
 
@@ -69,8 +69,8 @@ def test_reading_begins_with_the_segment_that_holds_the_next_event(
 
 
 def test_a_tail_that_was_lost_is_passed_over(connection: Connection, run_id: str) -> None:
-    add_segment(connection, Segment(run_id, 1, 1, (1, 1), b"ab"))
-    add_segment(connection, Segment(run_id, 2, 1, (1,), b"c"))
+    add_segments(connection, [Segment(run_id, 1, 1, (1, 1), b"ab")])
+    add_segments(connection, [Segment(run_id, 2, 1, (1,), b"c")])
     found = read_segments(connection, run_id, EventId(1, 7))
     assert [segment.data for segment in found] == [b"c"]
 
@@ -82,11 +82,11 @@ def test_the_last_event_is_that_of_the_last_attempt(connection: Connection, run_
 
 
 def test_a_place_is_taken_once(connection: Connection, run_id: str) -> None:
-    add_segment(connection, Segment(run_id, 1, 1, (1, 1), b"ab"))
+    add_segments(connection, [Segment(run_id, 1, 1, (1, 1), b"ab")])
     with pytest.raises(IntegrityError):
-        add_segment(connection, Segment(run_id, 1, 1, (1,), b"x"))
+        add_segments(connection, [Segment(run_id, 1, 1, (1,), b"x")])
 
 
 def test_events_belong_to_a_run(connection: Connection) -> None:
     with pytest.raises(IntegrityError):
-        add_segment(connection, Segment(new_id(), 1, 1, (1,), b"x"))
+        add_segments(connection, [Segment(new_id(), 1, 1, (1,), b"x")])

@@ -420,7 +420,7 @@ def test_owners_are_told_apart(connection: Connection) -> None:
 
 def with_events(connection: Connection, run: Run) -> Run:
     add_run(connection, run)
-    events.add_segment(connection, Segment(run.run_id, 1, 1, (1,), b"x"))
+    events.add_segments(connection, [Segment(run.run_id, 1, 1, (1,), b"x")])
     return run
 
 

@@ -54,7 +54,7 @@ def test_a_busy_thread_goes_back_to_what_its_last_run_left(connection: Connectio
     remains = Remains(rest_state=ThreadState.INTERRUPTED, values="{}", interrupts=QUESTION)
     threads.set_state(connection, thread.thread_id, busy=True, now=at(1))
     assert get(connection, thread).state is ThreadState.BUSY
-    threads.leave(connection, thread.thread_id, remains, at(2))
+    threads.leave(connection, thread.thread_id, remains, at(2), busy=True)
     assert get(connection, thread).state is ThreadState.BUSY, "others may be in flight"
     threads.set_state(connection, thread.thread_id, busy=False, now=at(3))
     assert get(connection, thread) == replace(
@@ -82,18 +82,18 @@ def test_times_tell_of_changes_alone(connection: Connection) -> None:
 
 def test_a_run_that_left_no_values_leaves_those_that_were_there(connection: Connection) -> None:
     thread = add(connection)
-    threads.leave(
-        connection, thread.thread_id, Remains(rest_state=ThreadState.IDLE, values="1"), at(1)
-    )
-    threads.leave(connection, thread.thread_id, Remains(rest_state=ThreadState.FAILED), at(2))
+    values = Remains(rest_state=ThreadState.IDLE, values="1")
+    threads.leave(connection, thread.thread_id, values, at(1), busy=False)
+    failure = Remains(rest_state=ThreadState.FAILED)
+    threads.leave(connection, thread.thread_id, failure, at(2), busy=False)
+    assert get(connection, thread).state is ThreadState.FAILED
     assert get(connection, thread).values == "1"
 
 
 def test_an_error_shows_exactly_while_the_thread_has_failed(connection: Connection) -> None:
     thread = add(connection)
     remains = Remains(rest_state=ThreadState.FAILED, error=ERROR)
-    threads.leave(connection, thread.thread_id, remains, at(1))
-    threads.set_state(connection, thread.thread_id, busy=False, now=at(1))
+    threads.leave(connection, thread.thread_id, remains, at(1), busy=False)
     assert get(connection, thread).error == ERROR
     threads.set_state(connection, thread.thread_id, busy=True, now=at(2))
     assert get(connection, thread).error is None

@@ -146,7 +146,7 @@ def _thread_of(connection: Connection, spec: RunSpec, now: datetime) -> str | No
         if spec.on_completion is OnCompletion.KEEP:
             return threads.add_thread(connection, new_id(), {}, now).thread_id
         return None
-    if threads.lock_thread(connection, spec.thread_id) is None:
+    if not threads.lock_queue(connection, spec.thread_id):
         if spec.if_thread_missing is IfThreadMissing.FAIL:
             raise ThreadNotFound(spec.thread_id)
         threads.add_thread(connection, spec.thread_id, {}, now)

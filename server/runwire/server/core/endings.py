@@ -4,6 +4,7 @@ Every end goes through here, so that in one transaction the run's state, its las
 thread and the thread's queue move together.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -18,7 +19,7 @@ from runwire.server.model.events import (
     EventId,
     LogEntry,
     RunEnded,
-    segment_of,
+    segments_of,
 )
 from runwire.server.model.runs import (
     ACTIVE_STATES,
@@ -69,26 +70,40 @@ def finish_attempt(
     outcome: Outcome,
     log: RunLog,
     encode: Encode,
+    *,
+    known: Run | None = None,
 ) -> Finished:
-    """End the run that `attempt` executes, with what of its `log` is not stored yet. Raises
-    `AttemptLost` when the attempt no longer owns its run."""
+    """End the run that `attempt` executes, with what of its `log` is not stored yet. `known` is
+    the run as its executor knows it, which saves reading it. Raises `AttemptLost` when the attempt
+    no longer owns its run."""
+    now = current_time(connection)
+    ended = None
+    if known is not None and outcome.state is not RunState.CANCELLED:
+        ended = runs.end_running(connection, known, attempt, _ending(known, outcome), now)
+    if ended is None:
+        ended = _end_as_stored(connection, attempt, outcome, now)
+    log.seal()
+    entries = _last_entries(ended, log.last, encode)
+    store(connection, log, entries)
+    remains = None
+    if ended.rolled_back:
+        checkpoints.delete_run(connection, ended.run_id)
+    elif ended.thread_id is not None:
+        remains = _remains(ended, outcome.values, outcome.interrupts)
+    promoted = settle_thread(connection, ended.thread_id, now, remains)
+    return Finished(ended, entries, promoted)
+
+
+def _end_as_stored(
+    connection: Connection, attempt: Attempt, outcome: Outcome, now: datetime
+) -> Run:
+    """End a run of which more is to be known than its executor does: it may be cancelled."""
     run = runs.lock_run(connection, attempt.run_id)
     if run is None or not _owns(run, attempt):
         raise AttemptLost(attempt.run_id, attempt.number)
-    now = current_time(connection)
-    ending = _ending(run, outcome)
-    ended = runs.end_run(connection, run.run_id, ending, now, was=ACTIVE_STATES)
+    ended = runs.end_run(connection, run.run_id, _ending(run, outcome), now, was=ACTIVE_STATES)
     assert ended is not None
-    log.seal()
-    entries = _last_entries(ended, store(connection, log), encode)
-    events.add_segment(connection, segment_of(run.run_id, entries))
-    if ended.rolled_back:
-        checkpoints.delete_run(connection, run.run_id)
-    elif ended.thread_id is not None:
-        remains = _remains(ended, outcome.values, outcome.interrupts)
-        threads.leave(connection, ended.thread_id, remains, now)
-    promoted = settle_thread(connection, ended.thread_id, now)
-    return Finished(ended, entries, promoted)
+    return ended
 
 
 def _owns(run: Run, attempt: Attempt) -> bool:
@@ -163,11 +178,12 @@ def end_unclaimed(
     # were lost with its server, so that nobody knows how far it came.
     event_id = EventId(run.attempt + 1, 1) if run.attempt else EventId(0, 1)
     entry = _entry(ended, event_id, _run_ended(ended), encode)
-    events.add_segment(connection, segment_of(run.run_id, [entry]))
+    events.add_segments(connection, segments_of(run.run_id, [entry]))
     if ended.rolled_back:
         checkpoints.delete_run(connection, run.run_id)
     elif ended.thread_id is not None and run.attempt > 0:
-        threads.leave(connection, ended.thread_id, _remains(ended, None, ()), now)
+        remains = _remains(ended, None, ())
+        threads.leave(connection, ended.thread_id, remains, now, busy=True)
     return ended
 
 
@@ -218,18 +234,17 @@ def release_attempt(
     return True
 
 
-def store(connection: Connection, log: RunLog) -> EventId:
-    """Store what of a log is not stored yet, for an attempt that owns its run; return how far it
-    is stored then.
+def store(connection: Connection, log: RunLog, last: Sequence[LogEntry] = ()) -> EventId:
+    """Store what of a log is not stored yet, for an attempt that owns its run, and behind it the
+    run's `last` entries; return how far the log is stored then.
 
     The log is asked here, on the thread of the database's one writer, so that of two transactions
     that store parts of one log the earlier part is always the one that commits first.
     """
-    if log.taken.index > 0:
+    if not log.is_taken_stored:
         # An earlier transaction may have taken entries and then failed: the database knows.
         log.rewind(events.last_event(connection, log.run_id))
-    for segment in log.take():
-        events.add_segment(connection, segment)
+    events.add_segments(connection, segments_of(log.run_id, [*log.take(), *last]))
     return log.taken
 
 
@@ -241,9 +256,14 @@ def queue_again(connection: Connection, run_id: str, thread_id: str | None, now:
         settle_thread(connection, thread_id, now)
 
 
-def settle_thread(connection: Connection, thread_id: str | None, now: datetime) -> bool:
+def settle_thread(
+    connection: Connection,
+    thread_id: str | None,
+    now: datetime,
+    remains: threads.Remains | None = None,
+) -> bool:
     """Let the next run of a thread's queue be claimed, and set the thread's state. Return whether
-    there is such a run.
+    there is such a run. `remains` is what a run that has just ended leaves on the thread.
 
     To be called in every transaction that ends, adds or releases a run of the thread.
     """
@@ -254,7 +274,10 @@ def settle_thread(connection: Connection, thread_id: str | None, now: datetime) 
         # Who was first no longer is when a run comes back, or its delay has passed. Two of a
         # thread that could be claimed at once would let no claim succeed.
         runs.make_wait(connection, queue.runnable)
-    threads.set_state(connection, thread_id, busy=queue.in_flight, now=now)
+    if remains is None:
+        threads.set_state(connection, thread_id, busy=queue.in_flight, now=now)
+    else:
+        threads.leave(connection, thread_id, remains, now, busy=queue.in_flight)
     if queue.head is None or queue.active:
         return False
     return queue.head == queue.runnable or runs.make_runnable(connection, queue.head)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 
 from runwire.server.core.endings import store
 from runwire.server.core.logs import RunLog
@@ -14,8 +15,12 @@ from runwire.server.storage.database import Connection, Database
 _logger = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 0.015
-"""How long new output waits for more before it is stored. A crash loses no more than this; the
-attempt that follows begins with a new attempt number, so readers see the boundary."""
+"""How long new output waits for more before it is stored. A crash loses no more than this, or
+than a few flushes take; the next attempt has a number of its own, so readers see the boundary."""
+
+FLUSH_PAUSE = 4
+"""A flush is followed by a pause at least this many times as long: when many runs stream at once,
+storing their output in larger pieces leaves the machine to the runs."""
 
 RETRY_SECONDS = 0.5
 """How long to wait after a failure to store."""
@@ -50,13 +55,16 @@ class Flusher:
 
     async def run(self) -> None:
         """Flush for ever."""
+        took = 0.0
         while True:
             await self._is_dirty.wait()
-            await asyncio.sleep(FLUSH_SECONDS)
+            await asyncio.sleep(max(FLUSH_SECONDS, FLUSH_PAUSE * took))
             self._is_dirty.clear()
             due = [self._attempts[run_id] for run_id in self._dirty]
             self._dirty.clear()
+            began = time.monotonic()
             await self._flush(due)
+            took = time.monotonic() - began
 
     async def _flush(self, due: list[tuple[Attempt, RunLog]]) -> None:
         try:

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import islice
 
 from runwire.server.model.errors import AttemptLost
 from runwire.server.model.events import (
@@ -18,8 +19,6 @@ from runwire.server.model.events import (
     Event,
     EventId,
     LogEntry,
-    Segment,
-    segments_of,
 )
 from runwire.server.model.runs import Run
 
@@ -136,12 +135,17 @@ class RunLog:
         """Id of the last entry that somebody has begun to store."""
         return self._taken
 
-    def take(self) -> list[Segment]:
+    @property
+    def is_taken_stored(self) -> bool:
+        """Whether all that somebody has begun to store is in the database for certain."""
+        return self._taken == self._stored
+
+    def take(self) -> list[LogEntry]:
         """Return what nobody has begun to store, for the caller to store."""
         with self._lock:
             entries = self._after(self._taken)
             self._taken = self._last
-        return segments_of(self.run_id, entries)
+        return entries
 
     def rewind(self, stored: EventId | None) -> None:
         """Say how far the database really has the log."""
@@ -174,6 +178,10 @@ class RunLog:
         return self._base
 
     def _after(self, cursor: EventId) -> list[LogEntry]:
+        if cursor.attempt == self._last.attempt:
+            # An attempt's entries are consecutive, and its are the newest here.
+            newer = self._last.index - cursor.index
+            return list(islice(self._entries, max(0, len(self._entries) - newer), None))
         found = []
         for entry in reversed(self._entries):
             if entry.id <= cursor:

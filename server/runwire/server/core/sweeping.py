@@ -17,19 +17,20 @@ TRIAL = timedelta(seconds=1)
 """How far apart runs begin of which one may take the server down."""
 
 
-def claim(connection: Connection, *, owner: str, limit: int) -> tuple[list[Run], datetime | None]:
-    """Claim up to `limit` runs for `owner`, after letting those in whose delay has passed.
+def look(connection: Connection) -> tuple[bool, datetime | None]:
+    """Return whether there is anything to claim now, and when the next delay will have passed."""
+    return runs.is_any_due(connection, current_time(connection)), runs.next_wake(connection)
 
-    Return them, and when the next delay will have passed.
-    """
+
+def claim(connection: Connection, *, owner: str, limit: int) -> list[Run]:
+    """Claim up to `limit` runs for `owner`, after letting those in whose delay has passed."""
     now = current_time(connection)
     for run in runs.wake_runs(connection, now):
         if run.thread_id is None:
             runs.make_runnable(connection, run.run_id)
         else:
             settle_thread(connection, run.thread_id, now)
-    claimed = runs.claim_runs(connection, owner=owner, limit=limit, now=now)
-    return claimed, runs.next_wake(connection)
+    return runs.claim_runs(connection, owner=owner, limit=limit, now=now)
 
 
 def recover_orphans(

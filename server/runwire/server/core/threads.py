@@ -325,5 +325,4 @@ def _leave_state(connection: Connection, thread_id: str, snapshot: StateSnapshot
         values=snapshot.values,
         interrupts=snapshot.interrupts,
     )
-    threads.leave(connection, thread_id, remains, now)
-    threads.set_state(connection, thread_id, busy=in_flight, now=now)
+    threads.leave(connection, thread_id, remains, now, busy=in_flight)

@@ -202,7 +202,12 @@ class Execution:
         try:
             return await self._persist(
                 lambda connection: finish_attempt(
-                    connection, self.attempt, outcome, self.log, environment.encode
+                    connection,
+                    self.attempt,
+                    outcome,
+                    self.log,
+                    environment.encode,
+                    known=self.run,
                 )
             )
         except AttemptLost:

@@ -14,7 +14,7 @@ from runwire.server.core.endings import Finished
 from runwire.server.core.flushing import Flusher
 from runwire.server.core.logs import Encode, RunLogs
 from runwire.server.core.moves import log_move
-from runwire.server.core.sweeping import claim
+from runwire.server.core.sweeping import claim, look
 from runwire.server.graphs.registry import Registry
 from runwire.server.model.ids import new_id
 from runwire.server.model.runs import Run
@@ -31,6 +31,10 @@ _logger = logging.getLogger(__name__)
 POLL_SECONDS = 1.0
 """How often the claim loop looks by itself, should a wake be lost; jittered by a fifth."""
 
+CLAIMED_AT_ONCE = 16
+"""Slots that one claim sets aside: runs that are created meanwhile need free ones to start at
+once."""
+
 BLOCKED_MARGIN_SECONDS = 1.0
 """How much longer than its grace a stopped attempt may take before it is given up from outside:
 its loop, which would do so, is blocked by user code."""
@@ -40,7 +44,7 @@ its loop, which would do so, is blocked by user code."""
 class RunnerOptions:
     """How a runner works; see the settings of the same names."""
 
-    max_concurrent_runs: int = 256
+    max_concurrent_runs: int = 512
     runner_loops: int = 1
     sync_nodes: int = 64
     cancel_grace: timedelta = timedelta(seconds=10)
@@ -297,13 +301,25 @@ class Runner:
 
     async def _claim(self) -> float:
         """Claim what there are free slots for; return in how many seconds to look again."""
-        slots = self.reserve(self._free)
+        # Looking first: while a claim waits for its turn to write, the slots it has set aside are
+        # not there for runs that are created and could start at once.
+        is_any, due = await self._database.read(look)
+        if is_any and await self._claim_some():
+            return 0.0
+        wait = POLL_SECONDS * random.uniform(0.8, 1.2)
+        if due is not None:
+            wait = min(wait, max(0.0, (due - datetime.now(UTC)).total_seconds()))
+        return wait
+
+    async def _claim_some(self) -> bool:
+        """Claim runs; return whether there may be more for which there are slots, too."""
+        slots = self.reserve(min(self._free, CLAIMED_AT_ONCE))
+        self._backlog = slots == 0
         if slots == 0:
-            self._backlog = True
-            return POLL_SECONDS
+            return False
         claimed: list[Run] = []
         try:
-            claimed, due = await self._database.write(
+            claimed = await self._database.write(
                 lambda connection: claim(connection, owner=self.server_id, limit=slots)
             )
             self._backlog = len(claimed) == slots
@@ -312,10 +328,7 @@ class Runner:
             self.give_back(slots - len(claimed))
         for run in claimed:
             log_move(_logger, run)
-        wait = POLL_SECONDS * random.uniform(0.8, 1.2)
-        if due is not None:
-            wait = min(wait, max(0.0, (due - datetime.now(UTC)).total_seconds()))
-        return wait
+        return self._backlog
 
     # ------------------------------------------------------------------ the sweeper's questions
 

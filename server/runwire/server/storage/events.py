@@ -1,6 +1,7 @@
 """Queries on the event log: a row per segment, a segment per flush."""
 
 from array import array
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, func, insert, select, tuple_
@@ -9,10 +10,15 @@ from runwire.server.model.events import SEGMENT_BYTES, EventId, Segment
 from runwire.server.storage.tables import run_events
 
 
-def add_segment(connection: Connection, segment: Segment) -> None:
-    """Store a segment. Two attempts, or two writers of one attempt, can never share a place: the
+def add_segments(connection: Connection, segments: Sequence[Segment]) -> None:
+    """Store segments. Two attempts, or two writers of one attempt, can never share a place: the
     primary key refuses the second."""
-    row = {
+    if segments:
+        connection.execute(_insert, [_row(segment) for segment in segments])
+
+
+def _row(segment: Segment) -> dict[str, Any]:
+    return {
         "run_id": segment.run_id,
         "attempt": segment.attempt,
         "first_index": segment.first_index,
@@ -21,7 +27,6 @@ def add_segment(connection: Connection, segment: Segment) -> None:
         "lengths": array("I", segment.lengths).tobytes(),
         "data": segment.data,
     }
-    connection.execute(_insert, row)
 
 
 _insert = insert(run_events)

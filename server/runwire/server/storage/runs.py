@@ -2,7 +2,7 @@
 somebody else moved first."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -236,6 +236,17 @@ _wake = (
 )
 
 
+def is_any_due(connection: Connection, now: datetime) -> bool:
+    """Return whether a claim would find anything: a claimable run, or one whose delay is over."""
+    return bool(connection.scalar(_any_due, {"now": now}))
+
+
+_any_due = select(
+    exists().where(runs.c.runnable)
+    | exists().where(runs.c.wake_time <= bindparam("now", type_=runs.c.due_time.type))
+)
+
+
 def next_wake(connection: Connection) -> datetime | None:
     """Return when the next delayed run is due."""
     due: datetime | None = connection.scalar(_next_wake)
@@ -365,6 +376,56 @@ _end = (
         update_time=bindparam("now", type_=_time),
     )
     .returning(*runs.c)
+)
+
+
+def end_running(
+    connection: Connection, run: Run, attempt: Attempt, ending: Ending, now: datetime
+) -> Run | None:
+    """End a run that nobody has cancelled and that `attempt` owns: RUNNING → final. Return it;
+    None when it is not so."""
+    values = {
+        "this_run": run.run_id,
+        "this_owner": attempt.owner,
+        "this_attempt": attempt.number,
+        "new_state": ending.state.value,
+        "new_error": error_to_data(ending.error),
+        "new_output": ending.output,
+        "new_interrupts": interrupts_to_data(ending.interrupts),
+        "now": now,
+    }
+    if connection.execute(_end_running, values).rowcount != 1:
+        return None
+    return replace(
+        run,
+        state=ending.state,
+        owner=None,
+        error=ending.error,
+        output=ending.output,
+        interrupts=ending.interrupts,
+        end_time=now,
+        update_time=now,
+    )
+
+
+_end_running = (
+    update(runs)
+    .where(
+        runs.c.run_id == bindparam("this_run"),
+        runs.c.owner == bindparam("this_owner"),
+        runs.c.attempt == bindparam("this_attempt"),
+        runs.c.state == RunState.RUNNING.value,
+    )
+    .values(
+        state=bindparam("new_state"),
+        owner=None,
+        error=bindparam("new_error", type_=runs.c.error.type),
+        output=bindparam("new_output"),
+        interrupts=bindparam("new_interrupts", type_=runs.c.interrupts.type),
+        events_kept=True,
+        end_time=bindparam("now", type_=runs.c.due_time.type),
+        update_time=bindparam("now", type_=runs.c.due_time.type),
+    )
 )
 
 

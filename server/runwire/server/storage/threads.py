@@ -70,6 +70,19 @@ def get_thread(connection: Connection, thread_id: str) -> Thread | None:
 _get = select(threads).where(threads.c.thread_id == bindparam("thread_id"))
 
 
+def lock_queue(connection: Connection, thread_id: str) -> bool:
+    """Keep a thread's queue from being changed by others before this transaction ends. Return
+    whether there is such a thread."""
+    return connection.scalar(_lock_queue, {"thread_id": thread_id}) is not None
+
+
+_lock_queue = (
+    select(threads.c.thread_id)
+    .where(threads.c.thread_id == bindparam("thread_id"))
+    .with_for_update()
+)
+
+
 def lock_thread(connection: Connection, thread_id: str) -> Thread | None:
     """Return a thread whose queue nobody else can change before this transaction ends, or None."""
     row = connection.execute(_lock, {"thread_id": thread_id}).one_or_none()
@@ -150,10 +163,13 @@ class Remains:
     error: RunError | None = None
 
 
-def leave(connection: Connection, thread_id: str, remains: Remains, now: datetime) -> None:
-    """Store what was left on a thread. Its `state` is settled apart."""
+def leave(
+    connection: Connection, thread_id: str, remains: Remains, now: datetime, *, busy: bool
+) -> None:
+    """Store what was left on a thread; `busy`: other runs of it are in flight."""
     values = {
         "this_thread": thread_id,
+        "new_state": (ThreadState.BUSY if busy else remains.rest_state).value,
         "new_rest_state": remains.rest_state.value,
         "new_interrupts": interrupts_to_data(remains.interrupts),
         "new_error": error_to_data(remains.error),
@@ -169,6 +185,7 @@ _leave = (
     update(threads)
     .where(_this)
     .values(
+        state=bindparam("new_state"),
         rest_state=bindparam("new_rest_state"),
         interrupts=bindparam("new_interrupts", type_=threads.c.interrupts.type),
         error=bindparam("new_error", type_=threads.c.error.type),
