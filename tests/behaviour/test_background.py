@@ -390,6 +390,29 @@ async def test_an_id_that_the_run_never_had_is_refused(client: Client, stubs: St
         assert [field for field, _ in caught.value.violations] == ["after_event_id"], wrong
 
 
+async def test_readers_that_come_at_any_moment_see_the_same_events(
+    client: Client, stubs: Stubs
+) -> None:
+    # More output than a server keeps in memory, at different paces: some of it comes from there,
+    # some from the database.
+    run = await client.runs.create(
+        None, "custom_events", input={"count": 2000, "size": 1000}, stream_mode="custom"
+    )
+    early = [asyncio.create_task(follow(stubs, run["run_id"])) for _ in range(5)]
+    late: list[asyncio.Task[Any]] = []
+    async for part in client.runs.join_stream(None, run["run_id"]):
+        if part.event == "custom" and part.data["index"] % 400 == 0:
+            asked = follow(stubs, run["run_id"], after_event_id=part.id)
+            late.append(asyncio.create_task(asked))
+    final = await follow(stubs, run["run_id"])
+
+    assert [event.id for event in final[1:]] == [f"1-{n}" for n in range(1, 2003)]
+    for events in await asyncio.gather(*early):
+        assert events[1:] == final[1:]
+    for events in await asyncio.gather(*late):
+        assert events[1:] == final[-len(events) + 1 :]
+
+
 async def test_two_hundred_runs_at_once_all_end_and_none_is_mixed_up(
     client: Client,
 ) -> None:

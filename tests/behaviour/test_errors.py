@@ -40,8 +40,9 @@ DAY = timedelta(days=1)
 
 async def send_junk(client: Client, server: App) -> None:
     async with grpc.aio.insecure_channel(server.address) as channel:
+        call: Any = channel.unary_unary("/runwire.v1.RunService/CreateRun")
         try:
-            await channel.unary_unary("/runwire.v1.RunService/CreateRun")(b"\xff\xff")
+            await call(b"\xff\xff")
         except grpc.aio.AioRpcError as error:
             raise from_call(error, server.address) from None
 
@@ -239,7 +240,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 
 def test_every_reason_has_a_provocation() -> None:
-    reasons = {name.removeprefix("ERROR_REASON_") for name in ErrorReason.keys()}
+    names = ErrorReason.DESCRIPTOR.values_by_name
+    reasons = {name.removeprefix("ERROR_REASON_") for name in names}
 
     assert reasons - {"UNSPECIFIED"} == PROVOCATIONS.keys() == METADATA.keys()
 
@@ -277,7 +279,8 @@ async def test_a_server_goes_on_when_its_database_is_there_again(tmp_path: Path)
 
 
 async def test_a_full_database_still_answers_who_reads(tmp_path: Path) -> None:
-    async with serve_in_process(tmp_path) as server, get_client(server.address) as client:
+    async with serve_in_process(tmp_path) as server, get_client(server.address) as connected:
+        client: Client = connected
         thread_id = (await client.threads.create())["thread_id"]
         run = await client.runs.create(thread_id, "echo", input={"text": "kept"})
         await client.runs.join(thread_id, run["run_id"])

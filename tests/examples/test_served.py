@@ -58,6 +58,7 @@ async def test_two_assistants_of_chat_speak_by_their_own_instructions_on_one_thr
     client: Client,
 ) -> None:
     thread_id = (await client.threads.create())["thread_id"]
+    output: dict[str, Any] = {}
     for prompt in ("Be brief.", "Be kind."):
         assistant = await client.assistants.create(
             "chat", context={"system_prompt": prompt, "token_delay": 0}
