@@ -50,6 +50,8 @@ class Crash:
     server: ServerProcess
     runs: dict[str, str] = field(default_factory=dict)
     threads: dict[str, str] = field(default_factory=dict)
+    output: Any = None
+    """What a user of the client got who waited for a run."""
     parts: list[Any] = field(default_factory=list)
     """What a user of the client got from a stream, which the crash was in the middle of."""
     seen: dict[str, list[RunEvent]] = field(default_factory=dict)
@@ -99,7 +101,11 @@ async def live_through(crash: Crash) -> None:
     async with crash.client() as client:
         await begin(crash, client)
         reading = asyncio.create_task(stream_over_the_crash(crash))
-        await until(lambda: began(crash.directory, "streamed", GATE), "the stream is on its way")
+        waiting = asyncio.create_task(wait_over_the_crash(crash))
+        for label in ("streamed", "waited for"):
+            await until(
+                lambda label=label: began(crash.directory, label, GATE), f"{label} is there"
+            )
         await cancel(crash, client)
         endless = crash.run_input("timed out", seconds=3600)
         await crash.create(client, "timed out", input=endless, timeout=TIMEOUT_SECONDS)
@@ -109,16 +115,19 @@ async def live_through(crash: Crash) -> None:
         lose_tail(crash.directory, crash.runs[label])
     (crash.directory / "open").touch()
     await asyncio.to_thread(crash.server.start)
-    await asyncio.wait_for(reading, 30)
+    await asyncio.wait_for(asyncio.gather(reading, waiting), 30)
 
 
 async def begin(crash: Crash, client: RunwireClient) -> None:
     """Bring runs to the gate."""
     kept = crash.run_input("kept", wait_at=-1)
-    for label in ("undone", "answers", "at exit"):
+    for label in ("undone", "answers", "at exit", "forked"):
         crash.threads[label] = (await client.threads.create())["thread_id"]
     await client.runs.wait(crash.threads["undone"], "chain", input=kept)
     await client.runs.wait(crash.threads["at exit"], "chain", input=kept)
+    await client.runs.wait(crash.threads["forked"], "chain", input=kept)
+    states = await client.threads.get_history(crash.threads["forked"], limit=100)
+    past = next(state for state in states if state["values"]["done"] == chain_result("kept")[:2])
     await client.runs.wait(crash.threads["answers"], "asks", input=crash.run_input("answers"))
     talking = {"stream_mode": ["custom", "updates"]}
     await crash.create(client, "async")
@@ -126,6 +135,9 @@ async def begin(crash: Crash, client: RunwireClient) -> None:
     await crash.create(client, "answers", "asks", input=None, command={"resume": "yes"})
     await crash.create(client, "not durable", durability="async")
     await crash.create(client, "at exit", durability="exit")
+    await crash.create(client, "subgraph", "chain_in_subgraph")
+    await crash.create(client, "functional", "functional_chain")
+    await crash.create(client, "forked", checkpoint=past["checkpoint"])
     await crash.create(client, "cut off", **talking)
     await crash.create(client, "undone", "chain_sync")
     await crash.create(client, "cancelling", "chain_sync", **talking)
@@ -167,6 +179,12 @@ async def stream_over_the_crash(crash: Crash) -> None:
         )
         async for part in stream:
             crash.parts.append(part)
+
+
+async def wait_over_the_crash(crash: Crash) -> None:
+    async with crash.client() as client:
+        run_input = crash.run_input("waited for")
+        crash.output = await client.runs.wait(None, "chain", input=run_input)
 
 
 async def read_to_gate(crash: Crash, label: str) -> list[RunEvent]:
@@ -218,7 +236,7 @@ class database:  # noqa: N801 - used as a function
 # ------------------------------------------------------------------------------ runs in the middle
 
 
-@pytest.mark.parametrize("label", ["async", "sync"])
+@pytest.mark.parametrize("label", ["async", "sync", "subgraph", "functional", "forked"])
 async def test_only_the_superstep_in_flight_executes_again(crash: Crash, label: str) -> None:
     run = await check_run(crash.server.address, crash.runs[label])
 
@@ -235,6 +253,19 @@ async def test_a_run_s_result_is_what_it_would_be_without_a_crash(crash: Crash) 
         thread = await client.threads.get(crash.threads["sync"])
     assert output["done"] == chain_result("sync")
     assert thread["status"] == "idle"
+
+
+async def test_a_run_from_an_earlier_checkpoint_goes_on_from_its_own(crash: Crash) -> None:
+    await check_run(crash.server.address, crash.runs["forked"])
+
+    assert await crash.values("forked") == chain_result("kept")[:2] + chain_result("forked")
+
+
+async def test_a_functional_run_keeps_what_its_tasks_have_returned(crash: Crash) -> None:
+    async with crash.client() as client:
+        output = await client.runs.join(crash.threads["functional"], crash.runs["functional"])
+
+    assert output == chain_result("functional")
 
 
 async def test_a_branch_that_had_ended_does_not_execute_again(crash: Crash) -> None:
@@ -345,7 +376,11 @@ async def test_a_rollback_is_carried_out(crash: Crash) -> None:
     assert not [state for state in states if "undone.0" in state["values"].get("done", [])]
 
 
-# ------------------------------------------------------------------------------------------ streams
+# ------------------------------------------------------------------------------------------ callers
+
+
+async def test_a_client_s_wait_goes_on_without_its_user_noticing(crash: Crash) -> None:
+    assert crash.output["done"] == chain_result("waited for")
 
 
 async def test_a_client_s_stream_goes_on_without_its_user_noticing(crash: Crash) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple, TypeVar
 
 import grpc
@@ -90,8 +91,8 @@ class Services(NamedTuple):
 class Connection:
     """A channel to one server, opened by the first call, and what all calls on it share.
 
-    `reached` tells whether a server has ever answered. A connection belongs to the event loop on
-    which it is first used.
+    `reached` tells whether a server has ever answered, or taken a call that waits. A connection
+    belongs to the event loop on which it is first used.
     """
 
     def __init__(
@@ -145,7 +146,8 @@ class Connection:
         timeout = None if waits else self._timeout
         call = method(request, timeout=timeout, metadata=self._metadata(headers))
         try:
-            response = await call
+            with self._noting_contact(waits):
+                response = await call
         except grpc.aio.AioRpcError as error:
             raise self._failure(error) from None
         except asyncio.CancelledError:
@@ -153,6 +155,26 @@ class Connection:
             raise
         self.reached = True
         return response
+
+    @contextmanager
+    def _noting_contact(self, waits: bool) -> Iterator[None]:
+        """Note for the length of a block that a server is there, although a call that waits has no
+        answer yet: it may be lost before it has one."""
+        channel = self._channel
+        if not waits or self.reached or channel is None:
+            yield
+            return
+
+        async def note() -> None:
+            with suppress(grpc.aio.UsageError):  # the channel was closed meanwhile
+                await channel.channel_ready()
+                self.reached = True
+
+        noting = asyncio.create_task(note())
+        try:
+            yield
+        finally:
+            noting.cancel()
 
     async def stream(
         self,

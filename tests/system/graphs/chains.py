@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.config import get_stream_writer
+from langgraph.func import entrypoint, task
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import interrupt
 from typing_extensions import TypedDict
@@ -94,6 +95,24 @@ def chain_of(node: Any) -> Any:
 
 chain = chain_of(link)
 chain_sync = chain_of(link_sync)
+
+
+chain_in_subgraph = StateGraph(Chain).add_node("inner", chain).add_edge(START, "inner").compile()
+
+
+@task
+async def link_task(state: Chain, config: RunnableConfig) -> Chain:
+    return await link(state, config)
+
+
+@entrypoint()
+async def functional_chain(state: Chain) -> list[str]:
+    done: list[str] = []
+    while state["left"] > 0:
+        change = await link_task(state)
+        done += change["done"]
+        state = {**state, "left": change["left"]}
+    return done
 
 
 async def quick_branch(state: Chain, config: RunnableConfig) -> Chain:
