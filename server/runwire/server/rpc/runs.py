@@ -1,12 +1,13 @@
 """The service of runs: converts, calls, converts back."""
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from datetime import timedelta
 from typing import cast
 
 from runwire.server.core.cancels import CancelResult
-from runwire.server.core.runs import Runs
+from runwire.server.core.runs import Created, Runs
 from runwire.server.model.events import LogEntry
 from runwire.server.model.runs import Run
 from runwire.server.rpc import run_requests as read
@@ -24,6 +25,11 @@ from runwire.v1 import runs_pb2_grpc
 
 HEARTBEAT = timedelta(seconds=15)
 """A stream without events for this long gets a heartbeat."""
+
+
+QUICK_SECONDS = 0.1
+"""A run that ends sooner is not announced to who waits for it: a message of its own for that would
+be a tenth of what such a run costs."""
 
 
 class RunServicer(runs_pb2_grpc.RunServiceServicer):
@@ -73,14 +79,25 @@ class RunServicer(runs_pb2_grpc.RunServiceServicer):
         creation = self._runs.create(start.specs, start.key)
         with self._disconnects.watching(creation, start.specs[0].on_disconnect) as creating:
             created = await creating
-            await _tell_run(context, created.runs[0], replayed=created.replayed)
-            run = await self._runs.wait(created.runs[0].run_id)
+            run = await self._wait(context, created)
         return wire.RunWaitResponse(
             run=run_message(run),
             output=of_optional(run.output),
             interrupts=interrupt_messages(run.interrupts),
             replayed=created.replayed,
         )
+
+    async def _wait(self, context: Context, created: Created) -> Run:
+        """Wait for a run's end; tell who waits for long which run it is."""
+        run = created.runs[0]
+        waiting = asyncio.ensure_future(self._runs.wait(run.run_id))
+        try:
+            ended, _ = await asyncio.wait({waiting}, timeout=QUICK_SECONDS)
+            if not ended:
+                await _tell_run(context, run, replayed=created.replayed)
+            return await waiting
+        finally:
+            waiting.cancel()
 
     async def JoinRunStream(  # type: ignore[override]  # writes to its call itself
         self, request: wire.JoinRunStreamRequest, context: Context

@@ -2,7 +2,20 @@
 
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy import (
+    Column,
+    Connection,
+    Engine,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    insert,
+    inspect,
+    text,
+)
+
+from runwire.server.storage.tables import metadata
 
 HEAD = "0001"
 """The newest migration. A test holds it equal to what the migrations directory says."""
@@ -19,9 +32,17 @@ def migrate(engine: Engine) -> None:
     """
     with engine.begin() as connection:
         current = _current(connection)
+        if current is None and not inspect(connection).get_table_names():
+            _create(connection)
+            return
     if current == HEAD:
         return
-    # Alembic takes a second to import, which only a start that migrates should pay.
+    upgrade(engine, current)
+
+
+def upgrade(engine: Engine, current: str | None) -> None:
+    """Run the migrations from `current` on, None for all of them. Raises `SchemaTooNew`."""
+    # Alembic takes a second and several megabytes to import: only a start that migrates pays.
     import alembic.command
     from alembic.config import Config
     from alembic.script import ScriptDirectory
@@ -34,6 +55,21 @@ def migrate(engine: Engine) -> None:
     with engine.begin() as connection:
         config.attributes["connection"] = connection
         alembic.command.upgrade(config, "head")
+
+
+def _create(connection: Connection) -> None:
+    """Make an empty database what all migrations would make it: a test holds the two equal."""
+    metadata.create_all(connection)
+    _versions.create(connection)
+    connection.execute(insert(_versions).values(version_num=HEAD))
+
+
+_versions = Table(
+    "alembic_version",
+    MetaData(),
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
 
 
 def _current(connection: Connection) -> str | None:
