@@ -25,6 +25,7 @@ from tests.support.watching import (
     chain_result,
     check_run,
     ledger,
+    runs_at,
     say,
 )
 
@@ -256,3 +257,43 @@ def check_ledger(storm: Storm, states: dict[str, core_pb2.Run]) -> int:
 def in_sequence(items: Iterable[str]) -> list[str]:
     """Return items without those that follow their like."""
     return [item for item, _ in itertools.groupby(items)]
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(300)
+async def test_what_was_acknowledged_is_there_after_a_kill_at_once(tmp_path: Path) -> None:
+    seed = int(os.environ.get("ACKNOWLEDGED_SEED", random.randrange(10**6)))
+    say(f"ACKNOWLEDGED_SEED={seed}")
+    chance = random.Random(seed)
+    acknowledged: dict[str, str] = {}
+    with start_server_process(tmp_path, "--max-attempts=100", graphs=SYSTEM_GRAPHS) as server:
+        for kill in range(25):
+            await create_until_killed(server, chance.uniform(0.05, 0.4), kill, acknowledged)
+            await asyncio.to_thread(server.start)
+        for label, run_id in acknowledged.items():
+            run = await check_run(server.address, run_id)
+            assert run.state == core_pb2.RUN_STATE_SUCCEEDED, label
+    say(f"{len(acknowledged)} creates were acknowledged")
+
+
+async def create_until_killed(
+    server: ServerProcess, seconds: float, kill: int, acknowledged: dict[str, str]
+) -> None:
+    """Create runs as fast as the server takes them, and kill it meanwhile."""
+
+    async def create(stub: RunServiceStub, caller: int) -> None:
+        for number in itertools.count():
+            label = f"{kill}.{caller}.{number}"
+            run_input = chain_input(server.directory, label, steps=1, seconds=0)
+            spec = core_pb2.RunSpec(assistant_id="chain", input=Payload(json=json.dumps(run_input)))
+            try:
+                response = await stub.CreateRun(runs_pb2.CreateRunRequest(spec=spec))
+            except grpc.aio.AioRpcError:
+                return
+            acknowledged[label] = response.run.run_id
+
+    async with runs_at(server.address) as stub:
+        creating = [asyncio.create_task(create(stub, caller)) for caller in range(8)]
+        await asyncio.sleep(seconds)
+        server.kill()
+        await asyncio.gather(*creating)
