@@ -277,6 +277,7 @@ async def test_a_node_sees_the_run_it_belongs_to(client: Client, thread_id: str)
     assert seen["assistant_id"] == seen["configurable"]["assistant_id"] == run["assistant_id"]
     assert seen["graph_id"] == seen["configurable"]["graph_id"] == "tells"
     assert seen["colour"] == "green"
+    assert seen["recursion_limit"] == 10_007
     assert seen["has_store"]
 
 

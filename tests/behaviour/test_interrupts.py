@@ -147,6 +147,18 @@ async def test_an_answer_can_come_with_an_update_of_the_state(
     assert output == {"question": "changed", "answers": ["prepared", "yes"]}
 
 
+async def test_an_update_can_be_a_list_of_pairs(client: Client, thread_id: str) -> None:
+    await pause(client, thread_id)
+
+    output = await client.runs.wait(
+        thread_id,
+        "asks",
+        command={"resume": "yes", "update": [["answers", ["one"]], ["answers", ["two"]]]},
+    )
+
+    assert output["answers"] == ["prepared", "one", "two", "yes"]
+
+
 async def test_a_command_can_send_the_graph_elsewhere(client: Client, thread_id: str) -> None:
     await client.runs.wait(thread_id, "two_steps", input={})
 

@@ -464,4 +464,12 @@ async def test_payloads_come_as_plain_values_if_the_call_says_so(stubs: Stubs) -
     spec.input.CopyFrom(events[2].custom.data)
     spec.assistant_id = "echo"
     answer = await stubs.runs.RunWait(runs_pb2.RunWaitRequest(spec=spec), metadata=wish)
-    assert answer.output.value.struct_value["text"] == ""
+    assert MessageToDict(answer.output) == {"value": {"text": "", "answer": ""}}
+
+
+async def test_a_number_in_a_value_is_an_integer_if_it_has_no_fraction(stubs: Stubs) -> None:
+    spec = core_pb2.RunSpec(assistant_id="counter")
+    spec.input.value.struct_value["count"] = 5.0
+    answer = await stubs.runs.RunWait(runs_pb2.RunWaitRequest(spec=spec))
+
+    assert answer.output.json == '{"count":6,"log":["?"]}'

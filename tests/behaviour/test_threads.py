@@ -318,6 +318,25 @@ async def test_a_thread_whose_run_failed_says_why_until_a_run_succeeds(
     assert (idle["status"], idle["error"]) == ("idle", None)
 
 
+async def test_a_thread_tells_its_error_only_while_it_is_failed(
+    client: Client, thread_id: str
+) -> None:
+    with pytest.raises(RunFailedError):
+        await client.runs.wait(thread_id, "fails", input={})
+    failed = await client.threads.get(thread_id)
+    run = await start(client, thread_id, "slow_async", input={"seconds": 60})
+    busy = await client.threads.get(thread_id)
+    await client.runs.cancel(thread_id, run["run_id"], wait=True)
+    idle = await client.threads.get(thread_id)
+    renamed = await client.threads.update(thread_id, metadata={"name": "new"})
+
+    told = [(each["status"], each["error"] is not None) for each in (failed, busy, idle)]
+    assert told == [("error", True), ("busy", False), ("idle", False)]
+    times = [each["state_updated_at"] for each in (failed, busy, idle, renamed)]
+    assert times[0] < times[1] < times[2] == times[3]
+    assert renamed["updated_at"] > idle["updated_at"]
+
+
 async def test_a_thread_that_is_taken_is_refused_unless_the_caller_wants_what_there_is(
     client: Client, thread_id: str
 ) -> None:

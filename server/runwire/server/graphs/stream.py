@@ -1,5 +1,6 @@
 """A graph's execution: LangGraph's stream in, our events out."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any
@@ -70,7 +71,7 @@ async def keeping_questions(graph: Graph, run: Run, outcome: Outcome) -> AsyncGe
     are open: a run that was to answer one, and did not get that far, leaves it as it was."""
     try:
         yield
-    except BaseException:
+    except (Exception, asyncio.CancelledError):
         if graph.checkpointer and run.thread_id is not None:
             with suppress(Exception):  # what went wrong in the block counts
                 head = await graph.aget_state({"configurable": {"thread_id": run.thread_id}})
