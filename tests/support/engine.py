@@ -109,6 +109,11 @@ class Engine:
             batches = self.runs.follow(run.run_id, after=start, live_only=live_only)
             return decode([entry async for batch in batches for entry in batch])
 
+    def readers_of(self, run: Run) -> int:
+        """Return how many readers wait for news of a run now."""
+        log, _ = self.logs._logs.get(run.run_id, (None, 0))
+        return len(log._waiters) if log else 0
+
     async def execute(self, function: Callable[[Connection], Any]) -> Any:
         """Do to the database what no code of the server would."""
         return await self.database.write(function)

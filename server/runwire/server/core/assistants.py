@@ -87,12 +87,10 @@ class Assistants:
     async def get(self, assistant_id: str) -> Assistant:
         """Return an assistant by its id, or a graph's default one by the graph's id.
 
-        Raises `AssistantNotFound`, `GraphNotFound`.
+        Raises `AssistantNotFound`. The graph itself need not be there any more.
         """
-        graph_ids = self._registry.graph_ids
-        return await self._database.read(
-            lambda connection: resolve(connection, assistant_id, None, graph_ids)
-        )
+        named = named_id(assistant_id, self._registry.graph_ids)
+        return await self._database.read(lambda connection: _get(connection, named))
 
     async def list(
         self, wanted: AssistantFilter, order: Order, *, limit: int, cursor: str | None

@@ -54,8 +54,6 @@ class Follower:
                     ended = entries[-1].final
                 if ended:
                     return
-                if self._draining:
-                    raise Draining
 
     async def wait(self, run_id: str, *, rolled_back: bool = False) -> Run:
         """Return the run once it has ended. Raises `RunNotFound`, `Draining`, and, unless
@@ -103,13 +101,16 @@ class Follower:
         return after or _BEGINNING
 
     async def _next(self, log: RunLog, cursor: EventId) -> tuple[list[LogEntry], bool]:
-        """Return what comes after `cursor`, waiting for it a while; and whether nothing will."""
+        """Return what comes after `cursor`, waiting for it a while; and whether nothing will.
+
+        Raises `Draining`, but not before what is in memory has been given.
+        """
         seen = log.wakes
         entries = log.after(cursor) if log.holds_newest else None
         if entries:
             return entries, False
         if self._draining:
-            return [], False
+            raise Draining
         if entries is None:
             entries, ended = await self._stored(log, cursor)
             if entries or ended:

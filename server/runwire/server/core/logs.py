@@ -109,6 +109,7 @@ class RunLog:
                 self._add(entry)
             self.complete = bool(entries)
             self.live = self._writable = False
+            self._note_stored(self._last)
         if not self.ended.done():
             self.ended.set_result(run)
         self.wake()
@@ -157,13 +158,16 @@ class RunLog:
         with self._lock:
             if up_to <= self._stored or up_to.attempt != self._last.attempt:
                 return
-            newly = [entry for entry in self._after(self._stored) if entry.id <= up_to]
-            self.unstored_bytes -= sum(len(entry.data) for entry in newly)
-            self._stored = up_to
-            while self._bytes > TAIL_BYTES and self._entries[0].id <= self._stored:
-                gone = self._entries.popleft()
-                self._bytes -= len(gone.data)
-                self._base = gone.id
+            self._note_stored(up_to)
+
+    def _note_stored(self, up_to: EventId) -> None:
+        newly = [entry for entry in self._after(self._stored) if entry.id <= up_to]
+        self.unstored_bytes -= sum(len(entry.data) for entry in newly)
+        self._stored = up_to
+        while self._bytes > TAIL_BYTES and self._entries[0].id <= self._stored:
+            gone = self._entries.popleft()
+            self._bytes -= len(gone.data)
+            self._base = gone.id
 
     def after(self, cursor: EventId) -> list[LogEntry] | None:
         """Return the entries after `cursor`, or the first ones if there are many; None when some of

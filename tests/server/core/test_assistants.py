@@ -1,0 +1,196 @@
+"""What can be done with assistants: graphs with configuration, versioned."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+from tests.support.engine import Engine, open_engine, until
+
+from runwire.server.core.assistants import AssistantChange, AssistantDraft, merged
+from runwire.server.model.errors import (
+    AssistantExists,
+    AssistantInUse,
+    AssistantNotFound,
+    DefaultAssistant,
+    GraphNotFound,
+    RequestIdReused,
+)
+from runwire.server.model.ids import default_assistant_id, new_id
+from runwire.server.model.requests import Order, RequestKey
+from runwire.server.model.runs import RunConfig
+from runwire.server.storage.assistants import AssistantFilter
+
+DRAFT = AssistantDraft(graph_id="counter")
+
+
+async def versions(engine: Engine, assistant_id: str) -> int:
+    return (await engine.assistants.get(assistant_id)).version
+
+
+async def test_every_graph_has_its_default_assistant(engine: Engine) -> None:
+    for graph_id in engine.registry.graph_ids:
+        assistant = await engine.assistants.get(graph_id)
+        assert assistant.assistant_id == default_assistant_id(graph_id)
+        assert (assistant.graph_id, assistant.version) == (graph_id, 1)
+        assert await engine.assistants.get(assistant.assistant_id) == assistant
+    echo = await engine.assistants.get("echo")
+    assert echo.description == "Answers with what it was told."
+
+
+async def test_a_second_start_changes_no_default_assistant(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = await engine.assistants.get("echo")
+    await engine.assistants.ensure_defaults()
+    assert await engine.assistants.get("echo") == before
+    monkeypatch.setattr(engine.registry, "description", lambda graph_id: "new words")
+    await engine.assistants.ensure_defaults()
+    after = await engine.assistants.get("echo")
+    assert (after.description, after.version) == ("new words", 2)
+
+
+async def test_an_assistant_is_created_once_under_its_id(engine: Engine) -> None:
+    assistant_id = new_id()
+    draft = AssistantDraft(
+        graph_id="counter",
+        assistant_id=assistant_id,
+        name="n",
+        description="d",
+        config=RunConfig(tags=("t",)),
+        context={"step": 2},
+        metadata={"m": 1},
+    )
+    assistant, existed = await engine.assistants.create(draft, None)
+    assert not existed
+    assert await engine.assistants.get(assistant_id) == assistant
+    with pytest.raises(AssistantExists):
+        await engine.assistants.create(draft, None)
+    other = AssistantDraft(graph_id="echo", assistant_id=assistant_id, return_existing=True)
+    assert await engine.assistants.create(other, None) == (assistant, True)
+
+
+async def test_an_assistant_without_a_name_has_its_graph_s(engine: Engine) -> None:
+    assistant, _ = await engine.assistants.create(DRAFT, None)
+    assert (assistant.name, assistant.version) == ("counter", 1)
+
+
+async def test_an_assistant_of_no_graph_is_refused(engine: Engine) -> None:
+    with pytest.raises(GraphNotFound):
+        await engine.assistants.create(AssistantDraft(graph_id="nonsense"), None)
+    assistant, _ = await engine.assistants.create(DRAFT, None)
+    change = AssistantChange(graph_id="nonsense")
+    with pytest.raises(GraphNotFound):
+        await engine.assistants.update(assistant.assistant_id, change)
+
+
+async def test_a_repeated_request_gives_the_same_assistant(engine: Engine) -> None:
+    key = RequestKey("CreateAssistant", "id", b"hash")
+    answers = await asyncio.gather(*(engine.assistants.create(DRAFT, key) for _ in range(5)))
+    assert len({assistant.assistant_id for assistant, _ in answers}) == 1
+    assert [existed for _, existed in answers].count(False) == 1
+    with pytest.raises(RequestIdReused):
+        await engine.assistants.create(DRAFT, RequestKey("CreateAssistant", "id", b"x"))
+
+
+async def test_a_change_makes_a_version_and_none_makes_none(engine: Engine) -> None:
+    assistant, _ = await engine.assistants.create(
+        AssistantDraft(graph_id="counter", metadata={"a": 1, "b": 1}, context={"step": 1}), None
+    )
+    change = AssistantChange(
+        graph_id="echo",
+        name="new",
+        description="",
+        config=RunConfig(recursion_limit=3),
+        context={},
+        metadata={"a": None, "c": 2},
+    )
+    changed = await engine.assistants.update(assistant.assistant_id, change)
+    assert changed == await engine.assistants.get(assistant.assistant_id)
+    assert (changed.version, changed.graph_id, changed.name) == (2, "echo", "new")
+    assert (changed.context, changed.metadata) == ({}, {"b": 1, "c": 2})
+    assert changed.create_time == assistant.create_time < changed.update_time
+    for nothing in (change, AssistantChange()):
+        assert await engine.assistants.update(assistant.assistant_id, nothing) == changed
+
+
+async def test_a_default_assistant_is_changed_by_its_graph_s_id_but_stays_where_it_is(
+    engine: Engine,
+) -> None:
+    changed = await engine.assistants.update("counter", AssistantChange(context={"step": 5}))
+    assert (changed.version, changed.context) == (2, {"step": 5})
+    assert (await engine.run("counter")).output == '{"count":5,"log":["?"]}'
+    for name in ("counter", default_assistant_id("counter")):
+        with pytest.raises(DefaultAssistant):
+            await engine.assistants.update(name, AssistantChange(graph_id="echo"))
+        with pytest.raises(DefaultAssistant):
+            await engine.assistants.delete(name)
+
+
+async def test_what_is_not_there_is_not_found(engine: Engine) -> None:
+    for name in ("nonsense", new_id()):
+        for call in (
+            engine.assistants.get(name),
+            engine.assistants.update(name, AssistantChange()),
+            engine.assistants.delete(name),
+            engine.assistants.schemas(name),
+        ):
+            with pytest.raises(AssistantNotFound):
+                await call
+
+
+async def test_an_assistant_is_deleted_once_its_runs_have_ended(
+    engine: Engine, tmp_path: Path
+) -> None:
+    draft = AssistantDraft(graph_id="gate")
+    assistant_id = (await engine.assistants.create(draft, None))[0].assistant_id
+    run = await engine.start(assistant_id, {"directory": str(tmp_path)})
+    await until((tmp_path / "started").exists)
+    with pytest.raises(AssistantInUse):
+        await engine.assistants.delete(assistant_id)
+    (tmp_path / "open").touch()
+    await engine.ended(run)
+    await engine.assistants.delete(assistant_id)
+    with pytest.raises(AssistantNotFound):
+        await engine.assistants.get(assistant_id)
+    assert (await engine.row(run)).assistant_id == assistant_id
+
+
+async def test_assistants_are_listed_in_pages_that_join(engine: Engine) -> None:
+    listed, cursor = [], None
+    while True:
+        page = await engine.assistants.list(AssistantFilter(), Order(), limit=7, cursor=cursor)
+        listed, cursor = listed + page.items, page.next
+        if cursor is None:
+            break
+    assert sorted(assistant.graph_id for assistant in listed) == sorted(engine.registry.graph_ids)
+
+
+async def test_schemas_are_the_graph_s(engine: Engine) -> None:
+    schemas = await engine.assistants.schemas("counter")
+    assert set(json.loads(schemas.state or "")["properties"]) == {"count", "log"}
+    assert set(json.loads(schemas.context or "")["properties"]) == {"step", "name"}
+
+
+async def test_an_assistant_whose_graph_is_gone_can_be_read_but_not_run(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assistant, _ = await engine.assistants.create(DRAFT, None)
+    left = [graph_id for graph_id in engine.registry.graph_ids if graph_id != "counter"]
+    monkeypatch.setattr(type(engine.registry), "graph_ids", property(lambda registry: left))
+    assert await engine.assistants.get(assistant.assistant_id) == assistant
+    with pytest.raises(GraphNotFound):
+        await engine.assistants.schemas(assistant.assistant_id)
+
+
+async def test_assistants_outlive_their_server(database_path: Path) -> None:
+    async with open_engine(database_path) as engine:
+        assistant, _ = await engine.assistants.create(DRAFT, None)
+        await engine.assistants.update(assistant.assistant_id, AssistantChange(name="x"))
+    async with open_engine(database_path) as engine:
+        assert await versions(engine, assistant.assistant_id) == 2
+
+
+def test_metadata_are_merged_key_by_key() -> None:
+    assert merged({"a": 1, "b": {"x": 1}}, {"a": None, "b": {"y": 1}}) == {"b": {"y": 1}}
+    assert merged({}, {}) == {}
