@@ -9,6 +9,7 @@ from runwire.server.core.sweeping import (
     TRIAL,
     claim,
     expire,
+    look,
     owned,
     recover_lost,
     recover_orphans,
@@ -30,26 +31,29 @@ def test_a_claim_takes_no_more_than_it_may(server: Server) -> None:
     assert server.claim(9) == []
 
 
-def test_a_claim_tells_when_the_next_delay_will_have_passed(
+def test_a_look_tells_whether_there_is_anything_and_when_the_next_delay_will_have_passed(
     server: Server, moving_clock: type[MovableClock]
 ) -> None:
-    claiming = {"owner": server.server_id, "limit": 9}
-    assert claim(server.connection, **claiming) == ([], None)
+    assert look(server.connection) == (False, None)
     later = server.create(start_delay=timedelta(seconds=5))
     sooner = server.create(start_delay=timedelta(seconds=2))
-    assert claim(server.connection, **claiming) == ([], at(2))
+    assert look(server.connection) == (False, at(2))
     moving_clock.time = at(3)
-    claimed, due = claim(server.connection, **claiming)
-    assert (ids(claimed), due) == ([sooner.run_id], at(5))
+    assert look(server.connection) == (True, at(2))
+    assert ids(server.claim()) == [sooner.run_id]
+    assert look(server.connection) == (False, at(5))
+    server.create()
+    assert look(server.connection) == (True, at(5))
+    server.claim()
     moving_clock.time = at(6)
-    claimed, due = claim(server.connection, **claiming)
-    assert (ids(claimed), due) == ([later.run_id], None)
+    assert ids(server.claim()) == [later.run_id]
+    assert look(server.connection) == (False, None)
 
 
 def test_what_one_server_has_claimed_no_other_gets(server: Server) -> None:
     run = server.create()
     assert ids(server.claim()) == [run.run_id]
-    assert claim(server.connection, owner=new_id(), limit=9) == ([], None)
+    assert claim(server.connection, owner=new_id(), limit=9) == []
     assert ids(owned(server.connection, owner=server.server_id)) == [run.run_id]
     assert owned(server.connection, owner=new_id()) == []
 

@@ -29,11 +29,7 @@ def migrated(tmp_path: Path) -> Engine:
 
 def sql_of_schema(connection: Connection) -> dict[str, list[str]]:
     """Each table's and index's SQL, cut into clauses whose order does not matter."""
-    rows = connection.execute(
-        text(
-            "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"
-        )
-    )
+    rows = connection.execute(text("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"))
     return {
         name: sorted(re.sub(r"\s+", " ", line).strip(" ,") for line in sql.splitlines())
         for name, sql in rows

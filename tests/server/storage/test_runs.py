@@ -500,6 +500,14 @@ BY_INDEX: dict[str, tuple[Callable[[Connection], Any], list[str]]] = {
     ),
     "wake": (lambda c: runs.wake_runs(c, at(0)), ["ix_runs_waking"]),
     "next_wake": (runs.next_wake, ["ix_runs_waking"]),
+    "is_any_due": (
+        lambda c: runs.is_any_due(c, at(0)),
+        ["ix_runs_claimable", "ix_runs_waking"],
+    ),
+    "end_running": (
+        lambda c: runs.end_running(c, running(), ATTEMPT, ENDING, at(0)),
+        ["sqlite_autoindex_runs_1"],
+    ),
     "queue_of_thread": (
         lambda c: runs.queue_of_thread(c, "thread"),
         [
