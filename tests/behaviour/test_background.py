@@ -361,6 +361,23 @@ async def test_joining_live_leaves_out_what_came_before(client: Client, tmp_path
     assert names(parts) == ["metadata", "updates", "end"]
 
 
+async def test_joining_live_misses_nothing_that_happens_after_the_snapshot(
+    client: Client, tmp_path: Path
+) -> None:
+    async def join_live(number: int) -> list[str]:
+        directory = tmp_path / str(number)
+        directory.mkdir()
+        asked: Any = {"input": {"directory": str(directory)}, "stream_mode": ["custom", "updates"]}
+        run = await start(client, None, "gate", **asked)
+        stream = client.runs.join_stream(None, run["run_id"], live_only=True)
+        first = await anext(stream)
+        open_gate(directory)
+        return names([first, *await collect(stream)])
+
+    for seen in await asyncio.gather(*(join_live(number) for number in range(50))):
+        assert seen == ["metadata", "updates", "end"]
+
+
 async def test_joining_a_finished_run_live_still_tells_how_it_ended(
     client: Client, stubs: Stubs
 ) -> None:

@@ -55,6 +55,12 @@ class Follower:
                 if ended:
                     return
 
+    async def place(self, run_id: str) -> EventId:
+        """Return the place after which everything is new: `follow` goes on there even if it begins
+        later. Raises `RunNotFound`, `EventsExpired`."""
+        with self._logs.using(run_id) as log:
+            return await self._start(log, None, live_only=True)
+
     async def wait(self, run_id: str, *, rolled_back: bool = False) -> Run:
         """Return the run once it has ended. Raises `RunNotFound`, `Draining`, and, unless
         `rolled_back` ones are wanted too, `RunRolledBack`."""

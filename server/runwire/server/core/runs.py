@@ -183,6 +183,10 @@ class Runs:
         `RunRolledBack`, `Draining`."""
         return await self._follower.wait(run_id)
 
+    async def place(self, run_id: str) -> EventId:
+        """See `Follower.place`."""
+        return await self._follower.place(run_id)
+
     def follow(
         self, run_id: str, *, after: EventId | None, live_only: bool = False
     ) -> AsyncIterator[builtins.list[LogEntry]]:

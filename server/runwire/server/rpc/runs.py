@@ -105,7 +105,9 @@ class RunServicer(runs_pb2_grpc.RunServiceServicer):
         """Stream the events of a run that exists."""
         join = await read_request(request, read.read_join)
         run = await self._runs.get(join.run_id)
-        events = self._runs.follow(run.run_id, after=join.after, live_only=join.live_only)
+        # Found out before the snapshot is sent: what follows that is not left out.
+        after = await self._runs.place(run.run_id) if join.live_only else join.after
+        events = self._runs.follow(run.run_id, after=after)
         selection = Selection(join.modes, as_values=wants_values(context))
         await self._stream(context, run, events, selection)
 
