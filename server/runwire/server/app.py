@@ -111,7 +111,8 @@ class App:
     async def _watch_health(self) -> None:
         while True:
             await asyncio.sleep(HEALTH_SECONDS)
-            self.rpc_server.set_live(self.runner.watchdog.lag < LIVE_SECONDS)
+            turns = self.runner.watchdog.lag < LIVE_SECONDS
+            self.rpc_server.set_live(turns and not self.runner.is_exhausted)
             self.rpc_server.set_serving(await self._reaches_database())
 
     async def _reaches_database(self) -> bool:

@@ -10,15 +10,13 @@ from runwire.server.model.errors import (
     RunNotFound,
     RunRolledBack,
 )
-from runwire.server.model.events import EventId, LogEntry
+from runwire.server.model.events import START, EventId, LogEntry
 from runwire.server.model.runs import Run
 from runwire.server.storage import events, runs
 from runwire.server.storage.database import Connection, Database
 
 POLL_SECONDS = 1.0
 """How often a reader looks by itself, should a wake be lost or the run be executed elsewhere."""
-
-_BEGINNING = EventId(0, 0)
 
 
 class Follower:
@@ -87,14 +85,14 @@ class Follower:
     async def _start(self, log: RunLog, after: EventId | None, live_only: bool) -> EventId:
         """Return the place to read from, after checking that it makes sense."""
         if log.live and not live_only and (after is None or after <= log.last):
-            return after or _BEGINNING
+            return after or START
         run, stored = await self._database.read(
             lambda connection: (
                 _get(connection, log.run_id),
                 events.last_event(connection, log.run_id),
             )
         )
-        last = max(stored or _BEGINNING, log.last)
+        last = max(stored or START, log.last)
         if run.state.is_final and stored is None:
             raise EventsExpired(log.run_id, "")
         if live_only:
@@ -104,7 +102,7 @@ class Follower:
             return EventId(last.attempt, last.index - 1) if has_ended else last
         if after is not None and after > last and not _may_be_lost(after, run):
             raise InvalidField("after_event_id", f"run {run.run_id} has no event {after}")
-        return after or _BEGINNING
+        return after or START
 
     async def _next(self, log: RunLog, cursor: EventId) -> tuple[list[LogEntry], bool]:
         """Return what comes after `cursor`, waiting for it a while; and whether nothing will.

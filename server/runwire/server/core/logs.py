@@ -250,7 +250,6 @@ class RunLogs:
     def __init__(self, encode: Encode) -> None:
         self._encode = encode
         self._logs: dict[str, tuple[RunLog, int]] = {}
-        self.on_wake: Callable[[RunLog], None] = lambda log: None
 
     def acquire(self, run_id: str) -> RunLog:
         """Return the run's log, made if need be; `release` it when done. gRPC loop only."""
@@ -287,6 +286,4 @@ class RunLogs:
             log.wake()
 
     def _new(self, run_id: str) -> RunLog:
-        log = RunLog(run_id, self._encode, asyncio.get_running_loop())
-        log.on_wake = self.on_wake
-        return log
+        return RunLog(run_id, self._encode, asyncio.get_running_loop())

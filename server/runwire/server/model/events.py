@@ -193,5 +193,5 @@ def segment_of(run_id: str, entries: list[LogEntry]) -> Segment:
     )
 
 
-START = EventId(-1, 0)
+START = EventId(0, 0)
 """Comes before every event: reading after it reads from the beginning."""

@@ -1,6 +1,7 @@
 """The threads on which user code runs: event loops for runs, a pool for sync nodes."""
 
 import asyncio
+import logging
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -9,6 +10,8 @@ from contextvars import Context
 from typing import Any, TypeVar, TypeVarTuple
 
 from runwire.server.model.attempts import Attempt, current_writer
+
+_logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -27,8 +30,10 @@ class SyncNodes(ThreadPoolExecutor):
 
     def __init__(self, size: int) -> None:
         super().__init__(size, thread_name_prefix="sync-node")
+        self._size = size
         self._guard = threading.Lock()
         self._jobs: dict[str, set[Future[Any]]] = {}
+        self._left: set[str] = set()
         self._idle: dict[str, Callable[[], object]] = {}
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
@@ -48,6 +53,7 @@ class SyncNodes(ThreadPoolExecutor):
             if jobs:
                 return
             self._jobs.pop(run_id, None)
+            self._left.discard(run_id)
             tell = self._idle.pop(run_id, None)
         if tell is not None:
             tell()
@@ -64,8 +70,28 @@ class SyncNodes(ThreadPoolExecutor):
             async with asyncio.timeout(timeout):
                 await idle.wait()
         except TimeoutError:
+            self._warn_of_left(run_id)
             return False
         return True
+
+    def _warn_of_left(self, run_id: str) -> None:
+        with self._guard:
+            self._left.add(run_id)
+        _logger.warning(
+            "sync nodes did not stop and keep their threads",
+            extra={"run_id": run_id, "threads_kept": self.left, "threads": self._size},
+        )
+
+    @property
+    def left(self) -> int:
+        """How many threads are kept by nodes whose run no longer waits for them."""
+        with self._guard:
+            return sum(len(jobs) for run_id, jobs in self._jobs.items() if run_id in self._left)
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether every thread is kept so: no sync node can be executed any more."""
+        return self.left >= self._size
 
 
 WRITER = "runwire_writer"

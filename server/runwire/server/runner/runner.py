@@ -147,7 +147,10 @@ class Runner:
     # ------------------------------------------------------------------ what core asks for
 
     def reserve(self, count: int) -> int:
-        """See `LocalRunner`."""
+        """See `LocalRunner`. Nothing while older runs wait for slots: those come first."""
+        return 0 if self._backlog else self._set_aside(count)
+
+    def _set_aside(self, count: int) -> int:
         granted = 0 if self._draining else max(0, min(count, self._free))
         self._count(reserved=granted)
         return granted
@@ -304,6 +307,7 @@ class Runner:
         # Looking first: while a claim waits for its turn to write, the slots it has set aside are
         # not there for runs that are created and could start at once.
         is_any, due = await self._database.read(look)
+        self._backlog = self._backlog and is_any
         if is_any and await self._claim_some():
             return 0.0
         wait = POLL_SECONDS * random.uniform(0.8, 1.2)
@@ -313,7 +317,7 @@ class Runner:
 
     async def _claim_some(self) -> bool:
         """Claim runs; return whether there may be more for which there are slots, too."""
-        slots = self.reserve(min(self._free, CLAIMED_AT_ONCE))
+        slots = self._set_aside(min(self._free, CLAIMED_AT_ONCE))
         self._backlog = slots == 0
         if slots == 0:
             return False
@@ -331,6 +335,11 @@ class Runner:
         return self._backlog
 
     # ------------------------------------------------------------------ the sweeper's questions
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether code that did not stop keeps every thread for sync nodes."""
+        return self._loops.sync_nodes.is_exhausted
 
     def executes(self, run_id: str) -> bool:
         """Return whether the run has a slot here."""
