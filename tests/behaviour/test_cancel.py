@@ -231,7 +231,8 @@ async def test_a_cancelled_run_leaves_the_state_that_it_had_reached(
     done = (await client.threads.get_state(thread_id))["values"]["done_steps"]
 
     assert done == list(range(len(done)))
-    assert 3 <= len(shown) <= len(done) < 100
+    assert 3 <= len(shown) < 100
+    assert abs(len(done) - len(shown)) <= 1  # the cancel may come between the two
     assert (await client.threads.get(thread_id))["values"]["done_steps"] == done
     assert await client.runs.join(thread_id, run["run_id"]) is None
 

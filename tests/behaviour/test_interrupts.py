@@ -336,6 +336,22 @@ async def test_a_question_stays_open_if_the_run_with_the_answer_never_started(
     assert (thread["status"], list(thread["interrupts"])) == ("interrupted", [asked["id"]])
 
 
+async def test_a_question_stays_open_if_a_run_of_another_graph_fails_before_it_does_anything(
+    client: Client, thread_id: str
+) -> None:
+    [asked] = await pause(client, thread_id)
+    before = await client.threads.get(thread_id)
+
+    with pytest.raises(RunFailedError):
+        await client.runs.wait(thread_id, "counter", input={}, interrupt_before=["nowhere"])
+
+    thread = await client.threads.get(thread_id)
+    assert (thread["status"], list(thread["interrupts"])) == ("error", [asked["id"]])
+    assert thread["values"] == before["values"]
+    output = await client.runs.wait(thread_id, "asks", command={"resume": "yes"})
+    assert output["answers"] == ["prepared", "yes"]
+
+
 async def test_no_question_is_open_after_a_run_that_got_past_it_and_was_stopped(
     client: Client, thread_id: str
 ) -> None:

@@ -93,6 +93,21 @@ def test_a_run_that_fails_leaves_the_questions_that_are_open(
     assert (thread.state, thread.interrupts) == (ThreadState.FAILED, QUESTION)
 
 
+@pytest.mark.parametrize("state", [RunState.FAILED, RunState.CANCELLED])
+def test_a_run_that_changed_nothing_leaves_its_thread_s_questions(
+    server: Server, state: RunState
+) -> None:
+    thread_id = server.thread()
+    server.finish(server.start(thread_id), RunState.INTERRUPTED, values="1", interrupts=QUESTION)
+    run = server.start(thread_id)
+    if state is RunState.CANCELLED:
+        server.cancel(run)
+    server.finish(run, state, interrupts=None, error=ERROR if state is RunState.FAILED else None)
+    thread = server.get_thread(thread_id)
+    rest = ThreadState.FAILED if state is RunState.FAILED else ThreadState.INTERRUPTED
+    assert (thread.state, thread.interrupts, thread.values) == (rest, QUESTION, "1")
+
+
 def test_a_thread_whose_run_was_cancelled_is_idle_if_no_question_is_open(server: Server) -> None:
     run = server.start(server.thread())
     server.cancel(run)
@@ -307,10 +322,7 @@ def test_a_cancel_is_carried_out_though_the_server_is_gone(
     )
     assert server.events(run) == ["1-1 Data", "1-2 Data", "1-3 Data", "2-1 RunEnded"]
     thread = server.get_thread(thread_id)
-    if ended.rolled_back:
-        assert (thread.state, thread.interrupts) == (ThreadState.INTERRUPTED, QUESTION)
-    else:
-        assert (thread.state, thread.interrupts) == (ThreadState.IDLE, ())
+    assert (thread.state, thread.interrupts) == (ThreadState.INTERRUPTED, QUESTION)
     assert thread.values == "1"
 
 

@@ -45,13 +45,13 @@ class Outcome:
     """What an attempt came to, as its executor saw it. A committed cancel overrules it.
 
     `values` is the state it left behind, also when it did not succeed, and `interrupts` are the
-    questions that are open in it. `abandoned`: the user's code was still running when its grace
-    passed.
+    questions that are open in it; None: they are as the run found them. `abandoned`: the user's
+    code was still running when its grace passed.
     """
 
     state: RunState
     values: JsonText | None = None
-    interrupts: tuple[Interrupt, ...] = ()
+    interrupts: tuple[Interrupt, ...] | None = ()
     error: RunError | None = None
     abandoned: bool = False
 
@@ -89,7 +89,7 @@ def finish_attempt(
     if ended.rolled_back:
         checkpoints.delete_run(connection, ended.run_id)
     elif ended.thread_id is not None:
-        remains = _remains(ended, outcome.values, outcome.interrupts)
+        remains = _remains(connection, ended, outcome.values, outcome.interrupts)
     promoted = settle_thread(connection, ended.thread_id, now, remains)
     return Finished(ended, entries, promoted)
 
@@ -119,14 +119,20 @@ def _ending(run: Run, outcome: Outcome) -> runs.Ending:
             state=outcome.state,
             error=outcome.error,
             output=outcome.values if succeeded else None,
-            interrupts=outcome.interrupts if outcome.state is RunState.INTERRUPTED else (),
+            interrupts=(outcome.interrupts or ()) if succeeded else (),
         )
     return _cancelled(replace(run.cancel, abandoned=outcome.abandoned))
 
 
 def _remains(
-    run: Run, values: JsonText | None, interrupts: tuple[Interrupt, ...]
+    connection: Connection,
+    run: Run,
+    values: JsonText | None,
+    interrupts: tuple[Interrupt, ...] | None,
 ) -> threads.Remains:
+    if interrupts is None:
+        thread = threads.get_thread(connection, run.thread_id or "")
+        interrupts = thread.interrupts if thread is not None else ()
     return threads.Remains(
         rest_state=_rest_state(run, interrupts),
         values=values,
@@ -182,7 +188,9 @@ def end_unclaimed(
     if ended.rolled_back:
         checkpoints.delete_run(connection, run.run_id)
     elif ended.thread_id is not None and run.attempt > 0:
-        remains = _remains(ended, None, ())
+        head = checkpoints.head(connection, ended.thread_id)
+        changed = head is not None and head.run_id == ended.run_id
+        remains = _remains(connection, ended, None, () if changed else None)
         threads.leave(connection, ended.thread_id, remains, now, busy=True)
     return ended
 

@@ -22,13 +22,23 @@ class Outcome:
     """How a run's attempt stands, and, once its stream has ended, how it came out.
 
     `paused`: the graph waits, at interrupts or at a breakpoint. `interrupts` are the open ones.
-    `at_breakpoint`: it stopped without an interrupt.
+    `at_breakpoint`: it stopped without an interrupt. `unchanged`: it failed or was stopped before
+    it had written a checkpoint.
     """
 
-    __slots__ = ("_outputs", "_text", "_values", "at_breakpoint", "interrupts", "paused")
+    __slots__ = (
+        "_outputs",
+        "_text",
+        "_values",
+        "at_breakpoint",
+        "interrupts",
+        "paused",
+        "unchanged",
+    )
 
     def __init__(self) -> None:
         self.paused = False
+        self.unchanged = False
         self.interrupts: tuple[Interrupt, ...] = ()
         self.at_breakpoint = False
         self._values: Any = _NOTHING

@@ -66,17 +66,25 @@ async def stream(
 
 
 @asynccontextmanager
-async def keeping_questions(graph: Graph, run: Run, outcome: Outcome) -> AsyncGenerator[None]:
-    """If the block fails or is cancelled, note in `outcome` which interrupts of the run's thread
-    are open: a run that was to answer one, and did not get that far, leaves it as it was."""
+async def keeping_remains(graph: Graph, run: Run, outcome: Outcome) -> AsyncGenerator[None]:
+    """If the block fails or is cancelled, note in `outcome` what the run has left on its thread:
+    the stream may have broken off before it told the last values, and a question that the run was
+    to answer may still be open."""
     try:
         yield
     except (Exception, asyncio.CancelledError):
         if graph.checkpointer and run.thread_id is not None:
             with suppress(Exception):  # what went wrong in the block counts
-                head = await graph.aget_state({"configurable": {"thread_id": run.thread_id}})
-                outcome.interrupts = to_interrupts(head.interrupts)
+                await _look_at_remains(graph, run, outcome)
         raise
+
+
+async def _look_at_remains(graph: Graph, run: Run, outcome: Outcome) -> None:
+    head = await graph.aget_state({"configurable": {"thread_id": run.thread_id}})
+    outcome.unchanged = (head.metadata or {}).get("run_id") != run.run_id
+    outcome.interrupts = to_interrupts(head.interrupts)
+    if not isinstance(graph.output_channels, str):  # a function's values are what it returns
+        outcome.keep_values(head.values, graph.output_channels)
 
 
 def _options(graph: Graph, spec: RunSpec) -> dict[str, Any]:

@@ -138,7 +138,7 @@ class Execution:
             context=run.context,
             checkpointed=self.checkpointed,
         )
-        async with opened as graph, graph_stream.keeping_questions(graph, run, self._outcome):
+        async with opened as graph, graph_stream.keeping_remains(graph, run, self._outcome):
             graph_input, config, context = await build_inputs(graph, run, config, resumed=resumed)
             events = graph_stream.stream(
                 graph,
@@ -236,6 +236,8 @@ class Execution:
             outcome = Outcome(state=RunState.FAILED, error=self._describe(error))
         else:
             outcome = Outcome(state=RunState.INTERRUPTED if seen.paused else RunState.SUCCEEDED)
+        if seen.unchanged:
+            return replace(outcome, interrupts=None)
         return replace(outcome, values=seen.output_json(), interrupts=seen.interrupts)
 
     def stopped(self, reason: Stop, abandoned: bool) -> Outcome:
