@@ -121,9 +121,10 @@ class Engine:
 
 @asynccontextmanager
 async def open_engine(
-    path: Path, *, max_pending: int = 1_000, **options: Any
+    path: Path, *, graphs: Path = SUPPORT_GRAPHS, max_pending: int = 1_000, **options: Any
 ) -> AsyncIterator[Engine]:
-    """Give an engine whose database is `path`; `options` are the runner's.
+    """Give an engine whose database is `path`; `graphs` is a configuration file, `options` are the
+    runner's.
 
     On leaving nothing is drained: what executes is left as a crash would leave it, but for its
     code, which is stopped.
@@ -131,7 +132,7 @@ async def open_engine(
     options = {"cancel_grace": timedelta(seconds=0.3), **options}
     async with Database(path) as database:
         registry = Registry(
-            read_config(SUPPORT_GRAPHS), saver=RunwireSaver(database), store=RunwireStore(database)
+            read_config(graphs), saver=RunwireSaver(database), store=RunwireStore(database)
         )
         await registry.load()
         logs = RunLogs(encode_event)

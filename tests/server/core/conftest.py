@@ -7,9 +7,6 @@ import pytest
 from tests.support.memory import open_memory
 from tests.support.transactions import MovableClock, Server, stopped_clock
 
-from runwire.server.core import follow
-from runwire.server.runner import runner, sweeper
-
 
 @pytest.fixture
 def moving_clock() -> Iterator[type[MovableClock]]:
@@ -27,11 +24,3 @@ def server(moving_clock: type[MovableClock]) -> Iterator[Server]:
         yield Server(connection, loop)
     engine.dispose()
     loop.close()
-
-
-@pytest.fixture
-def no_polls(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing looks by itself: what is not woken waits for ever."""
-    monkeypatch.setattr(follow, "POLL_SECONDS", 1000.0)
-    monkeypatch.setattr(runner, "POLL_SECONDS", 1000.0)
-    monkeypatch.setattr(sweeper, "SWEEP_SECONDS", 1000.0)

@@ -308,15 +308,17 @@ class Runner:
         # not there for runs that are created and could start at once.
         is_any, due = await self._database.read(look)
         self._backlog = self._backlog and is_any
-        if is_any and await self._claim_some():
-            return 0.0
         wait = POLL_SECONDS * random.uniform(0.8, 1.2)
+        if is_any:
+            # Looking again tells when the next delay is over. Without a slot nothing is done
+            # about one that is over already: the end of a run wakes this.
+            return 0.0 if await self._claim_some() else wait
         if due is not None:
             wait = min(wait, max(0.0, (due - datetime.now(UTC)).total_seconds()))
         return wait
 
     async def _claim_some(self) -> bool:
-        """Claim runs; return whether there may be more for which there are slots, too."""
+        """Claim runs; return whether there were slots for any."""
         slots = self._set_aside(min(self._free, CLAIMED_AT_ONCE))
         self._backlog = slots == 0
         if slots == 0:
@@ -332,7 +334,7 @@ class Runner:
             self.give_back(slots - len(claimed))
         for run in claimed:
             log_move(_logger, run)
-        return self._backlog
+        return True
 
     # ------------------------------------------------------------------ the sweeper's questions
 

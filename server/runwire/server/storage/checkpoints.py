@@ -159,8 +159,12 @@ _graphs_of = (
 
 
 def has_run(connection: Connection, thread_id: str, run_id: str) -> bool:
-    """Return whether the run has left anything on the thread: an attempt that finds something
-    resumes from it, and must not send the run's input again."""
+    """Return whether the run has left anything on the thread to go on from: an attempt that finds
+    something resumes from it, and must not send the run's input again.
+
+    A pending write counts if the checkpoint is there that it is pending on: that one could not be
+    stored may have been the reason for another attempt.
+    """
     return bool(connection.scalar(_has_run, {"thread_id": thread_id, "run_id": run_id}))
 
 
@@ -309,12 +313,15 @@ _graph_of = select(checkpoints.c.graph_id).where(*_here)
 _parent_of = select(checkpoints.c.parent_checkpoint_id).where(*_here)
 _has_run = select(
     or_(
-        *(
-            sqlalchemy.exists().where(
-                table.c.run_id == bindparam("run_id"), table.c.thread_id == bindparam("thread_id")
-            )
-            for table in (checkpoints, writes_table)
-        )
+        sqlalchemy.exists().where(checkpoints.c.run_id == bindparam("run_id"), _of_thread),
+        sqlalchemy.exists().where(
+            writes_table.c.run_id == bindparam("run_id"),
+            writes_table.c.thread_id == bindparam("thread_id"),
+            *(
+                writes_table.c[name] == checkpoints.c[name]
+                for name in ("thread_id", "checkpoint_ns", "checkpoint_id")
+            ),
+        ),
     )
 )
 _select = select(

@@ -1,0 +1,308 @@
+"""The slots of a server: what starts, what waits, and how it drains."""
+
+import asyncio
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.engine import Engine, kinds, open_engine, until
+from tests.support.meeting import Meeting
+
+from runwire.server.model.runs import Durability, Run, RunState
+from runwire.server.runner import runner, sweeper
+from runwire.server.storage.runs import RunFilter
+
+GRAPHS = Path(__file__).parent / "graphs" / "langgraph.json"
+
+
+async def running(engine: Engine) -> int:
+    wanted = RunFilter(states=[RunState.RUNNING, RunState.CANCELLING])
+    return len((await engine.runs.list(wanted, limit=500, cursor=None)).items)
+
+
+# Slots.
+
+
+@pytest.mark.usefixtures("no_polls")
+async def test_no_more_runs_execute_than_there_are_slots_and_all_get_their_turn(
+    database_path: Path,
+) -> None:
+    async with open_engine(database_path, max_concurrent_runs=3) as engine:
+        most = 0
+        created = [await engine.start("slow_async", {"seconds": 0.02}) for _ in range(30)]
+        ended = [asyncio.create_task(engine.ended(run)) for run in created]
+        while not all(one.done() for one in ended):
+            most = max(most, await running(engine), len(engine.runner._slots))
+            await asyncio.sleep(0.002)
+        assert most == 3
+        runs = [one.result() for one in ended]
+        assert {run.state for run in runs} == {RunState.SUCCEEDED}
+        starts = [run.start_time for run in sorted(runs, key=lambda run: run.run_id)]
+        assert starts == sorted(starts), "first come, first served"
+
+
+@pytest.mark.usefixtures("no_polls")
+async def test_a_busy_thread_does_not_keep_others_from_the_slots(
+    database_path: Path, meeting: Meeting
+) -> None:
+    async with open_engine(database_path, max_concurrent_runs=2) as engine:
+        on = {"thread_id": await engine.thread()}
+        busy = await meeting.start(engine, "gate", spec=on)
+        queued = [await engine.start("echo", **on) for _ in range(20)]
+        for _ in range(5):
+            assert (await engine.run("echo")).state is RunState.SUCCEEDED
+        meeting.open()
+        for run in [busy, *queued]:
+            assert (await engine.ended(run)).state is RunState.SUCCEEDED
+
+
+async def test_slots_are_counted_through_all_that_happens(
+    database_path: Path, meeting: Meeting
+) -> None:
+    async with open_engine(database_path, max_concurrent_runs=5) as engine:
+        assert (engine.runner.reserve(3), engine.runner.reserve(9)) == (3, 2)
+        assert engine.runner.reserve(1) == 0
+        engine.runner.give_back(5)
+        await engine.run("fails", {"kind": "value"})
+        run = await meeting.start(engine, "slow_sync", seconds=0.5)
+        await engine.runs.cancel_disconnected(run.run_id)
+        await engine.ended(run)
+        await until(lambda: engine.runner._idle.is_set())
+        assert engine.runner._free == 5
+        assert [loop.runs for loop in engine.runner._loops.loops] == [0]
+        assert not engine.logs._logs
+
+
+async def test_full_slots_and_a_delay_that_is_over_do_not_make_the_server_spin(
+    database_path: Path, meeting: Meeting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = 0
+    look = runner.look
+
+    def counted(connection: Any) -> Any:
+        nonlocal looks
+        looks += 1
+        return look(connection)
+
+    monkeypatch.setattr(runner, "look", counted)
+    async with open_engine(database_path, max_concurrent_runs=1) as engine:
+        run = await meeting.start(engine, "gate")
+        delayed = await engine.start("echo", start_delay=timedelta(seconds=0.05))
+        await asyncio.sleep(0.1)
+        looks = 0
+        await asyncio.sleep(0.3)
+        assert looks <= 2
+        meeting.open()
+        for one in (run, delayed):
+            assert (await engine.ended(one)).state is RunState.SUCCEEDED
+
+
+@pytest.mark.usefixtures("no_polls")
+async def test_delays_that_end_one_after_the_other_are_all_noticed(engine: Engine) -> None:
+    delays = [timedelta(seconds=0.05 * number) for number in (4, 1, 3, 2)]
+    created = [await engine.start("echo", start_delay=delay) for delay in delays]
+    for run in created:
+        ended = await engine.ended(run)
+        assert ended.start_time is not None
+        assert 0 <= (ended.start_time - run.due_time).total_seconds() < 0.5
+
+
+async def test_runs_are_spread_over_the_loops(database_path: Path) -> None:
+    async with open_engine(database_path, runner_loops=3) as engine:
+        created = [await engine.start("slow_async", {"seconds": 60}) for _ in range(6)]
+        assert [loop.runs for loop in engine.runner._loops.loops] == [2, 2, 2]
+        assert len(created) == 6
+
+
+async def test_claims_go_on_after_one_that_failed(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(runner, "POLL_SECONDS", 0.01)
+    look, failures = runner.look, iter([LookupError("as intended")] * 3)
+
+    def fail_at_first(connection: Any) -> Any:
+        if error := next(failures, None):
+            raise error
+        return look(connection)
+
+    monkeypatch.setattr(runner, "look", fail_at_first)
+    run = await engine.run("echo", start_delay=timedelta(seconds=0.01))
+    assert run.state is RunState.SUCCEEDED
+    assert "runs could not be claimed" in caplog.text
+
+
+async def test_a_start_that_fails_leaves_no_thread_behind(
+    database_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[Any] = []
+    start = runner.RunnerLoops.start
+
+    def note(loops: Any) -> None:
+        start(loops)
+        started.append(loops)
+
+    async def fail(sweeper: Any) -> None:
+        raise LookupError("as intended")
+
+    monkeypatch.setattr(runner.RunnerLoops, "start", note)
+    monkeypatch.setattr(sweeper.Sweeper, "recover", fail)
+    with pytest.raises(LookupError):
+        async with open_engine(database_path):
+            pass
+    await until(lambda: started[0].loops[0].loop.is_closed())
+
+
+# Draining.
+
+
+@pytest.mark.usefixtures("no_polls")
+@pytest.mark.parametrize("durability", Durability)
+async def test_a_drained_run_goes_on_elsewhere_with_nothing_executed_again(
+    database_path: Path, meeting: Meeting, durability: Durability
+) -> None:
+    async with open_engine(database_path) as engine:
+        spec = {"thread_id": await engine.thread(), "durability": durability}
+        run = await meeting.start(engine, "steps", steps=8, seconds=0.04, spec=spec)
+        following = await engine.start("counter", thread_id=run.thread_id)
+        await until(lambda: meeting.notes(run).count("step") >= 3)
+        await engine.runner.drain()
+        handed_back = await engine.row(run)
+        assert (handed_back.state, handed_back.owner) == (RunState.PENDING, None)
+        assert (handed_back.attempt, handed_back.attempts_used) == (1, 0)
+        assert meeting.notes(run).count("step") < 8
+        assert (await engine.row(following)).state is RunState.PENDING
+    async with open_engine(database_path) as engine:
+        ended = await engine.ended(run)
+        assert (ended.state, ended.attempt, ended.attempts_used) == (RunState.SUCCEEDED, 2, 1)
+        steps = [note["step"] for note in meeting.ledger() if note["what"] == "step"]
+        assert steps == list(range(8)), "each once, and in order"
+        assert (await engine.ended(following)).state is RunState.SUCCEEDED
+        events = await engine.events(run)
+        assert kinds(events).count("attempt_started") == 2
+
+
+async def test_a_run_that_leaves_no_checkpoints_may_end(
+    database_path: Path, meeting: Meeting
+) -> None:
+    async with open_engine(database_path, drain_grace=timedelta(seconds=20)) as engine:
+        run = await meeting.start(engine, "steps", steps=5, seconds=0.02)
+        await engine.runner.drain()
+        assert (await engine.row(run)).state is RunState.SUCCEEDED
+
+
+@pytest.mark.parametrize("stateless", [True, False])
+@pytest.mark.parametrize("graph_id", ["gate", "turns_cancel_into_failure", "cleans_up_slowly"])
+async def test_what_does_not_stop_in_time_is_stopped_where_it_is_and_handed_back(
+    database_path: Path, meeting: Meeting, graph_id: str, stateless: bool
+) -> None:
+    grace = timedelta(seconds=0.1)
+    async with open_engine(database_path, graphs=GRAPHS, drain_grace=grace) as engine:
+        spec = {} if stateless else {"thread_id": await engine.thread()}
+        run = await meeting.start(engine, graph_id, seconds=0.05, spec=spec)
+        began = time.monotonic()
+        await engine.runner.drain()
+        assert time.monotonic() - began < 1.5
+        handed_back = await engine.row(run)
+        assert (handed_back.state, handed_back.attempts_used) == (RunState.PENDING, 0)
+
+
+async def test_a_drain_ends_though_code_does_not(
+    database_path: Path, meeting: Meeting, caplog: pytest.LogCaptureFixture
+) -> None:
+    grace = timedelta(seconds=0.05)
+    async with open_engine(database_path, drain_grace=grace, cancel_grace=3 * grace) as engine:
+        blocking = await meeting.start(engine, "blocks_loop", seconds=3)
+        began = time.monotonic()
+        await engine.runner.drain()
+        assert time.monotonic() - began < 2.9
+        assert (await engine.row(blocking)).state is RunState.RUNNING
+        assert "runs are left behind" in caplog.text
+
+
+async def test_a_draining_server_takes_no_new_runs(
+    database_path: Path, meeting: Meeting
+) -> None:
+    async with open_engine(database_path, drain_grace=timedelta(seconds=20)) as engine:
+        executing = await meeting.start(engine, "gate")
+        draining = asyncio.create_task(engine.runner.drain())
+        await until(lambda: engine.runner._draining)
+        created = [await engine.start("echo") for _ in range(3)]
+        engine.runner.wake()
+        meeting.open()
+        await draining
+        assert (await engine.row(executing)).state is RunState.SUCCEEDED
+        assert {(await engine.row(run)).state for run in created} == {RunState.PENDING}
+    async with open_engine(database_path) as engine:
+        for run in created:
+            ended = await engine.ended(run)
+            assert (ended.state, ended.attempt) == (RunState.SUCCEEDED, 1)
+
+
+async def test_a_drain_waits_for_what_is_about_to_begin(engine: Engine) -> None:
+    for _ in range(10):
+        creating = [
+            asyncio.create_task(engine.start("slow_async", {"seconds": 60})) for _ in range(5)
+        ]
+        await asyncio.sleep(0)
+        engine.runner._draining = False
+        draining = asyncio.create_task(engine.runner.drain())
+        # Without checkpoints they may end: so that they do not take the grace, they are stopped.
+        created = [await one for one in creating]
+        for run in created:
+            engine.runner.stop(run.run_id)
+        for run in created:
+            await engine.runs.cancel_disconnected(run.run_id)
+        async with asyncio.timeout(10):
+            await draining
+        assert engine.runner._idle.is_set()
+        assert await running(engine) == 0
+
+
+async def test_a_run_that_begins_while_the_server_drains_is_handed_back(
+    engine: Engine, meeting: Meeting
+) -> None:
+    run = await engine.start("echo", start_delay=timedelta(days=1))
+    assert engine.runner.reserve(1) == 1
+    await engine.execute(
+        lambda c: c.exec_driver_sql(
+            "UPDATE runs SET state = 'running', owner = ?, attempt = 1, wake_time = NULL",
+            (engine.runner.server_id,),
+        )
+        and None
+    )
+    draining = asyncio.create_task(engine.runner.drain())
+    await until(lambda: engine.runner._draining)
+    assert not draining.done()
+    engine.runner.start([await engine.row(run)])
+    async with asyncio.timeout(10):
+        await draining
+    assert (await engine.row(run)).state in (RunState.PENDING, RunState.SUCCEEDED)
+
+
+async def test_an_idle_server_drains_at_once(engine: Engine) -> None:
+    began = time.monotonic()
+    await engine.runner.drain()
+    assert time.monotonic() - began < 0.5
+
+
+@pytest.mark.usefixtures("no_polls")
+async def test_servers_that_come_and_go_execute_every_step_once(
+    database_path: Path, meeting: Meeting
+) -> None:
+    run: Run | None = None
+    for _ in range(6):
+        async with open_engine(database_path) as engine:
+            if run is None:
+                spec = {"thread_id": await engine.thread()}
+                run = await meeting.start(engine, "steps", steps=20, seconds=0.02, spec=spec)
+            done = meeting.notes(run).count("step")
+            await until(lambda done=done: meeting.notes(run).count("step") > done or done == 20)
+            await engine.runner.drain()
+    assert run is not None
+    async with open_engine(database_path) as engine:
+        ended = await engine.ended(run)
+        assert (ended.state, ended.attempts_used) == (RunState.SUCCEEDED, 1)
+        steps = [note["step"] for note in meeting.ledger() if note["what"] == "step"]
+        assert steps == list(range(20))

@@ -1,0 +1,165 @@
+"""Looking after what nobody asks about: unheard cancels, forgotten runs, orphans, retention."""
+
+import logging
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from tests.support.engine import Engine, open_engine, until
+from tests.support.meeting import Meeting
+
+from runwire.server.core.sweeping import claim
+from runwire.server.model.errors import RunNotFound
+from runwire.server.model.runs import (
+    Cancel,
+    CancelAction,
+    CancelCause,
+    RunState,
+)
+from runwire.server.runner import sweeper
+from runwire.server.storage import runs
+
+GRAPHS = Path(__file__).parent / "graphs" / "langgraph.json"
+CANCEL = Cancel(
+    action=CancelAction.INTERRUPT,
+    cause=CancelCause.CLIENT,
+    request_time=datetime(2026, 1, 1, tzinfo=UTC),
+)
+
+
+@pytest.fixture
+def fast_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweeper, "SWEEP_SECONDS", 0.02)
+    monkeypatch.setattr(sweeper, "RETENTION_SWEEPS", 2)
+
+
+async def test_a_committed_cancel_that_nobody_told_of_is_heard_within_a_second_or_so(
+    engine: Engine, meeting: Meeting
+) -> None:
+    run = await meeting.start(engine, "gate")
+    await engine.execute(
+        lambda c: runs.request_cancel(c, run.run_id, CANCEL, datetime.now(UTC))
+    )
+    ended = await engine.ended(run)
+    assert ended.end_time is not None
+    assert (ended.state, ended.cancel) == (RunState.CANCELLED, CANCEL)
+    assert (ended.end_time - run.create_time).total_seconds() < 3
+
+
+@pytest.mark.usefixtures("fast_sweeps")
+async def test_sweeps_do_not_disturb_what_cleans_up(database_path: Path, meeting: Meeting) -> None:
+    grace = timedelta(seconds=20)
+    async with open_engine(database_path, graphs=GRAPHS, cancel_grace=grace) as engine:
+        run = await meeting.start(engine, "cleans_up_slowly", seconds=0.3)
+        await engine.runs.cancel(run.run_id, CancelAction.INTERRUPT, wait=True)
+        assert (meeting.directory / "cleaned").exists()
+
+
+@pytest.mark.usefixtures("fast_sweeps")
+async def test_a_run_that_this_server_owns_and_does_not_execute_is_taken_back(
+    engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = await engine.start("echo", start_delay=timedelta(days=1))
+
+    def forget(connection: object) -> None:
+        runs.wake_runs(connection, run.due_time)
+        runs.make_runnable(connection, run.run_id)
+        claim(connection, owner=engine.runner.server_id, limit=1)
+
+    await engine.execute(forget)
+    ended = await engine.ended(run)
+    assert (ended.state, ended.attempt) == (RunState.SUCCEEDED, 2)
+    assert "a run was taken back" in caplog.text
+
+
+@pytest.mark.usefixtures("fast_sweeps")
+async def test_a_run_that_is_executed_is_never_taken_back(
+    engine: Engine, meeting: Meeting
+) -> None:
+    run = await meeting.start(engine, "gate")
+    sweeps = 0
+    check = engine.runner._sweeper._check_own
+
+    async def counted() -> None:
+        nonlocal sweeps
+        await check()
+        sweeps += 1
+
+    engine.runner._sweeper._check_own = counted  # type: ignore[method-assign]
+    await until(lambda: sweeps > 5)
+    meeting.open()
+    assert (await engine.ended(run)).attempt == 1
+
+
+@pytest.mark.usefixtures("fast_sweeps")
+async def test_sweeps_go_on_after_one_that_failed(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen = []
+
+    def fail(connection: object, **how: object) -> None:
+        seen.append(how)
+        raise LookupError("as intended")
+
+    monkeypatch.setattr(sweeper, "owned", fail)
+    await until(lambda: len(seen) > 2)
+    assert "a sweep failed" in caplog.text
+
+
+@pytest.mark.usefixtures("fast_sweeps")
+async def test_retention_is_looked_at_by_itself(database_path: Path) -> None:
+    kept = timedelta(seconds=0.1)
+    async with open_engine(database_path, event_retention=kept, request_retention=kept) as engine:
+        run = await engine.run("echo")
+
+        async def is_gone() -> bool:
+            try:
+                await engine.runs.get(run.run_id)
+            except RunNotFound:
+                return True
+            return False
+
+        await until(is_gone)
+
+
+@pytest.mark.usefixtures("fast_sweeps")
+async def test_more_than_one_batch_expires_in_one_sweep(
+    database_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    batches = iter([sweeper.BATCH, sweeper.BATCH, 3])
+    asked = []
+
+    def some(connection: object, **how: object) -> int:
+        asked.append(how)
+        return next(batches, 0)
+
+    monkeypatch.setattr(sweeper, "expire", some)
+    async with open_engine(database_path):
+        await until(lambda: len(asked) >= 3)
+    assert asked[0] == {"events": timedelta(hours=24), "request_ids": timedelta(hours=24)}
+
+
+# Orphans.
+
+
+async def test_a_new_server_takes_back_what_the_former_one_had(
+    database_path: Path, meeting: Meeting
+) -> None:
+    async with open_engine(database_path) as engine:
+        thread_id = await engine.thread()
+        run = await meeting.start(engine, "gate", spec={"thread_id": thread_id})
+        cancelled = await meeting.start(engine, "gate_sync")
+        await engine.execute(
+            lambda c: runs.request_cancel(c, cancelled.run_id, CANCEL, datetime.now(UTC))
+        )
+        waiting = await engine.start("echo", thread_id=thread_id)
+        meeting_is_over = engine.runner.server_id
+    meeting.open()
+    async with open_engine(database_path) as engine:
+        assert engine.runner.server_id != meeting_is_over
+        assert (await engine.row(cancelled)).state is RunState.CANCELLED
+        ended = await engine.ended(run)
+        assert (ended.state, ended.attempt) == (RunState.SUCCEEDED, 2)
+        following = await engine.ended(waiting)
+        assert (following.state, following.attempt) == (RunState.SUCCEEDED, 1)
