@@ -87,8 +87,7 @@ async def test_each_run_ends_once_and_everything_agrees(database_path: Path) -> 
         ended: list[Run] = []
 
         async def work() -> None:
-            for _ in left:
-                ended.append(await cancel_once(engine, chance, threads))
+            ended.extend([await cancel_once(engine, chance, threads) for _ in left])
 
         await asyncio.gather(*(work() for _ in range(AT_ONCE)))
         states = Counter(run.state for run in ended)

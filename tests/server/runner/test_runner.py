@@ -10,7 +10,7 @@ import pytest
 from tests.support.engine import Engine, kinds, open_engine, until
 from tests.support.meeting import Meeting
 
-from runwire.server.model.runs import Durability, Run, RunState
+from runwire.server.model.runs import Durability, RunState
 from runwire.server.runner import runner, sweeper
 from runwire.server.storage.runs import RunFilter
 
@@ -221,9 +221,7 @@ async def test_a_drain_ends_though_code_does_not(
         assert "runs are left behind" in caplog.text
 
 
-async def test_a_draining_server_takes_no_new_runs(
-    database_path: Path, meeting: Meeting
-) -> None:
+async def test_a_draining_server_takes_no_new_runs(database_path: Path, meeting: Meeting) -> None:
     async with open_engine(database_path, drain_grace=timedelta(seconds=20)) as engine:
         executing = await meeting.start(engine, "gate")
         draining = asyncio.create_task(engine.runner.drain())
@@ -248,12 +246,9 @@ async def test_a_drain_waits_for_what_is_about_to_begin(engine: Engine) -> None:
         await asyncio.sleep(0)
         engine.runner._draining = False
         draining = asyncio.create_task(engine.runner.drain())
-        # Without checkpoints they may end: so that they do not take the grace, they are stopped.
-        created = [await one for one in creating]
-        for run in created:
-            engine.runner.stop(run.run_id)
-        for run in created:
-            await engine.runs.cancel_disconnected(run.run_id)
+        # Without checkpoints they may end: so that they do not take the grace, they are cancelled.
+        for one in creating:
+            await engine.runs.cancel_disconnected((await one).run_id)
         async with asyncio.timeout(10):
             await draining
         assert engine.runner._idle.is_set()
@@ -266,11 +261,13 @@ async def test_a_run_that_begins_while_the_server_drains_is_handed_back(
     run = await engine.start("echo", start_delay=timedelta(days=1))
     assert engine.runner.reserve(1) == 1
     await engine.execute(
-        lambda c: c.exec_driver_sql(
-            "UPDATE runs SET state = 'running', owner = ?, attempt = 1, wake_time = NULL",
-            (engine.runner.server_id,),
+        lambda c: (
+            c.exec_driver_sql(
+                "UPDATE runs SET state = 'running', owner = ?, attempt = 1, wake_time = NULL",
+                (engine.runner.server_id,),
+            )
+            and None
         )
-        and None
     )
     draining = asyncio.create_task(engine.runner.drain())
     await until(lambda: engine.runner._draining)
@@ -291,16 +288,15 @@ async def test_an_idle_server_drains_at_once(engine: Engine) -> None:
 async def test_servers_that_come_and_go_execute_every_step_once(
     database_path: Path, meeting: Meeting
 ) -> None:
-    run: Run | None = None
-    for _ in range(6):
+    async with open_engine(database_path) as engine:
+        spec = {"thread_id": await engine.thread()}
+        run = await meeting.start(engine, "steps", steps=20, seconds=0.02, spec=spec)
+        await engine.runner.drain()
+    for _ in range(5):
+        done = meeting.notes(run).count("step")
         async with open_engine(database_path) as engine:
-            if run is None:
-                spec = {"thread_id": await engine.thread()}
-                run = await meeting.start(engine, "steps", steps=20, seconds=0.02, spec=spec)
-            done = meeting.notes(run).count("step")
-            await until(lambda done=done: meeting.notes(run).count("step") > done or done == 20)
+            await until(lambda done=done: done == 20 or meeting.notes(run).count("step") > done)
             await engine.runner.drain()
-    assert run is not None
     async with open_engine(database_path) as engine:
         ended = await engine.ended(run)
         assert (ended.state, ended.attempts_used) == (RunState.SUCCEEDED, 1)

@@ -37,9 +37,7 @@ async def test_a_committed_cancel_that_nobody_told_of_is_heard_within_a_second_o
     engine: Engine, meeting: Meeting
 ) -> None:
     run = await meeting.start(engine, "gate")
-    await engine.execute(
-        lambda c: runs.request_cancel(c, run.run_id, CANCEL, datetime.now(UTC))
-    )
+    await engine.execute(lambda c: runs.request_cancel(c, run.run_id, CANCEL, datetime.now(UTC)))
     ended = await engine.ended(run)
     assert ended.end_time is not None
     assert (ended.state, ended.cancel) == (RunState.CANCELLED, CANCEL)
@@ -73,9 +71,7 @@ async def test_a_run_that_this_server_owns_and_does_not_execute_is_taken_back(
 
 
 @pytest.mark.usefixtures("fast_sweeps")
-async def test_a_run_that_is_executed_is_never_taken_back(
-    engine: Engine, meeting: Meeting
-) -> None:
+async def test_a_run_that_is_executed_is_never_taken_back(engine: Engine, meeting: Meeting) -> None:
     run = await meeting.start(engine, "gate")
     sweeps = 0
     check = engine.runner._sweeper._check_own

@@ -414,3 +414,21 @@ async def test_power_cuts_are_survived_on_demand(
         )
         assert values == [level, 1, 30_000]
         assert await database.read(lambda c: c.scalar(text("PRAGMA journal_mode"))) == "wal"
+
+
+async def test_an_error_that_is_raised_again_harms_nobody_who_met_it_before(
+    database: Database,
+) -> None:
+    error = LookupError("always the same")
+
+    def fail(connection: Connection) -> None:
+        raise error
+
+    async def meet() -> str:
+        try:
+            await database.write(fail)
+        except LookupError:
+            await asyncio.sleep(0.05)
+        return "went on"
+
+    assert await asyncio.gather(*(meet() for _ in range(3))) == ["went on"] * 3

@@ -1,6 +1,8 @@
 """What callers are told when the database driver fails."""
 
 import traceback
+from contextlib import suppress
+from inspect import CO_COROUTINE
 
 from sqlalchemy.exc import DBAPIError
 
@@ -33,5 +35,9 @@ def told(error: BaseException) -> BaseException:
 
 def _clear_frames(error: BaseException | None) -> None:
     while error is not None:
-        traceback.clear_frames(error.__traceback__)
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            # An error that was raised before may have come by a coroutine that goes on.
+            if not frame.f_code.co_flags & CO_COROUTINE:
+                with suppress(RuntimeError):
+                    frame.clear()
         error = error.__cause__ or error.__context__
