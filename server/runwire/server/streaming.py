@@ -138,4 +138,5 @@ async def _stream_run(address: str, request: Request, printer: Printer) -> None:
 
 def _words(failure: dict[str, Any]) -> str:
     words = f"{failure['error']}: {failure['message']}"
-    return words + (f" (in node {failure['node']})" if failure.get("node") else "")
+    words += f" (in node {failure['node']})" if failure.get("node") else ""
+    return words + (f" [{failure['error_id']}]" if failure.get("error_id") else "")
