@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import grpc
 
+from runwire.client import RunwireClient
 from runwire.v1 import core_pb2, runs_pb2
 from runwire.v1.events_pb2 import RunEvent
 from runwire.v1.runs_pb2_grpc import RunServiceStub
@@ -58,10 +59,12 @@ def ledger(directory: Path) -> list[Note]:
     return [Note(**json.loads(line)) for line in lines]
 
 
-def began(directory: Path, label: str, step: int) -> bool:
-    """Return whether a superstep of a chain has begun."""
-    return any(
-        (note.what, note.label, note.step) == ("begin", label, step) for note in ledger(directory)
+async def until_begun(directory: Path, label: str, step: int) -> None:
+    """Return when a superstep of a chain has begun."""
+    wanted = ("begin", label, step)
+    await until(
+        lambda: any((note.what, note.label, note.step) == wanted for note in ledger(directory)),
+        f"superstep {step} of {label} begins",
     )
 
 
@@ -80,6 +83,12 @@ def chain_input(directory: Path, label: str, steps: int = 6, **more: Any) -> dic
 def chain_result(*labels: str, steps: int = 6) -> list[str]:
     """Return what chains leave in `done`, one after the other, when nothing goes wrong."""
     return [f"{label}.{step}" for label in labels for step in range(steps)]
+
+
+async def done_on(client: RunwireClient, thread_id: str) -> list[str]:
+    """Return what chains have left in `done` on a thread."""
+    values = (await client.threads.get(thread_id))["values"]
+    return list(values["done"]) if values else []
 
 
 @asynccontextmanager

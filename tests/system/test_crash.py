@@ -7,7 +7,7 @@ their fourth superstep when it happens; the gate is open when the server is back
 import asyncio
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -19,10 +19,10 @@ from tests.support.serving import ServerProcess, start_server_process
 from tests.support.statuses import failure_of
 from tests.support.watching import (
     SYSTEM_GRAPHS,
-    began,
     chain_input,
     chain_result,
     check_run,
+    done_on,
     get_run,
     ledger,
     place_of,
@@ -30,6 +30,7 @@ from tests.support.watching import (
     runs_at,
     times_begun,
     until,
+    until_begun,
 )
 
 from runwire.client import RunwireClient, get_client
@@ -71,10 +72,16 @@ class Crash:
         return chain_input(self.directory, label, **{"wait_at": GATE, **more})
 
     async def create(
-        self, client: RunwireClient, label: str, graph_id: str = "chain", **options: Any
+        self,
+        client: RunwireClient,
+        label: str,
+        graph_id: str = "chain",
+        *,
+        on: str = "",
+        **options: Any,
     ) -> None:
         """Create a run on a thread of its own, or on that of the run named `on`."""
-        on = options.pop("on", label)
+        on = on or label
         if on not in self.threads:
             self.threads[on] = (await client.threads.create())["thread_id"]
         given = {"input": self.run_input(label), **options}
@@ -84,8 +91,7 @@ class Crash:
     async def values(self, label: str) -> list[str]:
         """Return what is in `done` on a thread."""
         async with self.client() as client:
-            thread = await client.threads.get(self.threads[label])
-        return list(thread["values"]["done"])
+            return await done_on(client, self.threads[label])
 
 
 @pytest.fixture(scope="module")
@@ -103,16 +109,14 @@ async def live_through(crash: Crash) -> None:
         reading = asyncio.create_task(stream_over_the_crash(crash))
         waiting = asyncio.create_task(wait_over_the_crash(crash))
         for label in ("streamed", "waited for"):
-            await until(
-                lambda label=label: began(crash.directory, label, GATE), f"{label} is there"
-            )
+            await until_begun(crash.directory, label, GATE)
         await cancel(crash, client)
         endless = crash.run_input("timed out", seconds=3600)
         await crash.create(client, "timed out", input=endless, timeout=TIMEOUT_SECONDS)
-        await until(lambda: began(crash.directory, "timed out", 0), "all are at work")
+        await until_begun(crash.directory, "timed out", 0)
     crash.server.kill()
     for label in ("cut off", "cancelling"):
-        lose_tail(crash.directory, crash.runs[label])
+        lose_tail(crash, label)
     (crash.directory / "open").touch()
     await asyncio.to_thread(crash.server.start)
     await asyncio.wait_for(asyncio.gather(reading, waiting), 30)
@@ -127,9 +131,9 @@ async def begin(crash: Crash, client: RunwireClient) -> None:
     await client.runs.wait(crash.threads["at exit"], "chain", input=kept)
     await client.runs.wait(crash.threads["forked"], "chain", input=kept)
     states = await client.threads.get_history(crash.threads["forked"], limit=100)
-    past = next(state for state in states if state["values"]["done"] == chain_result("kept")[:2])
+    past = next(state for state in states if done_in(state) == chain_result("kept")[:2])
     await client.runs.wait(crash.threads["answers"], "asks", input=crash.run_input("answers"))
-    talking = {"stream_mode": ["custom", "updates"]}
+    talking: dict[str, Any] = {"stream_mode": ["custom", "updates"]}
     await crash.create(client, "async")
     await crash.create(client, "sync", "chain_sync")
     await crash.create(client, "answers", "asks", input=None, command={"resume": "yes"})
@@ -144,7 +148,7 @@ async def begin(crash: Crash, client: RunwireClient) -> None:
     run = await client.runs.create(None, "chain", input=crash.run_input("stateless"))
     crash.runs["stateless"] = run["run_id"]
     for label in crash.runs:
-        await until(lambda label=label: began(crash.directory, label, GATE), f"{label} is there")
+        await until_begun(crash.directory, label, GATE)
     await crash.create(
         client, "branches", "chain_with_branches", input=crash.run_input("branches", wait_at=0)
     )
@@ -156,6 +160,12 @@ async def begin(crash: Crash, client: RunwireClient) -> None:
     await crash.create(client, "due meanwhile", after_seconds=SHORT_DELAY_SECONDS)
     crash.delayed_from = time.monotonic()
     await crash.create(client, "delayed", after_seconds=DELAY_SECONDS)
+
+
+def done_in(state: Mapping[str, Any]) -> list[str]:
+    """Return what is in `done` in one state of a thread."""
+    values: Any = state["values"]
+    return list(values.get("done", ()))
 
 
 async def cancel(crash: Crash, client: RunwireClient) -> None:
@@ -208,15 +218,15 @@ def has_pending_writes(crash: Crash, label: str) -> bool:
     return found > 0
 
 
-def lose_tail(directory: Path, run_id: str) -> None:
+def lose_tail(crash: Crash, label: str) -> None:
     """Take the newest events of a run away, as a crash does that comes before they are stored."""
-    with database(directory) as connection:
+    with database(crash.directory) as connection:
         deleted = connection.execute(
             "DELETE FROM run_events WHERE run_id = :run_id AND first_index = "
             "(SELECT max(first_index) FROM run_events WHERE run_id = :run_id)",
-            {"run_id": run_id},
+            {"run_id": crash.runs[label]},
         )
-        assert deleted.rowcount == 1
+    assert deleted.rowcount == 1, f"nothing is stored of {crash.runs[label]}: {crash.server.said()}"
 
 
 class database:  # noqa: N801 - used as a function
@@ -373,7 +383,7 @@ async def test_a_rollback_is_carried_out(crash: Crash) -> None:
 
     assert (failure.code, failure.reason) == ("NOT_FOUND", "RUN_ROLLED_BACK")
     assert await crash.values("undone") == chain_result("kept", "after undone")
-    assert not [state for state in states if "undone.0" in state["values"].get("done", [])]
+    assert not [state for state in states if "undone.0" in done_in(state)]
 
 
 # ------------------------------------------------------------------------------------------ callers

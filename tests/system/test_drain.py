@@ -16,14 +16,15 @@ from tests.support.serving import ServerProcess, start_server_process
 from tests.support.statuses import Failure
 from tests.support.watching import (
     SYSTEM_GRAPHS,
-    began,
     chain_input,
     chain_result,
     check_run,
+    done_on,
     runs_at,
     say,
     times_begun,
     until,
+    until_begun,
 )
 
 from runwire.client import RunwireClient, get_client
@@ -85,7 +86,7 @@ async def live_through(stop: Stop) -> None:
         reading = asyncio.create_task(read_parts(stop, client))
         labels = [f"run {number}" for number in range(RUNS)]
         for label in (*labels, "stateless"):
-            await until(lambda label=label: began(directory, label, 0), f"{label} is at work")
+            await until_begun(directory, label, 0)
         streams = [asyncio.create_task(read_raw(stop, stop.runs[label])) for label in labels]
         watching = asyncio.create_task(watch_health(stop))
         await until(lambda: stop.watched, "the watch is open")
@@ -193,8 +194,8 @@ async def test_the_next_server_executes_nothing_again(stop: Stop) -> None:
 
     async with get_client(stop.server.address) as client:
         for label in drained(stop):
-            thread = await client.threads.get(stop.threads[label])
-            assert thread["values"]["done"] == chain_result(label, steps=STEPS)
+            done = await done_on(client, stop.threads[label])
+            assert done == chain_result(label, steps=STEPS)
 
 
 async def test_a_run_that_leaves_no_checkpoints_may_end(stop: Stop) -> None:
@@ -232,7 +233,7 @@ async def test_code_that_does_not_stop_holds_the_exit_up_for_no_longer_than_the_
             thread_id = (await client.threads.create())["thread_id"]
             run_input = chain_input(tmp_path, "a", steps=STEPS, seconds=0.05)
             run = await client.runs.create(thread_id, "chain", input=run_input)
-            await until(lambda: began(tmp_path, "a", 0), "the run is at work")
+            await until_begun(tmp_path, "a", 0)
             for graph_id in ("never_stops", "blocks_loop"):
                 stuck = {"directory": str(tmp_path), "name": graph_id, "seconds": 60}
                 await client.runs.create(None, graph_id, input=stuck)

@@ -20,14 +20,15 @@ from tests.support.serving import ServerExited, ServerProcess, serve_in_process
 from tests.support.statuses import Failure
 from tests.support.watching import (
     SYSTEM_GRAPHS,
-    began,
     chain_input,
     chain_result,
     check_run,
+    done_on,
     get_run,
     runs_at,
     times_begun,
     until,
+    until_begun,
 )
 
 from runwire.client import RunwireClient, get_client
@@ -140,7 +141,7 @@ async def begin(server: ServerProcess, client: RunwireClient, graph_id: str) -> 
     thread_id = (await client.threads.create())["thread_id"]
     run_input = chain_input(server.directory, graph_id, wait_at=GATE)
     run = await client.runs.create(thread_id, graph_id, input=run_input)
-    await until(lambda: began(server.directory, graph_id, GATE), f"{graph_id} is at work")
+    await until_begun(server.directory, graph_id, GATE)
     return thread_id, run["run_id"]
 
 
@@ -171,8 +172,7 @@ async def test_all_goes_on_when_there_is_room_again(server: ServerProcess, disk:
             run = await check_run(server.address, run_id)
             assert run.state == core_pb2.RUN_STATE_SUCCEEDED
             assert max(times_begun(server.directory, run_id).values()) == 2
-            thread = await client.threads.get(thread_id)
-            assert thread["values"]["done"] == chain_result(name)
+            assert await done_on(client, thread_id) == chain_result(name)
         await client.runs.wait(None, "chain", input=chain_input(server.directory, "later"))
 
     assert "Traceback" not in server.said()
@@ -200,10 +200,10 @@ async def test_a_server_that_starts_on_a_full_disk_says_so(
         (server.directory / "open").touch()
         await asyncio.to_thread(server.start)
         run = await check_run(server.address, run_id)
-        thread = await client.threads.get(thread_id)
+        done = await done_on(client, thread_id)
 
     assert run.state == core_pb2.RUN_STATE_SUCCEEDED
-    assert thread["values"]["done"] == chain_result("chain")
+    assert done == chain_result("chain")
 
 
 async def limit_pages(database: Database, pages: int | None) -> None:
@@ -225,7 +225,7 @@ async def test_all_goes_on_when_the_database_may_grow_again(tmp_path: Path) -> N
         thread_id = (await client.threads.create())["thread_id"]
         run_input = chain_input(tmp_path, "full", wait_at=GATE)
         run = await client.runs.create(thread_id, "chain", input=run_input)
-        await until(lambda: began(tmp_path, "full", GATE), "the run is at work")
+        await until_begun(tmp_path, "full", GATE)
         await limit_pages(app.database, 20)
         failure = await until_refused(app.address)
         (tmp_path / "open").touch()

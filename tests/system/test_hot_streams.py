@@ -39,17 +39,15 @@ async def test_readers_see_no_gap_and_nothing_twice(server: ServerProcess) -> No
             asyncio.create_task(collect(client, run_id, parts)) for run_id, parts in read.items()
         ]
         for kill in range(KILLS):
-            await until(
-                lambda kill=kill: all(has_come_far(parts, kill + 1) for parts in read.values()),
-                "all readers are in the middle",
-            )
+            for parts in read.values():
+                await until_far(parts, kill + 1)
             server.kill()
             await asyncio.to_thread(server.start)
         await asyncio.wait_for(asyncio.gather(*reading), 60)
 
     for run_id, parts in read.items():
-        run = await check_run(server.address, run_id)
-        assert (run.state, run.attempt) == (core_pb2.RUN_STATE_SUCCEEDED, KILLS + 1)
+        ended = await check_run(server.address, run_id)
+        assert (ended.state, ended.attempt) == (core_pb2.RUN_STATE_SUCCEEDED, KILLS + 1)
         assert (parts[-1].event, parts[-1].data["status"]) == ("end", "success")
         check_places(places(parts))
         check_words(parts)
@@ -57,9 +55,10 @@ async def test_readers_see_no_gap_and_nothing_twice(server: ServerProcess) -> No
     say(f"{STREAMS} readers of {EVENTS} events, {KILLS} kills: {lengths} parts")
 
 
-def has_come_far(parts: list[Any], attempt: int) -> bool:
-    """Return whether a reader is in the middle of an attempt."""
-    return any(place >= (attempt, EVENTS // 5) for place in places(parts[-1:]))
+async def until_far(parts: list[Any], attempt: int) -> None:
+    """Return when a reader is in the middle of an attempt."""
+    far = (attempt, EVENTS // 5)
+    await until(lambda: any(place >= far for place in places(parts[-1:])), "a reader gets far")
 
 
 def check_places(seen: list[tuple[int, int]]) -> None:

@@ -6,13 +6,13 @@ from typing import Any
 
 from tests.support.serving import ServerExited, ServerProcess
 from tests.support.watching import (
-    began,
     chain_input,
     chain_result,
     check_run,
+    done_on,
     ledger,
     runs_at,
-    until,
+    until_begun,
 )
 
 from runwire.client import get_client
@@ -60,7 +60,7 @@ async def test_it_fails_after_three_attempts_and_takes_no_other_with_it(
         await client.runs.wait(thread_ids[0], "chain", input=chain_input(directory, "earlier"))
         others = [await create(thread_id, "chain", "other", wait_at=3) for thread_id in thread_ids]
         others.append(await create(None, "chain", "stateless", wait_at=3))
-        await until(lambda: began(directory, "stateless", 3), "the others are at work")
+        await until_begun(directory, "stateless", 3)
         poisoned = (await client.threads.create())["thread_id"]
         poison = await create(poisoned, "kills", "poison")
         crashes = await survive(server, poison)
@@ -76,6 +76,4 @@ async def test_it_fails_after_three_attempts_and_takes_no_other_with_it(
         others.append(await create(poisoned, "chain", "later"))
         for run_id in others:
             assert (await check_run(server.address, run_id)).state == core_pb2.RUN_STATE_SUCCEEDED
-        first = await client.threads.get(thread_ids[0])
-
-    assert first["values"]["done"] == chain_result("earlier", "other")
+        assert await done_on(client, thread_ids[0]) == chain_result("earlier", "other")

@@ -24,6 +24,7 @@ from tests.support.watching import (
     chain_input,
     chain_result,
     check_run,
+    done_on,
     ledger,
     runs_at,
     say,
@@ -87,8 +88,11 @@ class Storm:
             for number in range(self.size.cancelled):
                 tasks.create_task(self._create_and_cancel(f"cancelled {number}"))
         for run_id in self.runs.values():
-            request = runs_pb2.JoinRunRequest(run_id=run_id)
-            await self._persist(lambda stub, request=request: stub.JoinRun(request))
+            await self._join(run_id)
+
+    async def _join(self, run_id: str) -> None:
+        request = runs_pb2.JoinRunRequest(run_id=run_id)
+        await self._persist(lambda stub: stub.JoinRun(request))
 
     async def _kill(self) -> None:
         end = time.monotonic() + self.size.seconds
@@ -215,8 +219,7 @@ async def check_threads(storm: Storm) -> None:
     """Each thread has what its runs would have left without a storm, and no other run."""
     async with get_client(storm.server.address) as client:
         for thread_id, labels in storm.threads.items():
-            thread = await client.threads.get(thread_id)
-            assert thread["values"]["done"] == chain_result(*labels, steps=STEPS)
+            assert await done_on(client, thread_id) == chain_result(*labels, steps=STEPS)
             runs = await client.runs.list(thread_id, limit=100)
             wanted = [storm.runs[label] for label in labels]
             assert [run["run_id"] for run in reversed(runs)] == wanted
