@@ -170,7 +170,7 @@ async def test_a_run_that_fails_says_why(app: App) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["nonsense", "--input={}"], "no graph is called 'nonsense'"),
+        (["nonsense", "--input={}"], "no assistant and no graph has the id 'nonsense'; graphs: "),
         (["echo", "--input={"], "--input is not JSON: "),
         (["echo", "--input={}", "--address", NOBODY], "no answer from a Runwire server"),
     ],

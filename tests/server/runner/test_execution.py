@@ -336,6 +336,16 @@ async def test_a_failure_whose_words_are_not_for_callers_is_logged_under_its_id(
     assert "sk-SECRET" in caplog.text
 
 
+async def test_a_failure_that_callers_are_told_is_logged_with_its_place_too(
+    engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    await engine.run("fails", {"kind": "value", "message": "no such colour"})
+    (logged,) = [record for record in caplog.records if record.message == "a run failed"]
+    assert logged.levelno == logging.WARNING
+    assert "Traceback" in caplog.text
+    assert "ValueError: no such colour" in caplog.text
+
+
 async def test_a_run_whose_graph_is_no_longer_served_fails_and_says_so(engine: Engine) -> None:
     run = await engine.start("echo", start_delay=timedelta(days=1))
     await engine.execute(lambda c: c.exec_driver_sql("UPDATE runs SET graph_id = 'gone'") and None)

@@ -170,7 +170,7 @@ def named_id(assistant_id: str, graph_ids: Sequence[str]) -> str:
     if canonical is None and assistant_id in graph_ids:
         canonical = default_assistant_id(assistant_id)
     if canonical is None:
-        raise AssistantNotFound(assistant_id)
+        raise AssistantNotFound(assistant_id, graph_ids)
     return canonical
 
 

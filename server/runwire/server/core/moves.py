@@ -20,4 +20,8 @@ def log_move(logger: logging.Logger, run: Run) -> None:
     if run.error is not None:
         details["error"] = run.error.type
         details["error_id"] = run.error.error_id
-    logger.info("run %s", run.state.value, extra=details)
+    abandoned = run.cancel is not None and run.cancel.abandoned
+    if abandoned:
+        details["abandoned"] = True  # its code is still at work
+    level = logging.WARNING if abandoned else logging.INFO
+    logger.log(level, "run %s", run.state.value, extra=details)

@@ -109,9 +109,11 @@ class GraphNotFound(NotFound):
 class AssistantNotFound(NotFound):
     reason = "ASSISTANT_NOT_FOUND"
 
-    def __init__(self, assistant_id: str) -> None:
+    def __init__(self, assistant_id: str, graph_ids: Sequence[str] = ()) -> None:
+        known = f"; graphs: {', '.join(sorted(graph_ids))}" if graph_ids else ""
         super().__init__(
-            f"no assistant and no graph has the id {assistant_id!r}", assistant_id=assistant_id
+            f"no assistant and no graph has the id {assistant_id!r}{known}",
+            assistant_id=assistant_id,
         )
 
 

@@ -261,10 +261,11 @@ class Execution:
         failure, hidden = describe_failure(error, attempt)
         if isinstance(error, RunwireError):
             return replace(failure, message=error.message, error_id="")
-        if hidden:
-            _logger.error(
-                "a run failed",
-                exc_info=error,
-                extra={"run_id": self.run.run_id, "error_id": failure.error_id},
-            )
+        # Whatever the caller is shown: who wrote the graph needs the place.
+        _logger.log(
+            logging.ERROR if hidden else logging.WARNING,
+            "a run failed",
+            exc_info=error,
+            extra={"run_id": self.run.run_id, "error_id": failure.error_id},
+        )
         return failure

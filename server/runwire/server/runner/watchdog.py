@@ -48,7 +48,8 @@ class Watchdog:
         behind = time.monotonic() - self._turned[id(loop)]
         if behind < BLOCKED_SECONDS:
             self._reported.discard(id(loop))
-        elif id(loop) not in self._reported:
+        elif id(loop) not in self._reported and asyncio.current_task(loop.loop) is not None:
+            # Without a task, nobody's code holds the loop up: the machine is busy.
             self._reported.add(id(loop))
             _logger.warning(
                 "a runner loop is blocked: an async node calls something that does not await",
