@@ -10,7 +10,7 @@ from tests.support.transactions import MovableClock, Server
 from runwire.server.core.cancels import Cancellation, choose, list_candidates
 from runwire.server.model.errors import RunFinished, RunNotFound, RunRolledBack
 from runwire.server.model.ids import default_assistant_id, new_id
-from runwire.server.model.runs import Cancel, CancelAction, CancelCause, Run, RunState
+from runwire.server.model.runs import Cancel, CancelAction, CancelCause, Interrupt, Run, RunState
 from runwire.server.model.threads import ThreadState
 from runwire.server.storage.runs import RunFilter
 
@@ -103,6 +103,18 @@ def test_a_pending_run_that_is_taken_back_leaves_its_thread_as_it_was(server: Se
     assert server.row(run).rolled_back
     after = server.get_thread(thread_id)
     assert (after.state, after.values) == (before.state, before.values)
+
+
+def test_a_cancelled_run_that_never_began_leaves_its_thread_as_it_was(server: Server) -> None:
+    thread_id = server.thread()
+    question = (Interrupt(interrupt_id="i", value="1"),)
+    server.finish(
+        server.start(thread_id), RunState.INTERRUPTED, values="1", interrupts=question
+    )
+    before = server.get_thread(thread_id)
+    server.cancel(server.create(thread_id))
+    after = server.get_thread(thread_id)
+    assert (after.state, after.interrupts) == (before.state, before.interrupts)
 
 
 def test_a_cancelled_run_that_had_begun_leaves_its_thread_idle(server: Server) -> None:
