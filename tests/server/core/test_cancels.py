@@ -108,9 +108,7 @@ def test_a_pending_run_that_is_taken_back_leaves_its_thread_as_it_was(server: Se
 def test_a_cancelled_run_that_never_began_leaves_its_thread_as_it_was(server: Server) -> None:
     thread_id = server.thread()
     question = (Interrupt(interrupt_id="i", value="1"),)
-    server.finish(
-        server.start(thread_id), RunState.INTERRUPTED, values="1", interrupts=question
-    )
+    server.finish(server.start(thread_id), RunState.INTERRUPTED, values="1", interrupts=question)
     before = server.get_thread(thread_id)
     server.cancel(server.create(thread_id))
     after = server.get_thread(thread_id)

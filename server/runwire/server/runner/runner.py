@@ -148,7 +148,10 @@ class Runner:
 
     def reserve(self, count: int) -> int:
         """See `LocalRunner`. Nothing while older runs wait for slots: those come first."""
-        return 0 if self._backlog else self._set_aside(count)
+        granted = 0 if self._backlog else self._set_aside(count)
+        # What gets none is about to wait; the claims find out when nothing does any more.
+        self._backlog = granted < count
+        return granted
 
     def _set_aside(self, count: int) -> int:
         granted = 0 if self._draining else max(0, min(count, self._free))
