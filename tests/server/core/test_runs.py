@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from tests.support.engine import Engine, kinds, open_engine, until
 
+from runwire.server.core import runs as core_runs
 from runwire.server.model.errors import (
     QueueFull,
     RequestIdReused,
@@ -308,6 +309,17 @@ async def test_more_runs_than_one_transaction_takes_are_all_cancelled(engine: En
     assert [result.run_id for result in results] == [run.run_id for run in created]
     assert {result.run.state for result in results if result.run} == {RunState.CANCELLED}
     assert await engine.runs.cancel_many(wanted, INTERRUPT, wait=True) == []
+
+
+async def test_a_run_that_has_moved_on_when_it_is_its_turn_is_left_alone(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting, other = await later(engine), await later(engine, metadata={"m": 1})
+    both = [waiting.run_id, other.run_id]
+    monkeypatch.setattr(core_runs, "list_candidates", lambda connection, wanted: both)
+    results = await engine.runs.cancel_many(RunFilter(metadata={"m": 1}), INTERRUPT, wait=False)
+    assert [result.run_id for result in results] == [other.run_id]
+    assert (await engine.row(waiting)).state is RunState.PENDING
 
 
 async def test_a_run_that_is_deleted_while_its_cancel_is_awaited_is_told_as_gone(

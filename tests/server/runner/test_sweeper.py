@@ -14,10 +14,12 @@ from runwire.server.model.runs import (
     Cancel,
     CancelAction,
     CancelCause,
+    Run,
     RunState,
 )
 from runwire.server.runner import sweeper
 from runwire.server.storage import runs
+from runwire.server.storage.database import Connection
 
 GRAPHS = Path(__file__).parent / "graphs" / "langgraph.json"
 CANCEL = Cancel(
@@ -53,18 +55,29 @@ async def test_sweeps_do_not_disturb_what_cleans_up(database_path: Path, meeting
         assert (meeting.directory / "cleaned").exists()
 
 
+@pytest.mark.usefixtures("no_polls")
+async def test_a_run_may_be_about_to_begin_when_it_is_first_missed(engine: Engine) -> None:
+    run = await engine.start("echo", start_delay=timedelta(days=1))
+    await engine.execute(lambda c: forget(c, engine, run))
+    await engine.runner._sweeper._check_own()
+    assert (await engine.row(run)).state is RunState.RUNNING
+    await engine.runner._sweeper._check_own()
+    assert (await engine.ended(run)).attempt == 2
+
+
+def forget(connection: Connection, engine: Engine, run: Run) -> None:
+    """Claim a run for a server that does not hear of it."""
+    runs.wake_runs(connection, run.due_time)
+    runs.make_runnable(connection, run.run_id)
+    assert claim(connection, owner=engine.runner.server_id, limit=1)
+
+
 @pytest.mark.usefixtures("fast_sweeps")
 async def test_a_run_that_this_server_owns_and_does_not_execute_is_taken_back(
     engine: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
     run = await engine.start("echo", start_delay=timedelta(days=1))
-
-    def forget(connection: object) -> None:
-        runs.wake_runs(connection, run.due_time)
-        runs.make_runnable(connection, run.run_id)
-        claim(connection, owner=engine.runner.server_id, limit=1)
-
-    await engine.execute(forget)
+    await engine.execute(lambda c: forget(c, engine, run))
     ended = await engine.ended(run)
     assert (ended.state, ended.attempt) == (RunState.SUCCEEDED, 2)
     assert "a run was taken back" in caplog.text
