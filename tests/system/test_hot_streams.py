@@ -47,18 +47,25 @@ async def test_readers_see_no_gap_and_nothing_twice(server: ServerProcess) -> No
 
     for run_id, parts in read.items():
         ended = await check_run(server.address, run_id)
-        assert (ended.state, ended.attempt) == (core_pb2.RUN_STATE_SUCCEEDED, KILLS + 1)
+        # A run may be through while another is still to get far.
+        assert ended.state == core_pb2.RUN_STATE_SUCCEEDED
+        assert 1 < ended.attempt <= KILLS + 1
         assert (parts[-1].event, parts[-1].data["status"]) == ("end", "success")
         check_places(places(parts))
-        check_words(parts)
+        check_words(parts, ended.attempt)
     lengths = [len(parts) for parts in read.values()]
     say(f"{STREAMS} readers of {EVENTS} events, {KILLS} kills: {lengths} parts")
 
 
 async def until_far(parts: list[Any], attempt: int) -> None:
-    """Return when a reader is in the middle of an attempt."""
+    """Return when a reader is in the middle of an attempt, or through."""
     far = (attempt, EVENTS // 5)
-    await until(lambda: any(place >= far for place in places(parts[-1:])), "a reader gets far")
+
+    def is_far() -> bool:
+        through = bool(parts) and parts[-1].event == "end"
+        return through or any(place >= far for place in places(parts[-1:]))
+
+    await until(is_far, "a reader gets far")
 
 
 def check_places(seen: list[tuple[int, int]]) -> None:
@@ -67,7 +74,7 @@ def check_places(seen: list[tuple[int, int]]) -> None:
         assert following in ((attempt, index + 1), (attempt + 1, 1))
 
 
-def check_words(parts: list[Any]) -> None:
+def check_words(parts: list[Any], last_attempt: int) -> None:
     """Each attempt says what it says from the beginning, and the last one all of it."""
     by_attempt: dict[int, list[int]] = {}
     for part in parts:
@@ -76,4 +83,4 @@ def check_words(parts: list[Any]) -> None:
             by_attempt.setdefault(attempt, []).append(part.data["index"])
     for said in by_attempt.values():
         assert said == list(range(len(said)))
-    assert len(by_attempt[KILLS + 1]) == EVENTS
+    assert len(by_attempt[last_attempt]) == EVENTS
