@@ -1,6 +1,7 @@
 """Graphs that get in the way of whoever executes them."""
 
 import asyncio
+import json
 import sys
 import time
 from contextvars import ContextVar
@@ -172,3 +173,29 @@ async def chatter_until_told(state: State) -> State:
 
 chatters = graph(node=chatter)
 chatters_until_told = graph(node=chatter_until_told)
+
+
+def write(state: State, config: RunnableConfig, what: str) -> None:
+    line = json.dumps({"what": what, "run_id": config["configurable"]["run_id"]}) + "\n"
+    with (Path(state["directory"]) / "ledger").open("a", encoding="utf-8") as ledger:
+        ledger.write(line)
+
+
+async def work(state: State, config: RunnableConfig) -> State:
+    write(state, config, "started")
+    try:
+        await asyncio.sleep(state.get("seconds", 0))
+    finally:
+        write(state, config, "ended")
+    return {}
+
+
+def work_sync(state: State, config: RunnableConfig) -> State:
+    write(state, config, "started")
+    time.sleep(state.get("seconds", 0))
+    write(state, config, "ended")
+    return {}
+
+
+works = graph(node=work)
+works_sync = graph(node=work_sync)
