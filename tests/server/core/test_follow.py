@@ -145,7 +145,7 @@ async def test_a_live_reader_gets_what_comes_and_not_what_came(
     await until(lambda: engine.readers_of(run))
     (tmp_path / "open").touch()
     events = await reader
-    assert ids(events)[:1] == [f"1-{seen + 1}"]
+    assert not {f"1-{index}" for index in range(1, seen + 1)} & set(ids(events))
     assert kinds(events)[-1] == "run_ended"
 
 
