@@ -1,6 +1,6 @@
 """Following a run: its output, from memory or from the database, and its end."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from runwire.server.core.logs import RunLog, RunLogs
 from runwire.server.model.errors import (
@@ -34,7 +34,7 @@ class Follower:
 
     async def follow(
         self, run_id: str, *, after: EventId | None = None, live_only: bool = False
-    ) -> AsyncIterator[list[LogEntry]]:
+    ) -> AsyncGenerator[list[LogEntry], None]:
         """Yield the run's entries as they come, in order, several at a time when several are
         ready; end after the last one.
 

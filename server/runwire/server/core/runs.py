@@ -3,7 +3,7 @@
 import asyncio
 import builtins
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 
 from runwire.server.core.cancels import (
@@ -189,7 +189,7 @@ class Runs:
 
     def follow(
         self, run_id: str, *, after: EventId | None, live_only: bool = False
-    ) -> AsyncIterator[builtins.list[LogEntry]]:
+    ) -> AsyncGenerator[builtins.list[LogEntry], None]:
         """See `Follower.follow`."""
         return self._follower.follow(run_id, after=after, live_only=live_only)
 

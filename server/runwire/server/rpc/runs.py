@@ -1,10 +1,9 @@
 """The service of runs: converts, calls, converts back."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from datetime import timedelta
-from typing import cast
 
 from runwire.server.core.cancels import CancelResult
 from runwire.server.core.runs import Created, Runs
@@ -167,12 +166,12 @@ class RunServicer(runs_pb2_grpc.RunServiceServicer):
         self,
         context: Context,
         run: Run,
-        events: AsyncIterator[list[LogEntry]],
+        events: AsyncGenerator[list[LogEntry], None],
         selection: Selection,
     ) -> None:
         """Write a snapshot of a run, then its events."""
         # A cancelled call lets go of the run's log here and now.
-        closing = aclosing(cast("AsyncGenerator[list[LogEntry]]", events))
+        closing = aclosing(events)
         async with EventStream(context, run.run_id, self._silence) as stream, closing:
             await stream.write(selection.encode(snapshot_event(run)))
             async for entries in events:

@@ -115,7 +115,7 @@ def require_right(connection: Connection, writer: Attempt | StateUpdate, thread_
             raise AttemptLost(writer.run_id, writer.number)
     elif runs.has_in_flight(connection, thread_id=thread_id):
         raise ThreadInUse(thread_id)
-    elif threads.lock_thread(connection, thread_id) is None:
+    elif not threads.lock_queue(connection, thread_id):
         raise ThreadNotFound(thread_id)
 
 
