@@ -7,6 +7,7 @@ import pytest
 
 import runwire.server.graphs  # noqa: F401 - makes LangGraph strict, so it comes before LangGraph
 from runwire.server.storage.database import Database
+from runwire.server.storage.sqlite import SqliteDatabase
 
 
 @pytest.fixture
@@ -18,5 +19,5 @@ def database_path(tmp_path: Path) -> Path:
 @pytest.fixture
 async def database(database_path: Path) -> AsyncIterator[Database]:
     """An open database of its own for each test."""
-    async with Database(database_path) as database:
+    async with SqliteDatabase(database_path) as database:
         yield database

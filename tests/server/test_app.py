@@ -28,7 +28,7 @@ from runwire.client import get_client
 from runwire.server import app as app_module
 from runwire.server.model.errors import DatabaseUnavailable
 from runwire.server.process import ONE_SIGNAL_SECONDS
-from runwire.server.storage.database import DatabaseInUse
+from runwire.server.storage.files import DatabaseInUse
 
 SUPPORT_GRAPH_COUNT = len(json.loads(SUPPORT_GRAPHS.read_text())["graphs"])
 PATIENCE_SECONDS = 20.0

@@ -25,6 +25,7 @@ from runwire.server.rpc.events import encode_event
 from runwire.server.rpc.selection import joined
 from runwire.server.runner.runner import Runner, RunnerOptions
 from runwire.server.storage.database import Connection, Database
+from runwire.server.storage.sqlite import SqliteDatabase
 from runwire.v1.events_pb2 import RunEvent
 from runwire.v1.runs_pb2 import RunStreamResponse
 
@@ -130,7 +131,7 @@ async def open_engine(
     code, which is stopped.
     """
     options = {"cancel_grace": timedelta(seconds=0.3), **options}
-    async with Database(path) as database:
+    async with SqliteDatabase(path) as database:
         registry = Registry(
             read_config(graphs), saver=RunwireSaver(database), store=RunwireStore(database)
         )

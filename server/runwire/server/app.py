@@ -23,6 +23,7 @@ from runwire.server.rpc.server import Limits, RpcServer
 from runwire.server.runner.runner import Runner, RunnerOptions
 from runwire.server.settings import Settings, reachable_address
 from runwire.server.storage.database import Database
+from runwire.server.storage.sqlite import SqliteDatabase
 
 _logger = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ class App:
 
     def __init__(self, settings: Settings, config: GraphsConfig) -> None:
         self.settings = settings
-        self.database = Database(settings.database_path, full_sync=settings.sqlite_full_sync)
+        self.database = _database(settings)
         self.registry = Registry(
             config, saver=RunwireSaver(self.database), store=RunwireStore(self.database)
         )
@@ -161,6 +162,10 @@ async def serving(settings: Settings) -> AsyncIterator[App]:
         app.ready(),
     ):
         yield app
+
+
+def _database(settings: Settings) -> Database:
+    return SqliteDatabase(settings.database_path, full_sync=settings.sqlite_full_sync)
 
 
 def _runner_options(settings: Settings) -> RunnerOptions:

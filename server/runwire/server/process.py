@@ -20,7 +20,8 @@ from runwire.server.log_output import configure_logs, is_pretty
 from runwire.server.model.errors import DatabaseUnavailable, StorageFull
 from runwire.server.rpc.server import CannotListen
 from runwire.server.settings import Settings, unknown_variables
-from runwire.server.storage.database import DatabaseInUse, DatabaseUnusable
+from runwire.server.storage.database import DatabaseUnusable
+from runwire.server.storage.files import DatabaseInUse
 from runwire.server.storage.migrate import SchemaTooNew
 
 _logger = logging.getLogger(__name__)

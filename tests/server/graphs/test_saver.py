@@ -27,6 +27,7 @@ from runwire.server.model.ids import new_id
 from runwire.server.storage import checkpoints as queries
 from runwire.server.storage.checkpoints import CheckpointOutOfOrder
 from runwire.server.storage.database import Connection, Database
+from runwire.server.storage.sqlite import SqliteDatabase
 from runwire.server.storage.tables import checkpoint_writes, checkpoints
 
 
@@ -50,7 +51,7 @@ async def test_the_conformance_suite_of_langgraph_passes(tmp_path: Path) -> None
 
     @checkpointer_test(name="RunwireSaver")
     async def saver() -> AsyncIterator[RunwireSaver]:
-        async with Database(tmp_path / f"{next(names)}.db") as database:
+        async with SqliteDatabase(tmp_path / f"{next(names)}.db") as database:
             yield RunwireSaver(database, fenced=False)
 
     report = await validate(saver)

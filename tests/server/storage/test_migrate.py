@@ -13,8 +13,9 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, text
 
 from runwire.server.storage import migrate as migrate_module
-from runwire.server.storage.database import Database, DatabaseUnusable
+from runwire.server.storage.database import DatabaseUnusable
 from runwire.server.storage.migrate import HEAD, SchemaTooNew, migrate, upgrade
+from runwire.server.storage.sqlite import SqliteDatabase
 from runwire.server.storage.tables import metadata
 
 MIGRATIONS = Path(migrate_module.__file__).parent / "migrations"
@@ -65,7 +66,7 @@ def test_a_schema_of_a_newer_version_is_refused(migrated: Engine) -> None:
 
 
 async def test_a_refused_database_is_given_back(database_path: Path) -> None:
-    async with Database(database_path) as database:
+    async with SqliteDatabase(database_path) as database:
         await database.write(
             lambda connection: (
                 connection.execute(text("UPDATE alembic_version SET version_num = '9999'")).rowcount
@@ -73,7 +74,7 @@ async def test_a_refused_database_is_given_back(database_path: Path) -> None:
         )
     for _ in range(2):  # the first refusal must not keep the file locked
         with pytest.raises(SchemaTooNew):
-            async with Database(database_path):
+            async with SqliteDatabase(database_path):
                 pass
 
 
@@ -82,7 +83,7 @@ async def test_a_migration_that_fails_leaves_nothing_behind(database_path: Path)
     file = sqlite3.connect(database_path)
     file.execute("CREATE TABLE store_items (namespace TEXT)")
     with pytest.raises(DatabaseUnusable, match="store_items"):
-        async with Database(database_path):
+        async with SqliteDatabase(database_path):
             pass
     assert [name for (name,) in file.execute("SELECT name FROM sqlite_master")] == ["store_items"]
     file.close()
@@ -90,16 +91,16 @@ async def test_a_migration_that_fails_leaves_nothing_behind(database_path: Path)
 
 def test_a_start_that_has_nothing_to_migrate_does_not_import_alembic(database_path: Path) -> None:
     async def start() -> None:
-        async with Database(database_path):
+        async with SqliteDatabase(database_path):
             pass
 
     asyncio.run(start())
     code = (
         "import asyncio, sys\n"
         "from pathlib import Path\n"
-        "from runwire.server.storage.database import Database\n"
+        "from runwire.server.storage.sqlite import SqliteDatabase\n"
         "async def start():\n"
-        "    async with Database(Path(sys.argv[1])):\n"
+        "    async with SqliteDatabase(Path(sys.argv[1])):\n"
         "        pass\n"
         "asyncio.run(start())\n"
         "sys.exit('alembic' in sys.modules)\n"

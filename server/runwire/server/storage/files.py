@@ -10,10 +10,6 @@ class DatabaseInUse(Exception):
     """Another server has this database file open."""
 
 
-class DatabaseUnusable(Exception):
-    """The database file cannot be used: it is damaged, or no SQLite database at all."""
-
-
 def create_private_file(path: Path) -> None:
     """Create the database file if it is not there; private either way, whatever the umask.
 
