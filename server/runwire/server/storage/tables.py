@@ -290,3 +290,27 @@ store_items = Table(
     Column("update_time", UtcTime, nullable=False),
     sqlite_with_rowid=False,
 )
+
+servers = Table(
+    "servers",
+    metadata,
+    # Random for each start: no server is ever taken for its former self.
+    Column("server_id", String(36), primary_key=True),
+    # The machine's name: what an operator knows it by.
+    Column("name", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    # Where callers reach it; empty while, or because, it takes no calls.
+    Column("address", Text, nullable=False),
+    Column("takes_calls", Boolean(create_constraint=False), nullable=False),
+    Column("executes_runs", Boolean(create_constraint=False), nullable=False),
+    Column("max_concurrent_runs", Integer, nullable=False),
+    # How many runs execute on it: as it was at its last beat.
+    Column("executing", Integer, nullable=False),
+    Column("draining", Boolean(create_constraint=False), nullable=False),
+    Column("start_time", UtcTime, nullable=False),
+    # Of its last beat.
+    Column("update_time", UtcTime, nullable=False),
+    # Its runs are its own until then. Unset where the database belongs to one server alone.
+    Column("lease_until", UtcTime),
+    CheckConstraint("executing >= 0", name="executing_is_a_number"),
+)

@@ -24,6 +24,7 @@ def upgrade() -> None:
     _create_requests()
     _create_checkpoints()
     _create_store_items()
+    _create_servers()
 
 
 def _json() -> sa.types.TypeEngine[Any]:
@@ -290,4 +291,24 @@ def _create_store_items() -> None:
         sa.Column("update_time", _moment(), nullable=False),
         sa.PrimaryKeyConstraint("namespace", "key", name=op.f("pk_store_items")),
         sqlite_with_rowid=False,
+    )
+
+
+def _create_servers() -> None:
+    op.create_table(
+        "servers",
+        sa.Column("server_id", sa.String(36), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("version", sa.Text(), nullable=False),
+        sa.Column("address", sa.Text(), nullable=False),
+        sa.Column("takes_calls", sa.Boolean(), nullable=False),
+        sa.Column("executes_runs", sa.Boolean(), nullable=False),
+        sa.Column("max_concurrent_runs", sa.Integer(), nullable=False),
+        sa.Column("executing", sa.Integer(), nullable=False),
+        sa.Column("draining", sa.Boolean(), nullable=False),
+        sa.Column("start_time", _moment(), nullable=False),
+        sa.Column("update_time", _moment(), nullable=False),
+        sa.Column("lease_until", _moment()),
+        sa.CheckConstraint("executing >= 0", name=op.f("ck_servers_executing_is_a_number")),
+        sa.PrimaryKeyConstraint("server_id", name=op.f("pk_servers")),
     )
