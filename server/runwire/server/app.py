@@ -18,6 +18,7 @@ from runwire.server.graphs.registry import Registry
 from runwire.server.graphs.saver import RunwireSaver
 from runwire.server.graphs.store import RunwireStore
 from runwire.server.model.errors import DatabaseUnavailable
+from runwire.server.model.faults import armed, fault, parse_faults
 from runwire.server.rpc.events import encode_event
 from runwire.server.rpc.server import Limits, RpcServer
 from runwire.server.runner.runner import Runner, RunnerOptions
@@ -135,7 +136,9 @@ class App:
         try:
             yield
         finally:
+            fault("drain.before_release")
             await self.runner.drain()
+            fault("drain.after_release")
             self.follower.drain()
 
 
@@ -153,15 +156,16 @@ async def serving(settings: Settings) -> AsyncIterator[App]:
         _logger.warning(warning)
     apply_env(config)
     app = App(settings, config)
-    async with (
-        app.database,
-        app.loaded(),
-        app.runner,
-        app.rpc_server,
-        app.drained(),
-        app.ready(),
-    ):
-        yield app
+    with armed(parse_faults(settings.faults)):
+        async with (
+            app.database,
+            app.loaded(),
+            app.runner,
+            app.rpc_server,
+            app.drained(),
+            app.ready(),
+        ):
+            yield app
 
 
 def _database(settings: Settings) -> Database:

@@ -25,6 +25,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from runwire.server.durations import Grace, Interval, Retention
+from runwire.server.model.faults import parse_faults
 
 ENV_PREFIX = "RUNWIRE_"
 
@@ -161,6 +162,17 @@ class Settings(BaseSettings):
         default="auto",
         description="How log lines look; auto is pretty on a terminal and JSON elsewhere.",
     )
+    faults: str = Field(
+        default="",
+        description="For tests: what is to go wrong in this server, and where, such as "
+        "create.after_commit:kill:0.1; see docs/reliability.md.",
+    )
+
+    @field_validator("faults")
+    @classmethod
+    def _check_faults(cls, value: str) -> str:
+        parse_faults(value)
+        return value
 
     @field_validator("bind")
     @classmethod

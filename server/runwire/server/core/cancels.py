@@ -12,6 +12,7 @@ from runwire.server.model.errors import (
     RunRolledBack,
     RunwireError,
 )
+from runwire.server.model.faults import fault
 from runwire.server.model.runs import (
     IN_FLIGHT_STATES,
     Cancel,
@@ -106,6 +107,7 @@ def cancel_runs(
             cancellation.results.append(CancelResult(run_id=run_id, run=run))
         except RunwireError as error:
             cancellation.results.append(CancelResult(run_id=run_id, error=error))
+    fault("cancel.before_commit")
     return cancellation
 
 

@@ -16,6 +16,7 @@ from runwire.server.model.errors import (
     ThreadBusy,
     ThreadNotFound,
 )
+from runwire.server.model.faults import fault
 from runwire.server.model.ids import new_id
 from runwire.server.model.requests import RequestKey
 from runwire.server.model.runs import (
@@ -93,6 +94,7 @@ def create_runs(
         creation.runs = _found(connection, [run.run_id for run in creation.runs])
     if request is not None:
         remember(connection, request, [run.run_id for run in creation.runs], now)
+    fault("create.before_commit")
     return creation
 
 

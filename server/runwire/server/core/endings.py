@@ -21,6 +21,7 @@ from runwire.server.model.events import (
     RunEnded,
     segments_of,
 )
+from runwire.server.model.faults import fault
 from runwire.server.model.runs import (
     ACTIVE_STATES,
     Cancel,
@@ -91,6 +92,7 @@ def finish_attempt(
     elif ended.thread_id is not None:
         remains = _remains(connection, ended, outcome.values, outcome.interrupts)
     promoted = settle_thread(connection, ended.thread_id, now, remains)
+    fault("finish.before_commit")
     return Finished(ended, entries, promoted)
 
 
@@ -239,6 +241,7 @@ def release_attempt(
         return False
     store(connection, log)
     queue_again(connection, attempt.run_id, attempt.thread_id, now)
+    fault("release.before_commit")
     return True
 
 

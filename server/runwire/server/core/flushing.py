@@ -9,6 +9,7 @@ from runwire.server.core.logs import RunLog
 from runwire.server.model.attempts import Attempt
 from runwire.server.model.errors import AttemptLost, DatabaseUnavailable, StorageFull
 from runwire.server.model.events import EventId
+from runwire.server.model.faults import fault
 from runwire.server.storage import runs
 from runwire.server.storage.database import Connection, Database
 
@@ -99,7 +100,9 @@ class Flusher:
             log.on_lost(error)
 
     async def _store(self, due: list[tuple[Attempt, RunLog]]) -> list[EventId | None]:
-        return await self._database.write(lambda connection: _store_all(connection, due))
+        stored = await self._database.write(lambda connection: _store_all(connection, due))
+        fault("flush.after_commit")
+        return stored
 
 
 async def make_room(database: Database, attempt: Attempt, log: RunLog) -> None:
@@ -121,4 +124,5 @@ def _store_all(connection: Connection, due: list[tuple[Attempt, RunLog]]) -> lis
             stored.append(store(connection, log))
         else:
             stored.append(None)
+    fault("flush.before_commit")
     return stored

@@ -21,6 +21,7 @@ from runwire.server.core.logs import RunLogs
 from runwire.server.core.moves import log_move
 from runwire.server.model.errors import RunInFlight, RunNotFound, RunRolledBack
 from runwire.server.model.events import EventId, LogEntry
+from runwire.server.model.faults import fault
 from runwire.server.model.requests import Page, RequestKey
 from runwire.server.model.runs import CancelAction, CancelCause, Run, RunSpec
 from runwire.server.storage import runs
@@ -73,6 +74,7 @@ class Runs:
             creation = await self._database.write(
                 lambda connection: create_runs(connection, specs, request, self._rules, slots=slots)
             )
+            fault("create.after_commit")
             started = len(creation.started)
             self._runner.start(creation.started)
         finally:
@@ -165,6 +167,7 @@ class Runs:
             return cancel_runs(connection, chosen, action, cause, self._rules.encode)
 
         cancellation = await self._database.write(cancel)
+        fault("cancel.after_commit")
         self._act(cancellation.ended, cancellation.stopping)
         return cancellation
 

@@ -5,6 +5,7 @@ from itertools import count
 
 from runwire.server.core.endings import recover_run, settle_thread
 from runwire.server.core.logs import Encode
+from runwire.server.model.faults import fault
 from runwire.server.model.runs import Run
 from runwire.server.storage import requests, runs
 from runwire.server.storage.clock import current_time
@@ -30,7 +31,9 @@ def claim(connection: Connection, *, owner: str, limit: int) -> list[Run]:
             runs.make_runnable(connection, run.run_id)
         else:
             settle_thread(connection, run.thread_id, now)
-    return runs.claim_runs(connection, owner=owner, limit=limit, now=now)
+    claimed = runs.claim_runs(connection, owner=owner, limit=limit, now=now)
+    fault("claim.before_commit")
+    return claimed
 
 
 def recover_orphans(
@@ -61,6 +64,7 @@ def recover_orphans(
             wake_time=now + next(trials) * TRIAL if is_last else None,
         )
         ended += [recovered] if recovered else []
+    fault("sweep.before_commit")
     return ended
 
 
@@ -86,4 +90,6 @@ def recover_lost(
     current = runs.lock_run(connection, run.run_id)
     if current is None or (current.owner, current.attempt) != (run.owner, run.attempt):
         return None
-    return recover_run(connection, current, encode, max_attempts=max_attempts)
+    ended = recover_run(connection, current, encode, max_attempts=max_attempts)
+    fault("sweep.before_commit")
+    return ended

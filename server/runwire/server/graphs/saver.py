@@ -31,6 +31,7 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from runwire.server.graphs.deltas import DeltaWalk
 from runwire.server.model.attempts import Attempt, StateUpdate, current_writer
+from runwire.server.model.faults import fault
 from runwire.server.storage import checkpoints
 from runwire.server.storage.checkpoint_writes import Write
 from runwire.server.storage.checkpoints import NewCheckpoint, Place, StoredCheckpoint
@@ -107,6 +108,7 @@ class RunwireSaver(BaseCheckpointSaver[int]):
         """
         place, transaction = self._putting(config, checkpoint, metadata)
         self._database.write_blocking(transaction)
+        fault("put.after_commit")
         return _config_of(place)
 
     async def aput(
@@ -119,6 +121,7 @@ class RunwireSaver(BaseCheckpointSaver[int]):
         """Do as `put` does."""
         place, transaction = self._putting(config, checkpoint, metadata)
         await self._database.write(transaction)
+        fault("put.after_commit")
         return _config_of(place)
 
     def put_writes(
@@ -130,6 +133,7 @@ class RunwireSaver(BaseCheckpointSaver[int]):
     ) -> None:
         """Store what a task wrote before the checkpoint that will hold it."""
         self._database.write_blocking(self._putting_writes(config, writes, task_id, task_path))
+        fault("put_writes.after_commit")
 
     async def aput_writes(
         self,
@@ -140,6 +144,7 @@ class RunwireSaver(BaseCheckpointSaver[int]):
     ) -> None:
         """Do as `put_writes` does."""
         await self._database.write(self._putting_writes(config, writes, task_id, task_path))
+        fault("put_writes.after_commit")
 
     def delete_thread(self, thread_id: str) -> None:
         """Delete a thread's checkpoints."""

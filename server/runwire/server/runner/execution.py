@@ -31,6 +31,7 @@ from runwire.server.model.errors import (
     StorageFull,
 )
 from runwire.server.model.events import AttemptStarted, Event
+from runwire.server.model.faults import fault
 from runwire.server.model.runs import Run, RunError, RunState
 from runwire.server.runner.loops import SyncNodes
 from runwire.server.storage import checkpoints
@@ -193,7 +194,8 @@ class Execution:
         return await self._persist(
             lambda connection: release_attempt(
                 connection, self.attempt, self.log, give_back=chosen, wait=wait
-            )
+            ),
+            "release.after_commit",
         )
 
     async def finish(self, outcome: Outcome) -> Finished | None:
@@ -208,18 +210,21 @@ class Execution:
                     self.log,
                     environment.encode,
                     known=self.run,
-                )
+                ),
+                "finish.after_commit",
             )
         except AttemptLost:
             return None
 
-    async def _persist(self, function: Callable[[Connection], T]) -> T:
+    async def _persist(self, function: Callable[[Connection], T], point: str) -> T:
         """Write, and try again while the database cannot be written: the user's code has ended,
-        and nothing but this write stands between the run and its end."""
+        and nothing but this write stands between the run and its end. `point` is for faults."""
         tries = 0
         while True:
             try:
-                return await self._environment.database.write(function)
+                written = await self._environment.database.write(function)
+                fault(point)
+                return written
             except (StorageFull, DatabaseUnavailable):
                 wait = RETRY_SECONDS[min(tries, len(RETRY_SECONDS) - 1)]
                 _logger.warning(

@@ -16,6 +16,7 @@ from runwire.server.core.logs import Encode, RunLogs
 from runwire.server.core.moves import log_move
 from runwire.server.core.sweeping import claim, look
 from runwire.server.graphs.registry import Registry
+from runwire.server.model.faults import fault
 from runwire.server.model.ids import new_id
 from runwire.server.model.runs import Run
 from runwire.server.runner.execution import Environment, Execution, Stop
@@ -331,6 +332,7 @@ class Runner:
             claimed = await self._database.write(
                 lambda connection: claim(connection, owner=self.server_id, limit=slots)
             )
+            fault("claim.after_commit")
             self._backlog = len(claimed) == slots
             self.start(claimed)
         finally:

@@ -8,6 +8,7 @@ from typing import Protocol
 from runwire.server.core.logs import Encode, RunLogs
 from runwire.server.core.moves import log_move
 from runwire.server.core.sweeping import BATCH, expire, owned, recover_lost, recover_orphans
+from runwire.server.model.faults import fault
 from runwire.server.model.runs import Run, RunState
 from runwire.server.storage.database import Database
 
@@ -65,6 +66,7 @@ class Sweeper:
                 max_attempts=self._options.max_attempts,
             )
         )
+        fault("sweep.after_commit")
         self._tell(ended)
 
     async def run(self) -> None:
@@ -104,6 +106,7 @@ class Sweeper:
                 connection, run, encode=self._encode, max_attempts=self._options.max_attempts
             )
         )
+        fault("sweep.after_commit")
         _logger.warning("a run was taken back", extra={"run_id": run.run_id})
         self._tell([ended] if ended else [])
         self._runner.wake()

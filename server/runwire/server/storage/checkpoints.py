@@ -9,6 +9,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, literal, or_, sele
 
 from runwire.server.model.attempts import Attempt, StateUpdate
 from runwire.server.model.errors import AttemptLost, ThreadInUse, ThreadNotFound
+from runwire.server.model.faults import fault
 from runwire.server.storage import checkpoint_writes, runs, threads
 from runwire.server.storage.checkpoint_writes import Write
 from runwire.server.storage.json_contains import contains
@@ -84,6 +85,7 @@ def add_checkpoint(
     values = {**new.place._asdict(), **new._asdict()}
     del values["place"]
     connection.execute(_insert, values)
+    fault("put.before_commit")
 
 
 def add_writes(
@@ -100,6 +102,7 @@ def add_writes(
     if writer is not None:
         require_right(connection, writer, place.thread_id)
     checkpoint_writes.add_writes(connection, place._asdict(), run_id, new)
+    fault("put_writes.before_commit")
 
 
 def require_right(connection: Connection, writer: Attempt | StateUpdate, thread_id: str) -> None:
