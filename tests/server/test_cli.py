@@ -1,6 +1,7 @@
 """The command line, run as a person runs it."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -13,7 +14,7 @@ from tests.support.serving import clean_environment, serve_in_process
 
 from runwire.server import app as app_module
 from runwire.server.app import App
-from runwire.server.settings import Settings, flag_of, variables_of
+from runwire.server.settings import Settings, WorkerSettings, flag_of, variables_of
 
 NOBODY = "127.0.0.1:9"
 
@@ -44,6 +45,25 @@ async def test_help_lists_every_setting_with_flag_variable_and_default(command: 
     assert "[env: RUNWIRE_CANCEL_GRACE] [default: 10s]" in words
     assert "[env: RUNWIRE_MAX_REQUEST_BYTES] [default: 32MiB]" in words
     assert "[env: RUNWIRE_DATABASE_URL or DATABASE_URL]" in words
+
+
+async def test_a_worker_has_no_options_for_calls() -> None:
+    result = await run_command("worker", "--help", environment={"COLUMNS": "200"})
+
+    assert result.exit_code == 0
+    flags = set(re.findall(r"--[a-z-]+", result.output))
+    names = WorkerSettings.model_fields.keys() - WorkerSettings.no_options
+    assert {flag_of(name) for name in names} <= flags
+    assert {flag_of(name) for name in WorkerSettings.no_options} & flags == set()
+
+
+@pytest.mark.parametrize("command", [["serve", "--no-runner"], ["worker"]])
+async def test_one_process_for_each_role_needs_a_database_for_both(command: list[str]) -> None:
+    result = await run_command(*command)
+
+    assert (result.exit_code, result.output) == (2, "")
+    assert "a SQLite file belongs to one process" in result.errors
+    assert "Traceback" not in result.errors
 
 
 def test_asking_for_help_imports_nothing_heavy() -> None:

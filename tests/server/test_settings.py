@@ -10,6 +10,7 @@ from runwire.server.settings import (
     DevSettings,
     Settings,
     SettingsError,
+    WorkerSettings,
     default_address,
     flag_of,
     read_settings,
@@ -27,10 +28,10 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-def refusal(**given: object) -> str:
+def refusal(kind: type[Settings] = Settings, **given: object) -> str:
     """Return the words in which settings are refused."""
     with pytest.raises(SettingsError) as caught:
-        read_settings(Settings, given)
+        read_settings(kind, given)
     return str(caught.value)
 
 
@@ -116,6 +117,22 @@ def test_postgresql_is_refused_without_telling_its_password(
 )
 def test_what_is_no_sqlite_file_is_refused(url: str, words: str) -> None:
     assert words in refusal(database_url=url)
+
+
+def test_a_server_does_everything_unless_it_is_told_otherwise() -> None:
+    settings = read_settings(Settings, {"max_concurrent_runs": "7"})
+
+    assert (settings.takes_calls, settings.executes_runs, settings.slots) == (True, True, 7)
+
+
+@pytest.mark.parametrize(("kind", "given"), [(Settings, {"runner": False}), (WorkerSettings, {})])
+def test_a_file_s_only_process_cannot_do_half_of_the_work(
+    kind: type[Settings], given: dict[str, object]
+) -> None:
+    words = refusal(kind, **given)
+
+    assert words.startswith("a SQLite file belongs to one process")
+    assert "RUNWIRE_DATABASE_URL=postgresql://" in words
 
 
 @pytest.mark.parametrize("bind", ["127.0.0.1:0", "127.1.2.3:50051", "[::1]:50051", "localhost:1"])

@@ -20,7 +20,7 @@ from runwire.server.graphs.store import RunwireStore
 from runwire.server.model.errors import DatabaseUnavailable
 from runwire.server.model.faults import armed, fault, parse_faults
 from runwire.server.rpc.events import encode_event
-from runwire.server.rpc.server import Limits, RpcServer
+from runwire.server.rpc.server import Answering, Limits, RpcServer
 from runwire.server.runner.runner import Runner, RunnerOptions
 from runwire.server.settings import Settings, reachable_address
 from runwire.server.storage.database import Database
@@ -62,15 +62,16 @@ class App:
         self.runs = Runs(self.database, self.logs, self.follower, self.runner, self._rules())
         self.rpc_server = RpcServer(
             settings.bind,
-            assistants=self.assistants,
-            threads=self.threads,
-            runs=self.runs,
+            self._answering() if settings.takes_calls else None,
             limits=Limits(
                 request_bytes=settings.max_request_bytes, calls=settings.max_concurrent_calls
             ),
             heartbeat=settings.heartbeat_interval,
             reflection=settings.reflects,
         )
+
+    def _answering(self) -> Answering:
+        return Answering(assistants=self.assistants, threads=self.threads, runs=self.runs)
 
     def _rules(self) -> Rules:
         return Rules(
@@ -175,4 +176,5 @@ def _database(settings: Settings) -> Database:
 def _runner_options(settings: Settings) -> RunnerOptions:
     """Return the settings that are the runner's; they have the same names there."""
     names = [field.name for field in fields(RunnerOptions)]
-    return RunnerOptions(**{name: getattr(settings, name) for name in names})
+    same = {name: getattr(settings, name) for name in names}
+    return RunnerOptions(**{**same, "max_concurrent_runs": settings.slots})

@@ -25,8 +25,19 @@ class Sample(NamedTuple):
     input: Any
 
 
-def render_banner(settings: Settings, address: str, graph_ids: list[str], sample: Sample) -> str:
-    """Return the banner, several lines long, of a server that listens on `address`."""
+ROLES = {
+    (True, True): "",
+    (True, False): ", takes calls and executes no runs",
+    (False, True): ", executes runs and answers nothing but health",
+}
+"""What the first line says about whether the server takes calls and executes runs."""
+
+
+def render_banner(
+    settings: Settings, address: str, graph_ids: list[str], sample: Sample | None
+) -> str:
+    """Return the banner, several lines long, of a server that listens on `address`; `sample` is
+    what to try, if anything can be."""
     reach = "this machine only" if settings.is_loopback else "open to other machines"
     facts = {
         "listens on": f"{address}, {reach}, in the clear",
@@ -35,13 +46,12 @@ def render_banner(settings: Settings, address: str, graph_ids: list[str], sample
         "reflection": "on" if settings.reflects else "off",
     }
     lines = [
-        f"Runwire {version('runwire')}",
+        f"Runwire {version('runwire')}{ROLES[settings.takes_calls, settings.executes_runs]}",
         *(f"  {name:<11} {value}" for name, value in facts.items()),
-        "",
-        "Stream a run, from another terminal:",
-        f"  {_own_line(address, sample)}",
     ]
-    if settings.reflects:
+    if sample is not None:
+        lines += ["", "Stream a run, from another terminal:", f"  {_own_line(address, sample)}"]
+    if sample is not None and settings.reflects:
         lines += ["or with any gRPC tool:", f"  {_tool_line(address, sample)}"]
     return "\n".join([*lines, "", ""])
 

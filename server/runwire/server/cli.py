@@ -1,4 +1,4 @@
-"""The command line: `runwire serve`, `dev`, `health` and `runs stream`.
+"""The command line: `runwire serve`, `worker`, `dev`, `health` and `runs stream`.
 
 What a command needs is imported when it runs: LangGraph takes seconds, and asking for help should
 not. A command's answer goes to standard output, everything else to standard error.
@@ -25,6 +25,7 @@ from runwire.server.settings import (
     DevSettings,
     Settings,
     SettingsError,
+    WorkerSettings,
     default_address,
     read_settings,
 )
@@ -81,6 +82,20 @@ def serve(**given: object) -> None:
     that would not stop, and 2 when its settings are wrong.
     """
     settings = _read(Settings, given)
+    from runwire.server.process import run_server
+
+    raise typer.Exit(run_server(settings))
+
+
+@app.command()
+@takes_settings(WorkerSettings)
+def worker(**given: object) -> None:
+    """Execute runs that servers on the same database accept, until SIGTERM or Ctrl-C.
+
+    Answers nothing but health, at --bind, so that probes find out how it is. Stops and exits as
+    `serve` does.
+    """
+    settings = _read(WorkerSettings, given)
     from runwire.server.process import run_server
 
     raise typer.Exit(run_server(settings))

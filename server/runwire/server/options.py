@@ -23,7 +23,10 @@ def takes_settings(kind: type[Settings]) -> Callable[[Command], Command]:
     """
 
     def give_options(command: Command) -> Command:
-        parameters = [_parameter(name, field) for name, field in kind.model_fields.items()]
+        options = {
+            name: field for name, field in kind.model_fields.items() if name not in kind.no_options
+        }
+        parameters = [_parameter(name, field) for name, field in options.items()]
         command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         command.__annotations__ = {each.name: each.annotation for each in parameters}
         return command

@@ -154,7 +154,9 @@ async def _announce(app: App) -> None:
     settings = app.settings
     graph_ids = app.registry.graph_ids
     if is_pretty(settings.log_format, sys.stderr):
-        sample = await choose_sample(app.assistants, graph_ids)
+        sample = None
+        if settings.takes_calls:
+            sample = await choose_sample(app.assistants, graph_ids)
         sys.stderr.write(render_banner(settings, app.address, graph_ids, sample))
         return
     facts = {
@@ -163,6 +165,8 @@ async def _announce(app: App) -> None:
         "graphs": graph_ids,
         "database": str(settings.database_path),
         "reflection": settings.reflects,
+        "takes_calls": settings.takes_calls,
+        "executes_runs": settings.executes_runs,
         "version": version("runwire"),
     }
     _logger.info("serving", extra=facts)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import (
     AliasChoices,
@@ -53,6 +53,9 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,  # a database's URL may hold a password
         populate_by_name=True,
     )
+
+    no_options: ClassVar[frozenset[str]] = frozenset()
+    """Settings that are no options of the command, because they would mean nothing to it."""
 
     config: Path = Field(
         default=Path("langgraph.json"),
@@ -105,6 +108,11 @@ class Settings(BaseSettings):
     request_retention: Retention = Field(
         default=timedelta(hours=24),
         description="How long a repeated request_id is known for what it was.",
+    )
+    runner: bool = Field(
+        default=True,
+        description="Execute runs. A server without a runner answers calls and leaves what it "
+        "accepts to others on the same database, such as those of runwire worker.",
     )
     max_concurrent_runs: int = Field(
         default=512,
@@ -209,6 +217,36 @@ class Settings(BaseSettings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _refuse_lonely_roles(self) -> Self:
+        if self.is_embedded and not (self.takes_calls and self.executes_runs):
+            raise ValueError(
+                "a SQLite file belongs to one process, which must both answer calls and execute "
+                "runs: runwire serve without --no-runner. Processes with one role each share a "
+                f"PostgreSQL database: {ENV_PREFIX}DATABASE_URL=postgresql://…"
+            )
+        return self
+
+    @property
+    def takes_calls(self) -> bool:
+        """Whether the server answers anything but health."""
+        return True
+
+    @property
+    def executes_runs(self) -> bool:
+        """Whether runs execute on the server."""
+        return self.runner
+
+    @property
+    def slots(self) -> int:
+        """How many runs may execute on the server at the same time."""
+        return self.max_concurrent_runs if self.executes_runs else 0
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether the database is a file that no other server can have meanwhile."""
+        return self.database_url.startswith(_SQLITE)
+
     @property
     def is_loopback(self) -> bool:
         """Whether only this machine can reach the address bound to."""
@@ -240,6 +278,30 @@ class DevSettings(Settings):
     log_format: Literal["auto", "json", "pretty"] = Field(
         default="pretty", description=Settings.model_fields["log_format"].description
     )
+
+
+class WorkerSettings(Settings):
+    """Settings of `runwire worker`, which executes runs and answers nothing but health. What is
+    set for answering calls, because servers share the environment, means nothing to it."""
+
+    no_options = frozenset(
+        {"runner", "max_request_bytes", "max_concurrent_calls", "heartbeat_interval"}
+    )
+
+    bind: str = Field(
+        default=DEFAULT_BIND,
+        description="Host and port to answer health on; port 0 takes any that is free.",
+    )
+
+    @property
+    def takes_calls(self) -> bool:
+        """Whether the server answers anything but health."""
+        return False
+
+    @property
+    def executes_runs(self) -> bool:
+        """Whether runs execute on the server."""
+        return True
 
 
 AnySettings = TypeVar("AnySettings", bound=Settings)

@@ -5,14 +5,17 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tests.server.rpc.conftest import Served
 from tests.support.serving import serve_in_process
 from tests.support.statuses import failure_of
 
-from runwire.server.rpc.server import CannotListen, Limits, RpcServer
+from runwire.server.rpc.health import LIVENESS
+from runwire.server.rpc.server import Answering, CannotListen, Limits, RpcServer
 from runwire.v1 import runs_pb2 as wire
 from runwire.v1 import runs_pb2_grpc, threads_pb2
 
@@ -20,13 +23,8 @@ from runwire.v1 import runs_pb2_grpc, threads_pb2
 def server_of(served: Served, address: str, **limits: int) -> RpcServer:
     """Return a second server before the same core."""
     app = served.app
-    return RpcServer(
-        address,
-        assistants=app.assistants,
-        threads=app.threads,
-        runs=app.runs,
-        limits=Limits(**limits),
-    )
+    answering = Answering(assistants=app.assistants, threads=app.threads, runs=app.runs)
+    return RpcServer(address, answering, limits=Limits(**limits))
 
 
 @asynccontextmanager
@@ -34,6 +32,20 @@ async def called(server: RpcServer) -> AsyncIterator[grpc.aio.Channel]:
     """Open a server; give a channel to it."""
     async with server, grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
         yield channel
+
+
+async def test_a_server_that_takes_no_calls_tells_its_health_all_the_same() -> None:
+    async with called(RpcServer("127.0.0.1:0", None)) as channel:
+        health: Any = health_pb2_grpc.HealthStub(channel)
+        ready = await health.Check(health_pb2.HealthCheckRequest())
+        live = await health.Check(health_pb2.HealthCheckRequest(service=LIVENESS))
+        unknown = health.Check(health_pb2.HealthCheckRequest(service="runwire.v1.RunService"))
+        call = runs_pb2_grpc.RunServiceStub(channel).ListRuns(wire.ListRunsRequest())
+
+        assert (await failure_of(unknown)).code == "NOT_FOUND"
+        assert (await failure_of(call)).code == "UNIMPLEMENTED"
+    assert ready.status == health_pb2.HealthCheckResponse.NOT_SERVING
+    assert live.status == health_pb2.HealthCheckResponse.SERVING
 
 
 async def test_a_port_in_use_is_refused_with_its_reason(served: Served) -> None:

@@ -10,7 +10,7 @@ import pytest
 from tests.support.engine import Engine, kinds, open_engine, until
 from tests.support.meeting import Meeting
 
-from runwire.server.model.runs import Durability, RunState
+from runwire.server.model.runs import CancelAction, Durability, RunState
 from runwire.server.runner import runner, sweeper
 from runwire.server.storage.runs import RunFilter
 
@@ -73,6 +73,29 @@ async def test_slots_are_counted_through_all_that_happens(
         assert engine.runner._free == 5
         assert [loop.runs for loop in engine.runner._loops.loops] == [0]
         assert not engine.logs._logs
+
+
+async def test_a_server_without_slots_leaves_runs_to_others_and_still_reads_threads(
+    database_path: Path,
+) -> None:
+    async with open_engine(database_path) as engine:
+        on = {"thread_id": await engine.thread()}
+        await engine.run("echo", {"text": "before"}, **on)
+    async with open_engine(database_path, max_concurrent_runs=0) as engine:
+        runs = [await engine.start("echo", {"text": "after"}, **on) for _ in range(2)]
+        left = await engine.start("echo")
+        cancelled = await engine.runs.cancel(left.run_id, CancelAction.INTERRUPT, wait=True)
+        # Both are user code, which has its loops here too.
+        state = await engine.threads.get_state(on["thread_id"], None, include_subgraphs=False)
+        assert (await engine.assistants.schemas("echo")).input
+        async with asyncio.timeout(1):
+            await engine.runner.drain()
+        assert [(await engine.row(run)).state for run in runs] == [RunState.PENDING] * 2
+    assert cancelled.state is RunState.CANCELLED
+    assert state.values is not None
+    assert "before" in state.values
+    async with open_engine(database_path) as engine:
+        assert [(await engine.ended(run)).state for run in runs] == [RunState.SUCCEEDED] * 2
 
 
 async def test_full_slots_and_a_delay_that_is_over_do_not_make_the_server_spin(

@@ -57,8 +57,18 @@ class Limits:
     streams_per_connection: int = 1000
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answering:
+    """What answers calls: the part of core behind each service."""
+
+    assistants: Assistants
+    threads: Threads
+    runs: Runs
+
+
 class RpcServer:
-    """Serves the contract at an address for the duration of an `async with`.
+    """Serves the contract at an address for the duration of an `async with`; without anything
+    `answering` there is health alone.
 
     Its health is NOT_SERVING until `set_serving(True)`. On leaving, open calls have `grace` to
     end by themselves: streams and waiting calls do so as soon as core drains. Then they are
@@ -68,26 +78,23 @@ class RpcServer:
     def __init__(
         self,
         address: str,
+        answering: Answering | None,
         *,
-        assistants: Assistants,
-        threads: Threads,
-        runs: Runs,
         limits: Limits = Limits(),
         heartbeat: timedelta = HEARTBEAT,
         grace: timedelta = timedelta(seconds=5),
         reflection: bool = True,
     ) -> None:
         self._address = address
-        self._assistants = assistants
-        self._threads = threads
-        self._runs = runs
+        self._answering = answering
+        self._services = SERVICES if answering else ()
         self._limits = limits
         self._heartbeat = heartbeat
         self._grace = grace.total_seconds()
         self._reflection = reflection
         self._calls = OpenCalls()
-        self._disconnects = Disconnects(runs)
-        self._health = HealthServicer(SERVICES)
+        self._disconnects = Disconnects(answering.runs) if answering else None
+        self._health = HealthServicer(self._services)
         self._server: grpc.aio.Server | None = None
         self.port = 0
         """The port that is listened on, once the server has started."""
@@ -120,22 +127,31 @@ class RpcServer:
     ) -> None:
         assert self._server is not None
         self._health.end_watches()
-        await self._disconnects.close()
+        if self._disconnects is not None:
+            await self._disconnects.close()
         await self._server.stop(self._grace)
         await self._calls.wait_ended()
 
     def _add_services(self, server: grpc.aio.Server) -> None:
-        assistants_pb2_grpc.add_AssistantServiceServicer_to_server(
-            AssistantServicer(self._assistants), server
-        )
-        threads_pb2_grpc.add_ThreadServiceServicer_to_server(ThreadServicer(self._threads), server)
-        runs_pb2_grpc.add_RunServiceServicer_to_server(
-            RunServicer(self._runs, self._disconnects, heartbeat=self._heartbeat), server
-        )
+        if self._answering is not None and self._disconnects is not None:
+            self._add_nouns(server, self._answering, self._disconnects)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         if self._reflection:
             health = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
-            add_reflection(server, [*SERVICES, health])
+            add_reflection(server, [*self._services, health])
+
+    def _add_nouns(
+        self, server: grpc.aio.Server, answering: Answering, disconnects: Disconnects
+    ) -> None:
+        assistants_pb2_grpc.add_AssistantServiceServicer_to_server(
+            AssistantServicer(answering.assistants), server
+        )
+        threads_pb2_grpc.add_ThreadServiceServicer_to_server(
+            ThreadServicer(answering.threads), server
+        )
+        runs_pb2_grpc.add_RunServiceServicer_to_server(
+            RunServicer(answering.runs, disconnects, heartbeat=self._heartbeat), server
+        )
 
 
 def _options(limits: Limits) -> list[tuple[str, int]]:

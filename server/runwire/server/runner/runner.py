@@ -43,7 +43,8 @@ its loop, which would do so, is blocked by user code."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunnerOptions:
-    """How a runner works; see the settings of the same names."""
+    """How a runner works; see the settings of the same names. With `max_concurrent_runs` 0 it
+    executes nothing, and is there for the sweeps and for what calls of user code need."""
 
     max_concurrent_runs: int = 512
     runner_loops: int = 1
@@ -115,13 +116,11 @@ class Runner:
         except BaseException:
             self._loops.stop()
             raise
-        for name, work in (
-            ("claims", self._claim_for_ever()),
-            ("flusher", self._flusher.run()),
-            ("sweeper", self._sweeper.run()),
-            ("watchdog", self.watchdog.run()),
-        ):
-            self._spawn(work, name)
+        if self._options.max_concurrent_runs:
+            self._spawn(self._claim_for_ever(), "claims")
+            self._spawn(self._flusher.run(), "flusher")
+        self._spawn(self._sweeper.run(), "sweeper")
+        self._spawn(self.watchdog.run(), "watchdog")
         return self
 
     async def __aexit__(
