@@ -264,7 +264,7 @@ async def test_a_reader_sees_the_boundary_between_two_attempts(
 
 async def test_an_event_whose_attempt_was_lost_may_have_been_seen(engine: Engine) -> None:
     run = await engine.start("echo", start_delay=timedelta(days=1), **CUSTOM)
-    await engine.execute(lambda c: runs.wake_runs(c, run.due_time) and None)
+    await engine.execute(lambda c: runs.wake_runs(c, [run.run_id], run.due_time) and None)
     await engine.execute(
         lambda c: c.exec_driver_sql("UPDATE runs SET attempt = 1") and None  # it was lost
     )

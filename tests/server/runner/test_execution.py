@@ -358,7 +358,7 @@ async def test_a_run_whose_graph_is_no_longer_served_fails_and_says_so(engine: E
 
 
 async def make_due(engine: Engine, run: Run) -> None:
-    await engine.execute(lambda c: runs.wake_runs(c, run.due_time) and None)
+    await engine.execute(lambda c: runs.wake_runs(c, [run.run_id], run.due_time) and None)
     await engine.execute(lambda c: runs.make_runnable(c, run.run_id))
     engine.runner.wake()
 

@@ -67,7 +67,7 @@ async def test_a_run_may_be_about_to_begin_when_it_is_first_missed(engine: Engin
 
 def forget(connection: Connection, engine: Engine, run: Run) -> None:
     """Claim a run for a server that does not hear of it."""
-    runs.wake_runs(connection, run.due_time)
+    runs.wake_runs(connection, [run.run_id], run.due_time)
     runs.make_runnable(connection, run.run_id)
     assert claim(connection, owner=engine.runner.server_id, limit=1)
 

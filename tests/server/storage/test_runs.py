@@ -320,16 +320,21 @@ def test_the_start_is_that_of_the_first_attempt(connection: Connection) -> None:
     assert (claimed.attempt, claimed.start_time) == (2, at(1))
 
 
+def wake(connection: Connection, seconds: float) -> list[str]:
+    due = [run.run_id for run in runs.list_due(connection, at(seconds), limit=9)]
+    return [run.run_id for run in runs.wake_runs(connection, due, at(seconds))]
+
+
 def test_delays_end_when_their_time_has_come(connection: Connection) -> None:
     assert runs.next_wake(connection) is None
     later = add_run(connection, a_run(0, due_time=at(6)), wake_time=at(6))
     sooner = add_run(connection, a_run(1, due_time=at(5)), wake_time=at(5))
     last = add_run(connection, a_run(2, due_time=at(7)), wake_time=at(7))
     assert runs.next_wake(connection) == at(5)
-    assert runs.wake_runs(connection, at(4.999999)) == []
-    assert ids(runs.wake_runs(connection, at(6))) == [sooner.run_id, later.run_id]
+    assert wake(connection, 4.999999) == []
+    assert wake(connection, 6) == [sooner.run_id, later.run_id]
     assert runs.next_wake(connection) == at(7)
-    assert ids(runs.wake_runs(connection, at(8))) == [last.run_id]
+    assert wake(connection, 8) == [last.run_id]
     assert runs.next_wake(connection) is None
 
 
@@ -499,7 +504,9 @@ BY_INDEX: dict[str, tuple[Callable[[Connection], Any], list[str]]] = {
         lambda c: runs.claim_runs(c, owner="server", limit=5, now=at(0)),
         ["sqlite_autoindex_runs_1", "ix_runs_claimable"],
     ),
-    "wake": (lambda c: runs.wake_runs(c, at(0)), ["ix_runs_waking"]),
+    "list_due": (lambda c: runs.list_due(c, at(0), limit=10), ["ix_runs_waking"]),
+    "wake": (lambda c: runs.wake_runs(c, ["run"], at(0)), ["sqlite_autoindex_runs_1"] * 2),
+    "owned_of": (lambda c: runs.owned_of(c, [ATTEMPT] * 2), ["sqlite_autoindex_runs_1"] * 2),
     "next_wake": (runs.next_wake, ["ix_runs_waking"]),
     "is_any_due": (
         lambda c: runs.is_any_due(c, at(0)),
@@ -598,3 +605,19 @@ def test_a_claim_costs_the_same_however_many_runs_have_ended(connection: Connect
     assert runs.count_pending(connection, up_to=10) == 0
     driver.set_progress_handler(None, 0)
     assert steps < 20, "hundreds of instructions, not tens of thousands"
+
+
+def test_of_many_attempts_each_is_told_whether_it_may_write(connection: Connection) -> None:
+    mine, taken, again = (add_run(connection, running()) for _ in range(3))
+    attempts = [
+        Attempt(run.run_id, None, "graph", run.attempt, run.owner or "")
+        for run in (mine, taken, again)
+    ]
+    attempts.append(Attempt("nowhere", None, "graph", 1, "server"))
+    assert runs.owned_of(connection, attempts) == [True, True, True, False]
+    assert runs.release_run(connection, taken.run_id, taken.attempt, at(1), give_back=False)
+    assert runs.release_run(connection, again.run_id, again.attempt, at(1), give_back=False)
+    runs.make_runnable(connection, again.run_id)
+    runs.claim_runs(connection, owner=again.owner or "", limit=1, now=at(2))
+    assert runs.owned_of(connection, attempts) == [True, False, False, False]
+    assert runs.owned_of(connection, []) == []

@@ -21,7 +21,7 @@ from runwire.server.model.errors import (
 from runwire.server.model.ids import canonical_id, default_assistant_id, new_id
 from runwire.server.model.requests import Order, Page, RequestKey
 from runwire.server.model.runs import RunConfig
-from runwire.server.storage import assistants, runs
+from runwire.server.storage import assistants, locks, runs
 from runwire.server.storage.assistants import AssistantFilter
 from runwire.server.storage.clock import current_time
 from runwire.server.storage.database import Connection, Database
@@ -176,6 +176,7 @@ def named_id(assistant_id: str, graph_ids: Sequence[str]) -> str:
 
 def _ensure_defaults(connection: Connection, registry: Registry) -> None:
     now = current_time(connection)
+    locks.hold_name(connection, "default assistants")
     for graph_id in registry.graph_ids:
         assistant_id = default_assistant_id(graph_id)
         description = registry.description(graph_id)
@@ -205,6 +206,7 @@ def _create(
         if known is not None:
             return _get(connection, known[0]), True
     assistant = _new_assistant(draft, now)
+    locks.hold_name(connection, "assistant", assistant.assistant_id)
     existing = assistants.get_assistant(connection, assistant.assistant_id)
     if existing is not None and not draft.return_existing:
         raise AssistantExists(assistant.assistant_id)
@@ -238,6 +240,7 @@ def _get(connection: Connection, assistant_id: str) -> Assistant:
 
 
 def _update(connection: Connection, assistant_id: str, change: AssistantChange) -> Assistant:
+    locks.hold_name(connection, "assistant", assistant_id)
     assistant = _get(connection, assistant_id)
     changed = _changed(assistant, change)
     if changed == assistant:

@@ -21,7 +21,7 @@ from runwire.server.model.runs import (
     Run,
     RunState,
 )
-from runwire.server.storage import runs
+from runwire.server.storage import locks, runs
 from runwire.server.storage.clock import current_time
 from runwire.server.storage.database import Connection
 from runwire.server.storage.runs import RunFilter
@@ -100,15 +100,16 @@ def cancel_runs(
     encode: Encode,
 ) -> Cancellation:
     """Commit the cancel of each run; one that cannot be cancelled does not hinder the others."""
-    cancellation = Cancellation()
-    for run_id in run_ids:
+    results: dict[str, CancelResult] = {}
+    locks.hold_threads_of(connection, run_ids)
+    for run_id in sorted(run_ids):
         try:
             run = _cancel_run(connection, run_id, action, cause, encode)
-            cancellation.results.append(CancelResult(run_id=run_id, run=run))
+            results[run_id] = CancelResult(run_id=run_id, run=run)
         except RunwireError as error:
-            cancellation.results.append(CancelResult(run_id=run_id, error=error))
+            results[run_id] = CancelResult(run_id=run_id, error=error)
     fault("cancel.before_commit")
-    return cancellation
+    return Cancellation([results[run_id] for run_id in run_ids])
 
 
 def _cancel_run(

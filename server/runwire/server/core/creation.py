@@ -32,7 +32,7 @@ from runwire.server.model.runs import (
     RunSpec,
     RunState,
 )
-from runwire.server.storage import checkpoints, runs, threads
+from runwire.server.storage import checkpoints, locks, runs, threads
 from runwire.server.storage.clock import current_time
 from runwire.server.storage.database import Connection
 
@@ -86,6 +86,8 @@ def create_runs(
         if known is not None:
             return Creation(runs=_found(connection, known), replayed=True)
     creation = Creation()
+    if len(specs) > 1:
+        locks.hold_threads(connection, [spec.thread_id for spec in specs])
     for spec in specs:
         _create_run(connection, spec, rules, creation, slots - len(creation.started), now)
     made = {run.run_id for run in creation.runs}
@@ -151,7 +153,9 @@ def _thread_of(connection: Connection, spec: RunSpec, now: datetime) -> str | No
     if not threads.lock_queue(connection, spec.thread_id):
         if spec.if_thread_missing is IfThreadMissing.FAIL:
             raise ThreadNotFound(spec.thread_id)
-        threads.add_thread(connection, spec.thread_id, {}, now)
+        locks.hold_name(connection, "thread", spec.thread_id)
+        if not threads.lock_queue(connection, spec.thread_id):
+            threads.add_thread(connection, spec.thread_id, {}, now)
     return spec.thread_id
 
 

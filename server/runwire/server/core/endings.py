@@ -33,7 +33,7 @@ from runwire.server.model.runs import (
     RunState,
 )
 from runwire.server.model.threads import ThreadState
-from runwire.server.storage import checkpoints, events, runs, threads
+from runwire.server.storage import checkpoints, events, locks, runs, threads
 from runwire.server.storage.clock import current_time
 from runwire.server.storage.database import Connection
 
@@ -78,6 +78,7 @@ def finish_attempt(
     the run as its executor knows it, which saves reading it. Raises `AttemptLost` when the attempt
     no longer owns its run."""
     now = current_time(connection)
+    locks.hold_threads(connection, [attempt.thread_id])
     ended = None
     if known is not None and outcome.state is not RunState.CANCELLED:
         ended = runs.end_running(connection, known, attempt, _ending(known, outcome), now)
@@ -228,6 +229,7 @@ def release_attempt(
     `wait`: how long the next one has to wait.
     """
     now = current_time(connection)
+    locks.hold_threads(connection, [attempt.thread_id])
     if not runs.owns_run(connection, attempt):
         return False
     if not runs.release_run(
@@ -276,20 +278,23 @@ def settle_thread(
     """Let the next run of a thread's queue be claimed, and set the thread's state. Return whether
     there is such a run. `remains` is what a run that has just ended leaves on the thread.
 
-    To be called in every transaction that ends, adds or releases a run of the thread.
+    To be called in every transaction that ends, adds or releases a run of the thread, and only
+    while it holds the thread.
     """
     if thread_id is None:
         return False
     queue = runs.queue_of_thread(connection, thread_id)
-    if queue.runnable is not None and (queue.active or queue.runnable != queue.head):
+    active = queue.active
+    if queue.runnable is not None and (active or queue.runnable != queue.head):
         # Who was first no longer is when a run comes back, or its delay has passed. Two of a
-        # thread that could be claimed at once would let no claim succeed.
-        runs.make_wait(connection, queue.runnable)
+        # thread that could be claimed at once would let no claim succeed. A claim does not hold
+        # the thread: it may have been quicker, and then nobody else can be claimed.
+        active = not runs.make_wait(connection, queue.runnable) or active
     if remains is None:
         threads.set_state(connection, thread_id, busy=queue.in_flight, now=now)
     else:
         threads.leave(connection, thread_id, remains, now, busy=queue.in_flight)
-    if queue.head is None or queue.active:
+    if queue.head is None or active:
         return False
     return queue.head == queue.runnable or runs.make_runnable(connection, queue.head)
 

@@ -23,6 +23,10 @@ FLUSH_PAUSE = 4
 """A flush is followed by a pause at least this many times as long: when many runs stream at once,
 storing their output in larger pieces leaves the machine to the runs."""
 
+LATER = EventId(0, 0)
+"""In the place of how far a log is stored: it was not this time, because another server is looking
+at its run just now. Waiting for that, while the other logs' runs are locked, might be for ever."""
+
 RETRY_SECONDS = 0.5
 """How long to wait after a failure to store."""
 
@@ -90,6 +94,8 @@ class Flusher:
             for (attempt, log), up_to in zip(due, stored, strict=True):
                 if up_to is None:
                     self._lose(attempt, log, AttemptLost(attempt.run_id, attempt.number))
+                elif up_to is LATER:
+                    self._mark(log)
                 else:
                     log.stored(up_to)
 
@@ -110,19 +116,24 @@ async def make_room(database: Database, attempt: Attempt, log: RunLog) -> None:
 
     Raises `AttemptLost`.
     """
-    up_to = (await database.write(lambda connection: _store_all(connection, [(attempt, log)])))[0]
-    if up_to is None:
-        raise AttemptLost(attempt.run_id, attempt.number)
-    log.stored(up_to)
+    log.stored(await database.write(lambda connection: _store_one(connection, attempt, log)))
 
 
 def _store_all(connection: Connection, due: list[tuple[Attempt, RunLog]]) -> list[EventId | None]:
-    """Store each log's rest; return how far each is stored, None for an attempt that is lost."""
-    stored: list[EventId | None] = []
-    for attempt, log in due:
-        if runs.owns_run(connection, attempt):
-            stored.append(store(connection, log))
-        else:
-            stored.append(None)
+    """Store each log's rest; return how far each is stored, None for an attempt that is lost, or
+    `LATER`."""
+    owned = runs.owned_of(connection, [attempt for attempt, _ in due])
+    stored = [
+        store(connection, log) if mine else LATER if mine is None else None
+        for mine, (_, log) in zip(owned, due, strict=True)
+    ]
+    fault("flush.before_commit")
+    return stored
+
+
+def _store_one(connection: Connection, attempt: Attempt, log: RunLog) -> EventId:
+    if not runs.owns_run(connection, attempt):
+        raise AttemptLost(attempt.run_id, attempt.number)
+    stored = store(connection, log)
     fault("flush.before_commit")
     return stored

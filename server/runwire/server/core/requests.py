@@ -4,15 +4,17 @@ from datetime import datetime
 
 from runwire.server.model.errors import RequestIdReused
 from runwire.server.model.requests import RequestKey
-from runwire.server.storage import requests
+from runwire.server.storage import locks, requests
 from runwire.server.storage.database import Connection
 
 
 def replay(connection: Connection, request: RequestKey, *, since: datetime) -> list[str] | None:
-    """Return the ids that this request created after `since`, or None if it is new.
+    """Return the ids that this request created after `since`, or None if it is new; then nobody
+    else treats it before this transaction ends.
 
     Raises `RequestIdReused` when the id came with another body.
     """
+    locks.hold_name(connection, "request", request.method, request.request_id)
     known = requests.find_request(connection, request.method, request.request_id, since=since)
     if known is None:
         return None

@@ -3,11 +3,11 @@
 from datetime import datetime, timedelta
 from itertools import count
 
-from runwire.server.core.endings import recover_run, settle_thread
+from runwire.server.core.endings import queue_again, recover_run
 from runwire.server.core.logs import Encode
 from runwire.server.model.faults import fault
 from runwire.server.model.runs import Run
-from runwire.server.storage import requests, runs
+from runwire.server.storage import locks, requests, runs
 from runwire.server.storage.clock import current_time
 from runwire.server.storage.database import Connection
 
@@ -26,14 +26,21 @@ def look(connection: Connection) -> tuple[bool, datetime | None]:
 def claim(connection: Connection, *, owner: str, limit: int) -> list[Run]:
     """Claim up to `limit` runs for `owner`, after letting those in whose delay has passed."""
     now = current_time(connection)
-    for run in runs.wake_runs(connection, now):
-        if run.thread_id is None:
-            runs.make_runnable(connection, run.run_id)
-        else:
-            settle_thread(connection, run.thread_id, now)
+    _wake(connection, now)
     claimed = runs.claim_runs(connection, owner=owner, limit=limit, now=now)
     fault("claim.before_commit")
     return claimed
+
+
+def _wake(connection: Connection, now: datetime) -> None:
+    due = runs.list_due(connection, now, limit=BATCH)
+    if not due:
+        return
+    held = locks.try_threads(connection, [run.thread_id for run in due])
+    # What is not held now, somebody else is at work on, or the next claim will see to it.
+    free = [run.run_id for run in due if run.thread_id is None or run.thread_id in held]
+    for run in runs.wake_runs(connection, free, now) if free else ():
+        queue_again(connection, run.run_id, run.thread_id, now)
 
 
 def recover_orphans(
@@ -87,6 +94,7 @@ def recover_lost(
 
     Nothing happens when the run has moved since it was read.
     """
+    locks.hold_threads(connection, [run.thread_id])
     current = runs.lock_run(connection, run.run_id)
     if current is None or (current.owner, current.attempt) != (run.owner, run.attempt):
         return None

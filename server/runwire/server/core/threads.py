@@ -25,7 +25,7 @@ from runwire.server.model.errors import (
 from runwire.server.model.ids import new_id
 from runwire.server.model.requests import Order, Page, RequestKey
 from runwire.server.model.threads import CheckpointRef, StateSnapshot, Thread, ThreadState
-from runwire.server.storage import checkpoints, runs, threads
+from runwire.server.storage import checkpoints, locks, runs, threads
 from runwire.server.storage.clock import current_time
 from runwire.server.storage.database import Connection, Database
 from runwire.server.storage.threads import ThreadFilter
@@ -76,7 +76,10 @@ class Threads:
                 known = replay(connection, request, since=now - self._request_retention)
                 if known is not None:
                     return _get(connection, known[0]), True
-            existing = threads.lock_thread(connection, thread_id) if thread_id else None
+            existing = None
+            if thread_id is not None:
+                locks.hold_name(connection, "thread", thread_id)
+                existing = threads.lock_thread(connection, thread_id)
             if existing is not None and not return_existing:
                 raise ThreadExists(existing.thread_id)
             thread = existing or threads.add_thread(
@@ -314,6 +317,8 @@ def _lock(connection: Connection, thread_id: str) -> Thread:
 def _leave_state(connection: Connection, thread_id: str, snapshot: StateSnapshot) -> None:
     """Show on the thread what a state update left, unless something later has left more. A run
     that is in flight will show what it leaves instead."""
+    if not threads.lock_queue(connection, thread_id):
+        return
     in_flight = runs.has_in_flight(connection, thread_id=thread_id)
     newest = checkpoints.head(connection, thread_id)
     shown = snapshot.checkpoint.checkpoint_id if snapshot.checkpoint else ""

@@ -116,10 +116,10 @@ def require_right(connection: Connection, writer: Attempt | StateUpdate, thread_
     if isinstance(writer, Attempt):
         if not runs.owns_run(connection, writer):
             raise AttemptLost(writer.run_id, writer.number)
-    elif runs.has_in_flight(connection, thread_id=thread_id):
-        raise ThreadInUse(thread_id)
     elif not threads.lock_queue(connection, thread_id):
         raise ThreadNotFound(thread_id)
+    elif runs.has_in_flight(connection, thread_id=thread_id):
+        raise ThreadInUse(thread_id)
 
 
 def head(connection: Connection, thread_id: str, checkpoint_ns: str = "") -> Head | None:

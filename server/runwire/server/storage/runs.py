@@ -222,17 +222,48 @@ _claim = (
 )
 
 
-def wake_runs(connection: Connection, now: datetime) -> list[Run]:
-    """End the delay of runs whose time has come; return them, first due first."""
-    rows = connection.execute(_wake, {"now": now})
-    return sorted((_run(row) for row in rows), key=lambda run: (run.due_time, run.run_id))
+class RunKey(NamedTuple):
+    """A run, and the thread to be locked before it."""
+
+    run_id: str
+    thread_id: str | None
 
 
+def list_due(connection: Connection, now: datetime, *, limit: int) -> list[RunKey]:
+    """Return up to `limit` runs whose delay has passed."""
+    rows = connection.execute(_due, {"now": now, "limit": limit})
+    return [RunKey._make(row) for row in rows]
+
+
+_is_due = runs.c.wake_time <= bindparam("now", type_=_time)
+_due = (
+    select(runs.c.run_id, runs.c.thread_id)
+    .where(_is_due)
+    .order_by(runs.c.wake_time)
+    .limit(bindparam("limit"))
+)
+
+
+def wake_runs(connection: Connection, run_ids: Sequence[str], now: datetime) -> list[RunKey]:
+    """End the delay of those of the runs whose time has come, and that nobody else has locked;
+    return them, first due first."""
+    rows = connection.execute(_wake, {"these_runs": run_ids, "now": now}).all()
+    rows = sorted(rows, key=lambda row: (row.due_time, row.run_id))
+    return [RunKey(row.run_id, row.thread_id) for row in rows]
+
+
+_these: BindParameter[list[str]] = bindparam("these_runs", expanding=True)
+_waking = (
+    select(runs.c.run_id)
+    .where(runs.c.run_id.in_(_these), _is_due)
+    .with_for_update(skip_locked=True)
+    .cte("waking")
+)
 _wake = (
     update(runs)
-    .where(runs.c.wake_time <= bindparam("now", type_=_time))
+    .where(runs.c.run_id.in_(select(_waking.c.run_id)), _is_due)
     .values(wake_time=None)
-    .returning(*runs.c)
+    .returning(runs.c.run_id, runs.c.thread_id, runs.c.due_time)
 )
 
 
@@ -263,9 +294,10 @@ def make_runnable(connection: Connection, run_id: str) -> bool:
     return connection.execute(_set_runnable, values).rowcount == 1
 
 
-def make_wait(connection: Connection, run_id: str) -> None:
-    """Let no server claim a pending run."""
-    connection.execute(_set_runnable, {"this_run": run_id, "claimable": False})
+def make_wait(connection: Connection, run_id: str) -> bool:
+    """Let no server claim a pending run. Return whether it is pending."""
+    values = {"this_run": run_id, "claimable": False}
+    return connection.execute(_set_runnable, values).rowcount == 1
 
 
 _set_runnable = (
@@ -483,7 +515,32 @@ _owns = (
         runs.c.owner == bindparam("owner"),
         runs.c.attempt == bindparam("attempt"),
     )
-    .with_for_update(read=True, key_share=True)
+    # Not FOR KEY SHARE: whoever takes the run away changes no key, and would not have to wait for
+    # the end of a transaction that was still let in.
+    .with_for_update(read=True)
+)
+
+
+def owned_of(connection: Connection, attempts: Sequence[Attempt]) -> list[bool | None]:
+    """Return of each attempt whether it still has the right to write for its run; None: somebody
+    else has locked that, ask again."""
+    values = {"these_runs": [attempt.run_id for attempt in attempts]}
+    found = {row.run_id: (row.owner, row.attempt) for row in connection.execute(_owners, values)}
+    answers = [found.get(attempt.run_id) == (attempt.owner, attempt.number) for attempt in attempts]
+    if len(found) == len(attempts):
+        return list(answers)
+    unlocked = {row.run_id for row in connection.execute(_runs_there, values)} - found.keys()
+    return [
+        None if attempt.run_id in unlocked else answer
+        for attempt, answer in zip(attempts, answers, strict=True)
+    ]
+
+
+_runs_there = select(runs.c.run_id).where(runs.c.run_id.in_(_these))
+_owners = (
+    select(runs.c.run_id, runs.c.owner, runs.c.attempt)
+    .where(runs.c.run_id.in_(_these))
+    .with_for_update(read=True, skip_locked=True)
 )
 
 
@@ -548,7 +605,6 @@ _expired = (
     .order_by(runs.c.end_time)
     .limit(bindparam("limit"))
 )
-_these: BindParameter[list[str]] = bindparam("these_runs", expanding=True)
 _delete_many = delete(runs).where(runs.c.run_id.in_(_these))
 _delete_events = delete(run_events).where(run_events.c.run_id.in_(_these))
 _keep_no_events = update(runs).where(runs.c.run_id.in_(_these)).values(events_kept=False)
