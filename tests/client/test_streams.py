@@ -3,7 +3,7 @@
 import asyncio
 import json
 import random
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from typing import Any
 
 import grpc
@@ -16,6 +16,7 @@ from tests.support.scripted import (
     break_off,
     client_of,
     custom,
+    drain,
     ended,
     event,
     failure,
@@ -96,6 +97,56 @@ async def test_a_stream_is_joined_after_the_last_event_that_came() -> None:
         await collect(client.runs.stream(None, "chat", stream_mode="custom"))
     join = servicer.calls[1]
     assert (join.run_id, join.after_event_id) == (RUN_ID, "1-9")
+
+
+async def test_a_reader_of_what_is_new_goes_on_where_the_server_says_before_its_first_event() -> (
+    None
+):
+    servicer = ScriptedRuns(LOG, [0])
+    hint = failure(
+        grpc.StatusCode.UNAVAILABLE, "DRAINING", "going", run_id=RUN_ID, after_event_id="1-30"
+    )
+    servicer.cut = lambda context: context.abort_with_status(hint)
+    async with client_of(servicer) as client:
+        parts = await collect(
+            client.runs.join_stream(None, RUN_ID, stream_mode="custom", live_only=True)
+        )
+    assert numbers(parts) == list(range(31, 42))
+    live, join = servicer.calls
+    assert (live.live_only, join.live_only, join.after_event_id) == (True, False, "1-30")
+
+
+@pytest.mark.parametrize("named", ["{},{}", "ipv4:{},{}"])
+async def test_a_stream_goes_on_with_another_server_when_its_own_stops(named: str) -> None:
+    async with AsyncExitStack() as stack:
+        leaving, staying = ScriptedRuns(LOG, [10]), ScriptedRuns(LOG)
+        address = await stack.enter_async_context(serve(staying))
+        gone = AsyncExitStack()
+        url = named.format(await gone.enter_async_context(serve(leaving)), address)
+        stops: list[asyncio.Task[None]] = []
+
+        async def stop(context: Any) -> None:
+            stops.append(asyncio.create_task(gone.aclose()))
+            await drain(context)
+
+        leaving.cut = stop
+        client = await stack.enter_async_context(get_client(url, reconnect=QUICK))
+        for _ in range(2):  # in turn, so that one of them is the server that leaves
+            parts = await collect(client.runs.stream(None, "chat", stream_mode="custom"))
+            assert numbers(parts) == NUMBERS
+        assert [type(call).__name__ for call in leaving.calls] == ["RunStreamRequest"]
+        assert "1-9" in [getattr(call, "after_event_id", "") for call in staying.calls]
+        await asyncio.gather(*stops)
+
+
+async def test_calls_go_to_each_of_several_servers() -> None:
+    async with AsyncExitStack() as stack:
+        servicers = [ScriptedRuns(LOG) for _ in range(3)]
+        addresses = [await stack.enter_async_context(serve(each)) for each in servicers]
+        client = await stack.enter_async_context(get_client(",".join(addresses), reconnect=QUICK))
+        await collect(client.runs.stream(None, "chat", stream_mode="custom"))
+        while not all(servicer.calls for servicer in servicers):
+            await collect(client.runs.stream(None, "chat", stream_mode="custom"))
 
 
 async def test_a_stream_that_ends_before_its_run_is_joined_again() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tests.support.engine import Engine, open_engine
 
-from runwire.server.core import follow
+from runwire.server.core import watch
 from runwire.server.runner import runner, sweeper
 
 
@@ -20,6 +20,6 @@ async def engine(database_path: Path) -> AsyncIterator[Engine]:
 @pytest.fixture
 def no_polls(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing looks by itself: what is not woken waits for ever."""
-    monkeypatch.setattr(follow, "POLL_SECONDS", 1000.0)
+    monkeypatch.setattr(watch, "POLL_SECONDS", 1000.0)
     monkeypatch.setattr(runner, "POLL_SECONDS", 1000.0)
     monkeypatch.setattr(sweeper, "SWEEP_SECONDS", 1000.0)

@@ -149,7 +149,7 @@ async def open_engine(
         )
         assistants = Assistants(database, registry, runner, request_retention=retention)
         await assistants.ensure_defaults()
-        async with runner:
+        async with follower, runner:
             yield Engine(
                 database=database,
                 registry=registry,

@@ -45,7 +45,7 @@ _REPEATABLE = {
     "RunService": ("CreateRun", "BatchCreateRuns", "GetRun", "ListRuns"),
 }
 
-_SERVICE_CONFIG = {
+_SERVICE_CONFIG: dict[str, Any] = {
     "methodConfig": [
         {
             "name": [
@@ -64,8 +64,11 @@ _SERVICE_CONFIG = {
     ]
 }
 
+# Several servers share one database, and each answers for every run: calls go to all that answer.
+# With one address it is gRPC's default, to stay with the first that answers.
+_BALANCED_CONFIG = {**_SERVICE_CONFIG, "loadBalancingConfig": [{"round_robin": {}}]}
+
 _OPTIONS: dict[str, Any] = {
-    "grpc.service_config": json.dumps(_SERVICE_CONFIG),
     # Thread states and lists of them are one message each; gRPC's own limit is 4 MiB.
     "grpc.max_receive_message_length": 64 * MEBIBYTE,
     "grpc.max_send_message_length": -1,
@@ -106,13 +109,15 @@ class Connection:
         options: Sequence[tuple[str, Any]],
     ) -> None:
         self.target, secure = _target(url)
+        config = _BALANCED_CONFIG if _names_several(self.target) else _SERVICE_CONFIG
+        defaults = {**_OPTIONS, "grpc.service_config": json.dumps(config)}
         self.reconnect = reconnect
         self.reached = False
         self.closed = False
         self._credentials = credentials or (grpc.ssl_channel_credentials() if secure else None)
         self._headers = dict(headers or {})
         self._timeout = timeout
-        self._options = [*{**_OPTIONS, **dict(options)}.items()]
+        self._options = [*{**defaults, **dict(options)}.items()]
         self._channel: grpc.aio.Channel | None = None
         self._services: Services | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -235,4 +240,15 @@ def _target(url: str) -> tuple[str, bool]:
     scheme, separator, rest = url.partition("://")
     if separator and scheme in ("http", "https"):
         return rest.rstrip("/"), scheme == "https"
+    if "," in url and not url.startswith(_LISTS):
+        # gRPC takes lists of addresses, under these names, and none of host names.
+        family = "ipv6:" if url.startswith("[") else "ipv4:"
+        return family + url, False
     return url, False
+
+
+_LISTS = ("ipv4:", "ipv6:", "unix:", "dns:")
+
+
+def _names_several(target: str) -> bool:
+    return "," in target or target.startswith("dns:///")

@@ -18,7 +18,7 @@ _DEFAULT_RECONNECT = Reconnect()
 
 
 class RunwireClient:
-    """A client of one server: `assistants`, `threads` and `runs`.
+    """A client of one server, or of several that share a database: `assistants`, `threads`, `runs`.
 
     Used as it is, and closed with `aclose`, or as `async with`. It belongs to the event loop on
     which it is first used.
@@ -59,7 +59,10 @@ def get_client(
 
     Args:
         url: The server's address, such as "localhost:50051", "https://agents.example:443" (TLS)
-            or any other name that gRPC knows ("unix:/run/runwire.sock").
+            or any other name that gRPC knows ("unix:/run/runwire.sock"). For servers that share
+            a database: a balancer's address, a list ("10.0.0.1:50051,10.0.0.2:50051"), or a name
+            that stands for all of them ("dns:///agents.internal:50051"). Calls go to those of a
+            list or such a name in turn, and streams go on with another one when theirs is lost.
         headers: Sent as metadata with every call.
         credentials: For TLS with certificates of one's own.
         timeout: Seconds until a call fails with `DeadlineExceededError`. Streams, and calls that

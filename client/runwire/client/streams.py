@@ -60,7 +60,16 @@ class RunEvents:
                 if not self._ended:
                     raise UnavailableError("the stream ended before the run did")
             except RunwireError as error:
+                self._take_hint(error)
                 await outage.pause(error)
+
+    def _take_hint(self, error: RunwireError) -> None:
+        """Go on where a server that shuts down says: a reader of what is new may not have had an
+        event by which to know the place."""
+        after = error.metadata.get("after_event_id")
+        if after and isinstance(self._request, runs_pb2.JoinRunStreamRequest):
+            self._request.after_event_id = after
+            self._request.live_only = False
 
     def _open(self) -> Messages:
         runs = self._connection.services.runs

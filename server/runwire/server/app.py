@@ -161,6 +161,7 @@ async def serving(settings: Settings) -> AsyncIterator[App]:
         async with (
             app.database,
             app.loaded(),
+            app.follower,
             app.runner,
             app.rpc_server,
             app.drained(),

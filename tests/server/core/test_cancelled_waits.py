@@ -32,7 +32,7 @@ async def is_cancelled_when(
 async def test_a_reader_that_leaves_as_it_is_woken() -> None:
     log = RunLog("run", encode_event, asyncio.get_running_loop())
 
-    assert await is_cancelled_when(log.wake, log.changed(log.wakes, 30))
+    assert await is_cancelled_when(log.wake, log.changed(log.wakes))
 
 
 @pytest.mark.timeout(20)

@@ -2,15 +2,18 @@
 event once, in order, promptly, and the end last."""
 
 import asyncio
+import time
 from contextlib import aclosing
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.support.engine import Engine, decode, ids, kinds, open_engine, until
+from tests.support.records import at
 
-from runwire.server.core import follow
+from runwire.server.core import watch
 from runwire.server.core.logs import TAIL_BYTES
 from runwire.server.model.errors import (
     Draining,
@@ -19,10 +22,12 @@ from runwire.server.model.errors import (
     RunNotFound,
     RunRolledBack,
 )
-from runwire.server.model.events import EventId
+from runwire.server.model.events import Data, Event, EventId, LogEntry, segment_of
 from runwire.server.model.ids import new_id
-from runwire.server.model.runs import CancelAction, Run, RunState, StreamMode
-from runwire.server.storage import runs
+from runwire.server.model.runs import ACTIVE_STATES, CancelAction, Run, RunState, StreamMode
+from runwire.server.rpc.events import encode_event
+from runwire.server.storage import events, runs
+from runwire.server.storage.database import Connection
 from runwire.v1 import core_pb2
 
 CUSTOM = {"stream_modes": (StreamMode.CUSTOM,)}
@@ -362,13 +367,201 @@ async def test_an_end_that_came_before_the_readers_are_ended_reaches_them(
     assert kinds(await reader)[-1] == "run_ended"
 
 
+async def test_a_reader_is_told_up_to_where_it_came_when_the_server_stops(
+    engine: Engine, tmp_path: Path
+) -> None:
+    run = await gate(engine, tmp_path)
+    place = await engine.runs.place(run.run_id)
+    live = asyncio.create_task(engine.events(run, live_only=True))
+    waiter = asyncio.create_task(engine.runs.wait(run.run_id))
+    await until(lambda: engine.readers_of(run) == 2)
+    engine.follower.drain()
+    with pytest.raises(Draining) as told:
+        await live
+    assert told.value.variables == {"run_id": run.run_id, "after_event_id": str(place)}
+    with pytest.raises(Draining) as told:
+        await waiter
+    assert told.value.variables == {"run_id": run.run_id}
+
+
+# Executed by another server.
+
+
+def custom_event(index: int) -> Event:
+    return Event(Data(StreamMode.CUSTOM, str(index)))
+
+
+@dataclass
+class Elsewhere:
+    """A run that another server executes, as the database shows it."""
+
+    engine: Engine
+    run: Run
+
+    async def store(self, first: int, last: int, *, attempt: int = 1, final: bool = False) -> None:
+        """Store events of the run; with `final`, it ends with them."""
+        entries = []
+        for index in range(first, last + 1):
+            event_id = EventId(attempt, index)
+            data = encode_event(self.run.run_id, event_id, at(0), custom_event(index))
+            entries.append(LogEntry(event_id, data, final and index == last))
+        segment = segment_of(self.run.run_id, entries)
+
+        def write(connection: Connection) -> None:
+            events.add_segments(connection, [segment])
+            if final:
+                ending = runs.Ending(state=RunState.SUCCEEDED)
+                runs.end_run(connection, self.run.run_id, ending, at(0), was=ACTIVE_STATES)
+
+        await self.engine.execute(write)
+
+    def tell(self) -> None:
+        """Tell this server that there is news."""
+        self.engine.logs.told([self.run.run_id])
+
+    async def waited_for(self, readers: int = 1) -> None:
+        """Return when so many readers wait for news."""
+        await until(lambda: self.engine.readers_of(self.run) == readers)
+
+
+async def elsewhere(engine: Engine) -> Elsewhere:
+    run = await engine.start("echo", start_delay=timedelta(days=1))
+    taken = f"""UPDATE runs SET state = 'running', owner = 'another', attempt = 1, wake_time = NULL
+                WHERE run_id = '{run.run_id}'"""
+    await engine.execute(lambda c: c.exec_driver_sql(taken) and None)
+    return Elsewhere(engine, run)
+
+
+@pytest.mark.usefixtures("no_polls")
+async def test_what_another_server_stores_is_given_as_soon_as_that_is_told(engine: Engine) -> None:
+    there = await elsewhere(engine)
+    reader = asyncio.create_task(engine.events(there.run))
+    waiter = asyncio.create_task(engine.runs.wait(there.run.run_id))
+    await there.waited_for(2)
+    await there.store(1, 3)
+    there.tell()
+    await until(lambda: not engine.follower._reads)
+    await there.waited_for(2)
+    await there.store(4, 5, final=True)
+    there.tell()
+    assert ids(await reader) == [f"1-{index}" for index in range(1, 6)]
+    assert (await waiter).state is RunState.SUCCEEDED
+
+
+async def test_what_another_server_stores_is_found_when_nobody_tells(engine: Engine) -> None:
+    there = await elsewhere(engine)
+    reader = asyncio.create_task(engine.events(there.run))
+    waiter = asyncio.create_task(engine.runs.wait(there.run.run_id))
+    await there.waited_for(2)
+    await there.store(1, 5, final=True)
+    began = time.monotonic()
+    assert ids(await reader) == [f"1-{index}" for index in range(1, 6)]
+    assert (await waiter).state is RunState.SUCCEEDED
+    assert time.monotonic() - began < 2 * watch.POLL_SECONDS
+
+
+async def test_an_event_that_another_server_has_yet_to_store_may_have_been_seen(
+    engine: Engine,
+) -> None:
+    there = await elsewhere(engine)
+    await there.store(1, 3)
+    reader = asyncio.create_task(engine.events(there.run, "1-5"))
+    await there.waited_for()
+    await there.store(4, 6)
+    await there.store(7, 7, final=True)
+    there.tell()
+    assert ids(await reader) == ["1-6", "1-7"]
+
+
+async def test_an_event_that_another_server_lost_with_its_attempt_may_have_been_seen(
+    engine: Engine,
+) -> None:
+    there = await elsewhere(engine)
+    await there.store(1, 3)
+    reader = asyncio.create_task(engine.events(there.run, "1-5"))
+    await there.waited_for()
+    await there.store(1, 2, attempt=2, final=True)
+    there.tell()
+    assert ids(await reader) == ["2-1", "2-2"]
+
+
+@pytest.mark.parametrize("after", ["2-1", "1-900"])
+async def test_an_event_that_another_server_s_run_never_had_is_refused_at_the_latest_at_its_end(
+    engine: Engine, after: str
+) -> None:
+    there = await elsewhere(engine)
+    reader = asyncio.create_task(engine.events(there.run, after))
+    await until(lambda: reader.done() or engine.readers_of(there.run))
+    await there.store(1, 3, final=True)
+    there.tell()
+    with pytest.raises(InvalidField, match="after_event_id"):
+        await reader
+
+
+@pytest.mark.usefixtures("no_polls")
+async def test_readers_at_one_place_read_together(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = await elsewhere(engine)
+    readers = [asyncio.create_task(engine.events(there.run)) for _ in range(100)]
+    await there.waited_for(100)
+    reads = count_reads(engine, monkeypatch)
+    await there.store(1, 5, final=True)
+    there.tell()
+    assert [ids(await reader) for reader in readers] == [["1-1", "1-2", "1-3", "1-4", "1-5"]] * 100
+    assert len(reads) == 1
+
+
+async def test_a_thousand_who_wait_cost_the_database_a_question_or_two(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "POLL_SECONDS", 0.05)
+    theirs = [await elsewhere(engine) for _ in range(20)]
+    waiters = [
+        asyncio.create_task(engine.runs.wait(there.run.run_id))
+        for there in theirs
+        for _ in range(50)
+    ]
+    await theirs[-1].waited_for(50)
+    looks: list[None] = []
+    look = engine.follower._watch._look
+
+    async def counted() -> None:
+        looks.append(None)
+        await look()
+
+    monkeypatch.setattr(engine.follower._watch, "_look", counted)
+    await until(lambda: len(looks) > 3)
+    reads = count_reads(engine, monkeypatch)
+    before = len(looks)
+    await until(lambda: len(looks) == before + 10)
+    assert len(reads) <= 11
+    for waiter in waiters:
+        waiter.cancel()
+    await asyncio.wait(waiters)
+
+
+def count_reads(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> list[None]:
+    """Return a list that grows with every read."""
+    reads: list[None] = []
+    read = engine.database.read
+
+    async def counted(function: Any) -> Any:
+        if function.__code__.co_filename.endswith(("watch.py", "follow.py")):
+            reads.append(None)
+        return await read(function)
+
+    monkeypatch.setattr(engine.database, "read", counted)
+    return reads
+
+
 # Polls.
 
 
 async def test_a_reader_looks_by_itself_when_nobody_wakes_it(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(follow, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(watch, "POLL_SECONDS", 0.01)
     monkeypatch.setattr(engine.logs, "ended", lambda run: None)
     run = await engine.start("echo", start_delay=timedelta(days=1))
     reader = asyncio.create_task(engine.events(run))

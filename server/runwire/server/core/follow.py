@@ -1,8 +1,12 @@
 """Following a run: its output, from memory or from the database, and its end."""
 
-from collections.abc import AsyncGenerator
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from types import TracebackType
+from typing import Any, NamedTuple, Self, TypeVar
 
 from runwire.server.core.logs import RunLog, RunLogs
+from runwire.server.core.watch import Watch
 from runwire.server.model.errors import (
     Draining,
     EventsExpired,
@@ -10,22 +14,48 @@ from runwire.server.model.errors import (
     RunNotFound,
     RunRolledBack,
 )
-from runwire.server.model.events import START, EventId, LogEntry
+from runwire.server.model.events import START, EventId, LogEntry, Segment
 from runwire.server.model.runs import Run
 from runwire.server.storage import events, runs
 from runwire.server.storage.database import Connection, Database
+from runwire.server.storage.events import Progress
 
-POLL_SECONDS = 1.0
-"""How often a reader looks by itself, should a wake be lost or the run be executed elsewhere."""
+T = TypeVar("T")
+
+
+class _Stored(NamedTuple):
+    """What the database has of a run after some place; `progress` is None when there is no such
+    run, and not looked for when there is something."""
+
+    segments: list[Segment]
+    progress: Progress | None
 
 
 class Follower:
-    """Answers readers of runs, wherever the run is in its life."""
+    """Answers readers of runs, wherever the run is in its life and whoever executes it. Inside an
+    `async with`, nobody has to be told of news: it is looked for once a second."""
 
     def __init__(self, database: Database, logs: RunLogs) -> None:
         self._database = database
         self._logs = logs
         self._draining = False
+        self._watch = Watch(database, logs)
+        self._watching: asyncio.Task[None] | None = None
+        self._reads: dict[tuple[RunLog, int, object], asyncio.Task[Any]] = {}
+
+    async def __aenter__(self) -> Self:
+        self._watching = asyncio.create_task(self._watch.run(), name="watch")
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        assert self._watching is not None
+        self._watching.cancel()
+        await asyncio.wait([self._watching, *self._reads.values()])
 
     def drain(self) -> None:
         """End all readers with `Draining`, now and from now on."""
@@ -68,8 +98,8 @@ class Follower:
                 if run := await self._ended(log):
                     break
                 if self._draining:
-                    raise Draining
-                await log.changed(seen, POLL_SECONDS)
+                    raise Draining(run_id)
+                await log.changed(seen)
         if run.rolled_back and not rolled_back:
             raise RunRolledBack(run_id)
         return run
@@ -79,8 +109,19 @@ class Follower:
             return log.ended.result()
         if log.live:
             return None
-        run = await self._database.read(lambda connection: _get(connection, log.run_id))
-        return run if run.state.is_final else None
+        return await self._read_once(log, "end", lambda connection: _end_of(connection, log.run_id))
+
+    async def _read_once(self, log: RunLog, what: object, function: Callable[[Connection], T]) -> T:
+        """Read once for all readers of a log that ask for the same since they were last woken:
+        they are woken together, and most of them are at the same place."""
+        key = (log, log.wakes, what)
+        reading = self._reads.get(key)
+        if reading is None:
+            reading = asyncio.create_task(self._database.read(function))
+            self._reads[key] = reading
+            reading.add_done_callback(lambda _: self._reads.pop(key))
+        result: T = await asyncio.shield(reading)
+        return result
 
     async def _start(self, log: RunLog, after: EventId | None, live_only: bool) -> EventId:
         """Return the place to read from, after checking that it makes sense."""
@@ -100,8 +141,8 @@ class Follower:
             # ended since it was looked up.
             has_ended = run.state.is_final or log.complete
             return EventId(last.attempt, last.index - 1) if has_ended else last
-        if after is not None and after > last and not _may_be_lost(after, run):
-            raise InvalidField("after_event_id", f"run {run.run_id} has no event {after}")
+        if after is not None and after > last and not _may_be_unstored(after, run, log):
+            raise _never_had(log, after)
         return after or START
 
     async def _next(self, log: RunLog, cursor: EventId) -> tuple[list[LogEntry], bool]:
@@ -114,42 +155,62 @@ class Follower:
         if entries:
             return entries, False
         if self._draining:
-            raise Draining
+            raise Draining(log.run_id, after_event_id=str(cursor))
         if entries is None:
             entries, ended = await self._stored(log, cursor)
             if entries or ended:
                 return entries, ended
         elif log.complete:
             return [], True
-        await log.changed(seen, POLL_SECONDS)
+        await log.changed(seen)
         return [], False
 
     async def _stored(self, log: RunLog, cursor: EventId) -> tuple[list[LogEntry], bool]:
         base = log.base if log.holds_newest else None
-        segments, run, last = await self._database.read(
-            lambda connection: (
-                events.read_segments(connection, log.run_id, cursor),
-                runs.get_run(connection, log.run_id),
-                events.last_event(connection, log.run_id),
-            )
+        stored = await self._read_once(
+            log, cursor, lambda connection: _stored_after(connection, log.run_id, cursor)
         )
-        entries = [entry for segment in segments for entry in segment.entries(cursor)]
-        if not entries and base is not None and cursor < base:
+        entries = [entry for segment in stored.segments for entry in segment.entries(cursor)]
+        if entries:
+            return entries, False
+        if base is not None and cursor < base:
             # Nothing stored between the cursor and what memory holds: an earlier attempt's tail
             # was lost with its server. The next attempt goes on from memory.
             return log.after(base) or [], False
-        if run is None:
+        if stored.progress is None:
             raise RunNotFound(log.run_id)
-        if run.state.is_final and last is None:
+        last, ended = stored.progress
+        if ended and last is None:
             raise EventsExpired(log.run_id, "")
-        return entries, not entries and run.state.is_final
+        if ended and last is not None and cursor > last:
+            raise _never_had(log, cursor)
+        return [], ended
 
 
-def _may_be_lost(after: EventId, run: Run) -> bool:
-    """Return whether a reader may have seen an event that was never stored, because its attempt
-    was lost with its server. A run that has ended has a later event than that."""
-    over = run.attempt if run.owner is None else run.attempt - 1
-    return not run.state.is_final and 0 < after.attempt <= over
+def _stored_after(connection: Connection, run_id: str, cursor: EventId) -> _Stored:
+    segments = events.read_segments(connection, run_id, cursor)
+    if segments:
+        return _Stored(segments, None)
+    return _Stored([], events.progress(connection, [run_id]).get(run_id))
+
+
+def _may_be_unstored(after: EventId, run: Run, log: RunLog) -> bool:
+    """Return whether a reader may have seen an event that is not stored: its attempt was lost with
+    its server, or another server executes it and stores it later. A run that has ended has a later
+    event than that."""
+    known_to_be_over = run.attempt - 1 if log.live else run.attempt
+    return not run.state.is_final and 0 < after.attempt <= known_to_be_over
+
+
+def _never_had(log: RunLog, event_id: EventId) -> InvalidField:
+    return InvalidField("after_event_id", f"run {log.run_id} has no event {event_id}")
+
+
+def _end_of(connection: Connection, run_id: str) -> Run | None:
+    progress = events.progress(connection, [run_id]).get(run_id)
+    if progress is None:
+        raise RunNotFound(run_id)
+    return _get(connection, run_id) if progress.ended else None
 
 
 def _get(connection: Connection, run_id: str) -> Run:

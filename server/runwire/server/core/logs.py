@@ -8,7 +8,7 @@ The runner's thread appends, the gRPC loop reads and flushes.
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import islice
@@ -194,21 +194,22 @@ class RunLog:
         found.reverse()
         return found
 
-    async def changed(self, seen: int, timeout: float) -> None:
-        """Return when readers have been woken since `wakes` was `seen`, or after `timeout`
-        seconds."""
+    async def changed(self, seen: int) -> None:
+        """Return when readers have been woken since `wakes` was `seen`."""
         if self.wakes != seen:
             return
         waiter = self._loop.create_future()
         self._waiters.add(waiter)
         try:
-            # Not `wait_for`: on Python 3.11 it loses a cancel that comes together with the result.
-            async with asyncio.timeout(timeout):
-                await waiter
-        except TimeoutError:
-            pass
+            await waiter
         finally:
             self._waiters.discard(waiter)
+
+    @property
+    def waits_for_others(self) -> bool:
+        """Whether somebody waits here for news that only the database has: another server executes
+        the run, or none does."""
+        return bool(self._waiters) and not self.holds_newest
 
     def _schedule_wake(self) -> None:
         # Unlocked on purpose: a stale False only costs a second wake, and `_wake` clears the flag
@@ -284,6 +285,17 @@ class RunLogs:
         """Wake every reader."""
         for log, _ in self._logs.values():
             log.wake()
+
+    def told(self, run_ids: Iterable[str]) -> None:
+        """Wake the readers of runs of which another server says that there is news. What this
+        server executes itself, it knows better."""
+        for run_id in run_ids:
+            if run_id in self._logs and not self._logs[run_id][0].holds_newest:
+                self._logs[run_id][0].wake()
+
+    def waiting_for_others(self) -> list[RunLog]:
+        """Return the logs for whose news readers have to rely on the database."""
+        return [log for log, _ in self._logs.values() if log.waits_for_others]
 
     def _new(self, run_id: str) -> RunLog:
         return RunLog(run_id, self._encode, asyncio.get_running_loop())

@@ -285,8 +285,10 @@ class DatabaseUnavailable(Unavailable):
 class Draining(Unavailable):
     reason = "DRAINING"
 
-    def __init__(self) -> None:
-        super().__init__("this server is shutting down: try again, or another server")
+    def __init__(self, run_id: str = "", **place: str) -> None:
+        """`run_id` is the run that was followed, `place` up to where (`after_event_id`)."""
+        variables = {"run_id": run_id, **place} if run_id else {}
+        super().__init__("this server is shutting down: try again, or another server", **variables)
 
 
 class AttemptLost(Exception):

@@ -2,12 +2,12 @@
 
 from array import array
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, bindparam, func, insert, select, tuple_
+from sqlalchemy import BindParameter, Connection, Row, bindparam, func, insert, select, tuple_
 
 from runwire.server.model.events import SEGMENT_BYTES, EventId, Segment
-from runwire.server.storage.tables import run_events
+from runwire.server.storage.tables import run_events, runs
 
 
 def add_segments(connection: Connection, segments: Sequence[Segment]) -> None:
@@ -91,3 +91,38 @@ _last_event = (
     .order_by(run_events.c.attempt.desc(), run_events.c.first_index.desc())
     .limit(1)
 )
+
+
+class Progress(NamedTuple):
+    """How far a run has come: its last stored event, None before the first or when retention has
+    taken them, and whether it has ended."""
+
+    last: EventId | None
+    ended: bool
+
+
+def progress(connection: Connection, run_ids: Sequence[str]) -> dict[str, Progress]:
+    """Return how far each of `run_ids` has come; those that are not there are left out."""
+    rows = connection.execute(_progress, {"these_runs": run_ids})
+    return {row.run_id: _progress_of(row) for row in rows}
+
+
+def _progress_of(row: Row[Any]) -> Progress:
+    last = None if row.last_attempt is None else EventId(row.last_attempt, row.last_index)
+    return Progress(last, row.ended)
+
+
+_newest = (
+    select(run_events.c.run_id)
+    .where(run_events.c.run_id == runs.c.run_id)
+    .order_by(run_events.c.attempt.desc(), run_events.c.first_index.desc())
+    .limit(1)
+    .correlate(runs)
+)
+_these: BindParameter[list[str]] = bindparam("these_runs", expanding=True)
+_progress = select(
+    runs.c.run_id,
+    runs.c.end_time.is_not(None).label("ended"),
+    _newest.with_only_columns(run_events.c.attempt).scalar_subquery().label("last_attempt"),
+    _newest.with_only_columns(run_events.c.last_index).scalar_subquery().label("last_index"),
+).where(runs.c.run_id.in_(_these))
