@@ -27,7 +27,7 @@ from runwire.client import (
 )
 from runwire.client.errors import from_call
 from runwire.server.app import App
-from runwire.server.core.sweeping import expire
+from runwire.server.core.retention import Retention, sweep
 from runwire.v1.errors_pb2 import ErrorReason
 
 Provocation: TypeAlias = Callable[[Client, App], Awaitable[object]]
@@ -128,8 +128,7 @@ async def follow_events_that_are_gone(client: Client, server: App) -> None:
     thread_id = (await client.threads.create())["thread_id"]
     run = await client.runs.create(thread_id, "echo", input={})
     await client.runs.join(thread_id, run["run_id"])
-    nothing = timedelta(0)
-    await server.database.write(lambda c: expire(c, events=nothing, request_ids=DAY))
+    await sweep(server.database, Retention(event_retention=timedelta(0)))
     await collect(client.runs.join_stream(thread_id, run["run_id"]))
 
 

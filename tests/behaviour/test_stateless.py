@@ -22,7 +22,7 @@ from tests.support.tables import count_rows
 
 from runwire.client import ConflictError, InvalidArgumentError, NotFoundError, get_client
 from runwire.server.app import App
-from runwire.server.core.sweeping import expire
+from runwire.server.core.retention import Retention, sweep
 from runwire.v1 import core_pb2, runs_pb2
 
 # ------------------------------------------------------------------- stateless
@@ -52,7 +52,7 @@ async def test_a_stateless_run_leaves_nothing_once_its_retention_has_passed(
         run = await client.runs.create(None, "echo", input={"text": "gone"})
         await client.runs.join(None, run["run_id"])
 
-        await server.database.write(lambda c: expire(c, events=now, request_ids=now))
+        await sweep(server.database, Retention(stateless_run_retention=now, request_retention=now))
 
         with pytest.raises(NotFoundError) as caught:
             await client.runs.get(None, run["run_id"])

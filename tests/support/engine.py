@@ -122,7 +122,12 @@ class Engine:
 
 @asynccontextmanager
 async def open_engine(
-    path: Path, *, graphs: Path = SUPPORT_GRAPHS, max_pending: int = 1_000, **options: Any
+    path: Path,
+    *,
+    graphs: Path = SUPPORT_GRAPHS,
+    max_pending: int = 1_000,
+    request_retention: timedelta = timedelta(hours=24),
+    **options: Any,
 ) -> AsyncIterator[Engine]:
     """Give an engine whose database is `path`; `graphs` is a configuration file, `options` are the
     runner's.
@@ -139,15 +144,14 @@ async def open_engine(
         logs = RunLogs(encode_event)
         runner = Runner(database, registry, logs, encode_event, RunnerOptions(**options))
         follower = Follower(database, logs)
-        retention = RunnerOptions(**options).request_retention
         rules = Rules(
             graph_ids=registry.graph_ids,
             owner=runner.server_id,
             max_pending=max_pending,
-            request_retention=retention,
+            request_retention=request_retention,
             encode=encode_event,
         )
-        assistants = Assistants(database, registry, runner, request_retention=retention)
+        assistants = Assistants(database, registry, runner, request_retention=request_retention)
         await assistants.ensure_defaults()
         async with follower, runner:
             yield Engine(
@@ -158,6 +162,6 @@ async def open_engine(
                 runner=runner,
                 rules=rules,
                 assistants=assistants,
-                threads=Threads(database, registry, runner, request_retention=retention),
+                threads=Threads(database, registry, runner, request_retention=request_retention),
                 runs=Runs(database, logs, follower, runner, rules),
             )

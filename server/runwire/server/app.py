@@ -11,6 +11,7 @@ from runwire.server.core.assistants import Assistants
 from runwire.server.core.creation import Rules
 from runwire.server.core.follow import Follower
 from runwire.server.core.logs import RunLogs
+from runwire.server.core.retention import Retention
 from runwire.server.core.runs import Runs
 from runwire.server.core.threads import Threads
 from runwire.server.graphs.config import GraphsConfig, apply_env, read_config
@@ -21,6 +22,7 @@ from runwire.server.model.errors import DatabaseUnavailable
 from runwire.server.model.faults import armed, fault, parse_faults
 from runwire.server.rpc.events import encode_event
 from runwire.server.rpc.server import Answering, Limits, RpcServer
+from runwire.server.runner.retention import RetentionSweeper
 from runwire.server.runner.runner import Runner, RunnerOptions
 from runwire.server.settings import Settings, reachable_address
 from runwire.server.storage.database import Database
@@ -54,6 +56,9 @@ class App:
         self.follower = Follower(self.database, self.logs)
         self.runner = Runner(
             self.database, self.registry, self.logs, encode_event, _runner_options(settings)
+        )
+        self.retention = RetentionSweeper(
+            self.database, _retention(settings), interval=settings.retention_interval
         )
         shared = (self.database, self.registry, self.runner)
         retention = settings.request_retention
@@ -163,6 +168,7 @@ async def serving(settings: Settings) -> AsyncIterator[App]:
             app.loaded(),
             app.follower,
             app.runner,
+            app.retention,
             app.rpc_server,
             app.drained(),
             app.ready(),
@@ -179,3 +185,9 @@ def _runner_options(settings: Settings) -> RunnerOptions:
     names = [field.name for field in fields(RunnerOptions)]
     same = {name: getattr(settings, name) for name in names}
     return RunnerOptions(**{**same, "max_concurrent_runs": settings.slots})
+
+
+def _retention(settings: Settings) -> Retention:
+    """Return the settings that say how long things are kept; they have the same names there."""
+    names = [field.name for field in fields(Retention)]
+    return Retention(**{name: getattr(settings, name) for name in names})

@@ -103,11 +103,25 @@ class Settings(BaseSettings):
     )
     event_retention: Retention = Field(
         default=timedelta(hours=24),
-        description="How long a run's events are kept after its end.",
+        description="How long the events of a run on a thread are kept after its end. The run "
+        "stays with its thread.",
+    )
+    stateless_run_retention: Retention = Field(
+        default=timedelta(hours=24),
+        description="How long a run without a thread is kept after its end, with its events.",
+    )
+    rolled_back_run_retention: Retention = Field(
+        default=timedelta(hours=24),
+        description="How long it is known that a run was taken back, and how its stream ended.",
     )
     request_retention: Retention = Field(
         default=timedelta(hours=24),
         description="How long a repeated request_id is known for what it was.",
+    )
+    retention_interval: Interval = Field(
+        default=timedelta(seconds=60),
+        description="How often what has passed its retention is taken, more or less: that much "
+        "longer it may be there.",
     )
     runner: bool = Field(
         default=True,

@@ -15,6 +15,7 @@ from tests.support.records import at
 
 from runwire.server.core import watch
 from runwire.server.core.logs import TAIL_BYTES
+from runwire.server.core.retention import Retention, steps, sweep
 from runwire.server.model.errors import (
     Draining,
     EventsExpired,
@@ -26,11 +27,12 @@ from runwire.server.model.events import Data, Event, EventId, LogEntry, segment_
 from runwire.server.model.ids import new_id
 from runwire.server.model.runs import ACTIVE_STATES, CancelAction, Run, RunState, StreamMode
 from runwire.server.rpc.events import encode_event
-from runwire.server.storage import events, runs
+from runwire.server.storage import events, retention, runs
 from runwire.server.storage.database import Connection
 from runwire.v1 import core_pb2
 
 CUSTOM = {"stream_modes": (StreamMode.CUSTOM,)}
+NO_EVENTS = Retention(event_retention=timedelta(seconds=-1))
 
 
 def events_of(count: int) -> list[str]:
@@ -286,9 +288,7 @@ async def test_an_event_whose_attempt_was_lost_may_have_been_seen(engine: Engine
 async def test_events_that_retention_has_taken_are_expired(engine: Engine) -> None:
     run = await engine.run("echo", thread_id=await engine.thread())
     last = (await engine.events(run))[-1].id
-    await engine.execute(
-        lambda c: runs.delete_expired(c, before=run.end_time + timedelta(seconds=1), limit=9)
-    )
+    await sweep(engine.database, NO_EVENTS)
     for how in ({}, {"after": "1-1"}, {"after": last}, {"live_only": True}):
         with pytest.raises(EventsExpired) as error:
             await engine.events(run, **how)
@@ -305,11 +305,26 @@ async def test_events_that_are_taken_while_somebody_reads_end_the_reading_with_a
     )
     async with aclosing(engine.runs.follow(run.run_id, after=None)) as batches:
         await anext(batches)
-        await engine.execute(
-            lambda c: runs.delete_expired(c, before=run.end_time + timedelta(seconds=1), limit=9)
-        )
+        await sweep(engine.database, NO_EVENTS)
         with pytest.raises(EventsExpired):
             _ = [batch async for batch in batches]
+
+
+async def test_of_a_log_that_is_only_being_taken_nothing_is_read_any_more(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "SEGMENTS", 2)
+    spec = {"thread_id": await engine.thread(), **CUSTOM}
+    run = await engine.run("custom_events", {"count": 9, "size": 70_000}, **spec)
+    async with aclosing(engine.runs.follow(run.run_id, after=None)) as batches:
+        await anext(batches)
+        step = steps(NO_EVENTS)[0]
+        await engine.database.write(step)
+        with pytest.raises(EventsExpired):
+            _ = [batch async for batch in batches]
+    with pytest.raises(EventsExpired):
+        await engine.events(run)
+    assert await engine.database.write(step) == 1, "there was something left to read"
 
 
 async def test_a_run_that_is_deleted_while_somebody_reads_is_not_found(engine: Engine) -> None:

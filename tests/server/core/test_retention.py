@@ -1,28 +1,34 @@
-"""What is left of runs when the time for which their events are kept has passed."""
+"""What is left of things when the time for which they are kept has passed."""
 
+import asyncio
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from tests.support.engine import Engine, kinds
+from tests.support.records import at
+from tests.support.transactions import MovableClock, Server
 
-from runwire.server.core.sweeping import expire
-from runwire.server.model.errors import EventsExpired, RunNotFound
+from runwire.server.core.retention import Retention, steps, sweep
+from runwire.server.model.errors import EventsExpired, RunNotFound, RunRolledBack
 from runwire.server.model.requests import RequestKey
 from runwire.server.model.runs import CancelAction, RunSpec, RunState
+from runwire.server.storage import retention as queries
+from runwire.server.storage.database import Connection
 
-OVER, NOT_OVER = timedelta(seconds=-1), timedelta(hours=1)
-
-
-async def sweep(
-    engine: Engine, *, events: timedelta = NOT_OVER, requests: timedelta = NOT_OVER
-) -> None:
-    await engine.database.write(lambda c: expire(c, events=events, request_ids=requests))
+OVER = timedelta(seconds=-1)
+EVERYTHING = Retention(
+    event_retention=OVER,
+    stateless_run_retention=OVER,
+    rolled_back_run_retention=OVER,
+    request_retention=OVER,
+)
 
 
 async def test_before_that_all_is_there(engine: Engine) -> None:
     run = await engine.run("echo", {"text": "a"})
 
-    await sweep(engine)
+    await sweep(engine.database, Retention())
 
     assert kinds(await engine.events(run))[-1] == "run_ended"
 
@@ -30,7 +36,7 @@ async def test_before_that_all_is_there(engine: Engine) -> None:
 async def test_a_stateless_run_leaves_nothing(engine: Engine) -> None:
     run = await engine.run("echo", {"text": "a"})
 
-    await sweep(engine, events=OVER)
+    await sweep(engine.database, Retention(stateless_run_retention=OVER))
 
     with pytest.raises(RunNotFound):
         await engine.row(run)
@@ -42,7 +48,7 @@ async def test_a_run_on_a_thread_stays_without_its_events(
 ) -> None:
     run = await engine.run(graph_id, {"text": "a"}, thread_id=await engine.thread())
 
-    await sweep(engine, events=OVER)
+    await sweep(engine.database, EVERYTHING)
 
     assert (await engine.row(run)).state == RunState(state)
     with pytest.raises(EventsExpired):
@@ -55,7 +61,7 @@ async def test_a_cancelled_run_on_a_thread_stays_without_its_events(engine: Engi
     run = await engine.start("slow_async", {"seconds": 30}, thread_id=await engine.thread())
     await engine.runs.cancel(run.run_id, CancelAction.INTERRUPT, wait=True)
 
-    await sweep(engine, events=OVER)
+    await sweep(engine.database, Retention(event_retention=OVER))
 
     assert (await engine.row(run)).state is RunState.CANCELLED
     with pytest.raises(EventsExpired):
@@ -66,18 +72,25 @@ async def test_of_a_run_that_was_taken_back_nothing_is_remembered(engine: Engine
     run = await engine.start("slow_async", {"seconds": 30}, thread_id=await engine.thread())
     await engine.runs.cancel(run.run_id, CancelAction.ROLLBACK, wait=True)
 
-    await sweep(engine, events=OVER)
+    await sweep(engine.database, Retention(event_retention=OVER, stateless_run_retention=OVER))
+    with pytest.raises(RunRolledBack):
+        await engine.row(run)
 
+    await sweep(engine.database, Retention(rolled_back_run_retention=OVER))
     with pytest.raises(RunNotFound):
         await engine.row(run)
 
 
 async def test_a_run_in_flight_keeps_all(engine: Engine) -> None:
-    run = await engine.start("slow_async", {"seconds": 0.3})
+    runs = [
+        await engine.start("slow_async", {"seconds": 0.3}, thread_id=thread_id)
+        for thread_id in (None, await engine.thread())
+    ]
 
-    await sweep(engine, events=OVER)
+    await sweep(engine.database, EVERYTHING)
 
-    assert kinds(await engine.events(run))[-1] == "run_ended"
+    for run in runs:
+        assert kinds(await engine.events(run))[-1] == "run_ended"
 
 
 async def test_a_request_id_may_be_used_anew(engine: Engine) -> None:
@@ -85,7 +98,103 @@ async def test_a_request_id_may_be_used_anew(engine: Engine) -> None:
     (first,) = await engine.create(spec, request=key)
     assert [run.run_id for run in await engine.create(spec, request=key)] == [first.run_id]
 
-    await sweep(engine, requests=OVER)
+    await sweep(engine.database, Retention(request_retention=OVER))
 
     (second,) = await engine.create(spec, request=key)
     assert second.run_id != first.run_id
+
+
+# One step at a time.
+
+
+def found(server: Server, retention: Retention) -> list[int]:
+    """Return how much each step of a sweep finds, once."""
+    return [step(server.connection) for step in steps(retention)]
+
+
+def test_each_kind_has_a_time_of_its_own(server: Server, moving_clock: type[MovableClock]) -> None:
+    key = RequestKey("CreateRun", "id", b"hash")
+    server.create_all([RunSpec(assistant_id="graph")], request=key)
+    for thread_id in (server.thread(), None):
+        server.finish(server.start(thread_id))
+    taken_back = server.start(server.thread())
+    server.cancel(taken_back, action=CancelAction.ROLLBACK)
+    server.finish(taken_back, RunState.CANCELLED)
+    retention = Retention(
+        event_retention=timedelta(hours=1),
+        stateless_run_retention=timedelta(hours=2),
+        rolled_back_run_retention=timedelta(hours=3),
+        request_retention=timedelta(hours=4),
+    )
+    seen = []
+    for hours in range(6):
+        moving_clock.time = at(hours * 3600 + 1)
+        seen.append(found(server, retention))
+    assert seen == [
+        [0, 0, 0, 0],
+        [1, 0, 0, 0],
+        [0, 1, 0, 0],
+        [0, 0, 1, 0],
+        [0, 0, 0, 1],
+        [0, 0, 0, 0],
+    ]
+
+
+def test_what_has_not_ended_is_never_too_old(
+    server: Server, moving_clock: type[MovableClock]
+) -> None:
+    run, waiting = server.start(), server.create()
+    on_thread = server.start(server.thread())
+    moving_clock.time = at(10**8)
+    assert found(server, EVERYTHING) == [0, 0, 0, 0]
+    assert server.states(run, waiting, on_thread) == ["running", "pending", "running"]
+
+
+# Others at work.
+
+
+async def test_a_sweep_goes_on_until_nothing_is_left(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queries, "RUNS", 2)
+    runs = [await engine.run("echo", {"text": "a"}) for _ in range(7)]
+
+    await sweep(engine.database, EVERYTHING)
+
+    for run in runs:
+        with pytest.raises(RunNotFound):
+            await engine.row(run)
+
+
+async def test_others_write_between_the_transactions_of_a_sweep(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queries, "RUNS", 1)
+    for _ in range(20):
+        await engine.run("echo", {"text": "a"})
+    order: list[str] = []
+
+    def step(connection: Connection, *args: Any, **how: Any) -> int:
+        order.append("sweep")
+        return delete_leftovers(connection, *args, **how)
+
+    delete_leftovers = queries.delete_leftovers
+    monkeypatch.setattr("runwire.server.core.retention.delete_leftovers", step)
+    sweeping = asyncio.create_task(sweep(engine.database, EVERYTHING))
+    while not sweeping.done():
+        await engine.database.write(lambda _: order.append("other"))
+    await sweeping
+
+    # Not one transaction of the sweep follows directly on another while somebody waits.
+    assert order.count("sweep") > 20
+    assert "sweep sweep" not in " ".join(order)
+
+
+async def test_several_sweep_at_the_same_time(engine: Engine) -> None:
+    runs = [await engine.run("echo", {"text": "a"}) for _ in range(9)]
+
+    await asyncio.gather(*(sweep(engine.database, EVERYTHING) for _ in range(3)))
+
+    for run in runs:
+        with pytest.raises(RunNotFound):
+            await engine.row(run)

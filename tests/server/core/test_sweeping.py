@@ -1,4 +1,4 @@
-"""What must be looked after although nobody asks: claims, delays, orphans, retention."""
+"""What must be looked after although nobody asks: claims, delays, orphans."""
 
 from datetime import timedelta
 
@@ -8,16 +8,13 @@ from tests.support.transactions import MovableClock, Server, encode
 from runwire.server.core.sweeping import (
     TRIAL,
     claim,
-    expire,
     look,
     owned,
     recover_lost,
     recover_orphans,
 )
 from runwire.server.model.ids import new_id
-from runwire.server.model.requests import RequestKey
-from runwire.server.model.runs import Run, RunSpec, RunState
-from runwire.server.storage import runs
+from runwire.server.model.runs import Run, RunState
 
 
 def ids(found: list[Run]) -> list[str]:
@@ -120,33 +117,3 @@ def test_a_run_that_has_moved_on_meanwhile_is_not_taken_back(server: Server) -> 
     server.finish(again)
     assert recover_lost(server.connection, again, encode=encode, max_attempts=1) is None
     assert server.states(again) == ["succeeded"]
-
-
-def test_retention_takes_events_and_request_ids_that_are_too_old(
-    server: Server, moving_clock: type[MovableClock]
-) -> None:
-    key = RequestKey("CreateRun", "id", b"hash")
-    (run,) = server.create_all([RunSpec(assistant_id="graph")], slots=1, request=key).runs
-    server.finish(run)
-    kept = server.start(server.thread())
-    server.finish(kept)
-    hour = {"events": timedelta(hours=1), "request_ids": timedelta(hours=2)}
-    assert expire(server.connection, **hour) == 0
-    moving_clock.time = at(3601)
-    assert expire(server.connection, **hour) == 2
-    assert runs.get_run(server.connection, run.run_id) is None
-    assert server.states(kept) == ["succeeded"]
-    assert server.events(kept) == []
-    moving_clock.time = at(7201)
-    assert expire(server.connection, **hour) == 1
-    assert expire(server.connection, **hour) == 0
-
-
-def test_what_has_not_ended_is_never_too_old(
-    server: Server, moving_clock: type[MovableClock]
-) -> None:
-    run, waiting = server.start(), server.create()
-    moving_clock.time = at(10**8)
-    kept = timedelta(seconds=1)
-    assert expire(server.connection, events=kept, request_ids=kept) == 0
-    assert server.states(run, waiting) == ["running", "pending"]

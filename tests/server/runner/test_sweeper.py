@@ -1,6 +1,5 @@
-"""Looking after what nobody asks about: unheard cancels, forgotten runs, orphans, retention."""
+"""Looking after what nobody asks about: unheard cancels, forgotten runs, orphans."""
 
-import logging
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,7 +8,6 @@ from tests.support.engine import Engine, open_engine, until
 from tests.support.meeting import Meeting
 
 from runwire.server.core.sweeping import claim
-from runwire.server.model.errors import RunNotFound
 from runwire.server.model.runs import (
     Cancel,
     CancelAction,
@@ -32,7 +30,6 @@ CANCEL = Cancel(
 @pytest.fixture
 def fast_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweeper, "SWEEP_SECONDS", 0.02)
-    monkeypatch.setattr(sweeper, "RETENTION_SWEEPS", 2)
 
 
 async def test_a_committed_cancel_that_nobody_told_of_is_heard_within_a_second_or_so(
@@ -113,40 +110,6 @@ async def test_sweeps_go_on_after_one_that_failed(
     monkeypatch.setattr(sweeper, "owned", fail)
     await until(lambda: len(seen) > 2)
     assert "a sweep failed" in caplog.text
-
-
-@pytest.mark.usefixtures("fast_sweeps")
-async def test_retention_is_looked_at_by_itself(database_path: Path) -> None:
-    kept = timedelta(seconds=0.1)
-    async with open_engine(database_path, event_retention=kept, request_retention=kept) as engine:
-        run = await engine.run("echo")
-
-        async def is_gone() -> bool:
-            try:
-                await engine.runs.get(run.run_id)
-            except RunNotFound:
-                return True
-            return False
-
-        await until(is_gone)
-
-
-@pytest.mark.usefixtures("fast_sweeps")
-async def test_more_than_one_batch_expires_in_one_sweep(
-    database_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.WARNING)
-    batches = iter([sweeper.BATCH, sweeper.BATCH, 3])
-    asked = []
-
-    def some(connection: object, **how: object) -> int:
-        asked.append(how)
-        return next(batches, 0)
-
-    monkeypatch.setattr(sweeper, "expire", some)
-    async with open_engine(database_path):
-        await until(lambda: len(asked) >= 3)
-    assert asked[0] == {"events": timedelta(hours=24), "request_ids": timedelta(hours=24)}
 
 
 # Orphans.

@@ -1,4 +1,5 @@
 from sqlalchemy import Connection
+from tests.support.memory import plans
 from tests.support.records import at
 
 from runwire.server.storage.requests import (
@@ -27,6 +28,26 @@ def test_an_answer_takes_the_place_of_one_that_is_too_old_to_count(connection: C
 def test_old_answers_are_deleted(connection: Connection) -> None:
     for seconds in range(4):
         add_request(connection, "CreateRun", str(seconds), b"", [], at(seconds))
-    assert delete_expired(connection, before=at(2)) == 2
-    assert delete_expired(connection, before=at(2)) == 0
+    assert delete_expired(connection, before=at(2), limit=9) == 2
+    assert delete_expired(connection, before=at(2), limit=9) == 0
     assert find_request(connection, "CreateRun", "2", since=at(0)) is not None
+
+
+def test_the_oldest_answers_go_first_and_only_some_at_once(connection: Connection) -> None:
+    for seconds in (3, 0, 4, 1, 2):
+        add_request(connection, "CreateRun", str(seconds), b"", [], at(seconds))
+    assert delete_expired(connection, before=at(9), limit=2) == 2
+    left = [
+        seconds
+        for seconds in range(5)
+        if find_request(connection, "CreateRun", str(seconds), since=at(-1))
+    ]
+    assert left == [2, 3, 4]
+    assert delete_expired(connection, before=at(9), limit=9) == 3
+
+
+def test_old_answers_are_found_by_their_index(connection: Connection) -> None:
+    found = plans(connection, lambda c: delete_expired(c, before=at(2), limit=9))
+    steps = [step for step in found if step.startswith(("SEARCH", "SCAN requests"))]
+    assert ["PRIMARY KEY" in steps[0], "ix_requests_create_time" in steps[1]] == [True, True]
+    assert len(steps) == 2, found

@@ -455,45 +455,6 @@ def test_all_runs_of_a_thread_are_deleted_together(connection: Connection) -> No
     assert get_run(connection, other) == other
 
 
-def test_retention_takes_stateless_runs_whole_and_of_the_others_the_events(
-    connection: Connection,
-) -> None:
-    thread_id = new_id()
-    stateless, taken_back, kept, late = (
-        with_events(connection, running(thread_id=place))
-        for place in (None, new_id(), thread_id, new_id())
-    )
-    waiting = with_events(connection, a_run(thread_id=thread_id))
-    end(connection, stateless, 10)
-    end(
-        connection,
-        taken_back,
-        10,
-        state=RunState.CANCELLED,
-        cancel=CANCEL,
-        rolled_back=True,
-    )
-    end(connection, kept, 10)
-    end(connection, late, 20)
-    assert runs.delete_expired(connection, before=at(10), limit=9) == 0
-    assert runs.delete_expired(connection, before=at(15), limit=9) == 3
-    assert runs.get_run(connection, stateless.run_id) is None
-    assert runs.get_run(connection, taken_back.run_id) is None
-    assert get_run(connection, kept).state is RunState.SUCCEEDED
-    assert count_events(connection, kept) == 0
-    assert count_events(connection, late) == count_events(connection, waiting) == 1
-    assert runs.delete_expired(connection, before=at(15), limit=9) == 0, (
-        "nothing is looked at twice"
-    )
-
-
-def test_retention_takes_no_more_than_it_may_at_once(connection: Connection) -> None:
-    for seconds in range(5):
-        end(connection, with_events(connection, running()), seconds)
-    counts = [runs.delete_expired(connection, before=at(9), limit=2) for _ in range(4)]
-    assert counts == [2, 2, 1, 0]
-
-
 # Indexes: what loops, and every creation, ask again and again.
 
 ATTEMPT = Attempt("run", "thread", "graph", 1, "server")
@@ -547,10 +508,6 @@ BY_INDEX: dict[str, tuple[Callable[[Connection], Any], list[str]]] = {
         lambda c: runs.release_run(c, "run", 1, at(0), give_back=True),
         ["sqlite_autoindex_runs_1"],
     ),
-    "delete_expired": (
-        lambda c: runs.delete_expired(c, before=at(0), limit=9),
-        ["ix_runs_events_kept"],
-    ),
     "list_runs": (
         lambda c: runs.list_runs(c, RunFilter(), limit=9, cursor=None),
         ["ix_runs_create_time"],
@@ -564,6 +521,7 @@ BY_INDEX: dict[str, tuple[Callable[[Connection], Any], list[str]]] = {
         ["ix_runs_assistant_id"],
     ),
     "last_event": (lambda c: events.last_event(c, "run"), ["PRIMARY KEY"]),
+    "has_end": (lambda c: events.has_end(c, "run"), ["PRIMARY KEY"]),
     "read_segments": (
         lambda c: events.read_segments(c, "run", EventId(1, 5)),
         [

@@ -127,14 +127,15 @@ class Follower:
         """Return the place to read from, after checking that it makes sense."""
         if log.live and not live_only and (after is None or after <= log.last):
             return after or START
-        run, stored = await self._database.read(
+        run, stored, has_end = await self._database.read(
             lambda connection: (
                 _get(connection, log.run_id),
                 events.last_event(connection, log.run_id),
+                events.has_end(connection, log.run_id),
             )
         )
         last = max(stored or START, log.last)
-        if run.state.is_final and stored is None:
+        if run.state.is_final and not has_end:
             raise EventsExpired(log.run_id, "")
         if live_only:
             # The last event says how the run ended: a late joiner is still told, also if it has
@@ -191,7 +192,10 @@ def _stored_after(connection: Connection, run_id: str, cursor: EventId) -> _Stor
     segments = events.read_segments(connection, run_id, cursor)
     if segments:
         return _Stored(segments, None)
-    return _Stored([], events.progress(connection, [run_id]).get(run_id))
+    progress = events.progress(connection, [run_id]).get(run_id)
+    if progress is not None and progress.ended and not events.has_end(connection, run_id):
+        progress = progress._replace(last=None)  # retention is about to take the others, too
+    return _Stored([], progress)
 
 
 def _may_be_unstored(after: EventId, run: Run, log: RunLog) -> bool:

@@ -7,7 +7,7 @@ from runwire.server.core.endings import queue_again, recover_run
 from runwire.server.core.logs import Encode
 from runwire.server.model.faults import fault
 from runwire.server.model.runs import Run
-from runwire.server.storage import locks, requests, runs
+from runwire.server.storage import locks, runs
 from runwire.server.storage.clock import current_time
 from runwire.server.storage.database import Connection
 
@@ -73,13 +73,6 @@ def recover_orphans(
         ended += [recovered] if recovered else []
     fault("sweep.before_commit")
     return ended
-
-
-def expire(connection: Connection, *, events: timedelta, request_ids: timedelta) -> int:
-    """Delete what retention has passed, up to a batch; return how many rows it was about."""
-    now = current_time(connection)
-    gone = runs.delete_expired(connection, before=now - events, limit=BATCH)
-    return gone + requests.delete_expired(connection, before=now - request_ids)
 
 
 def owned(connection: Connection, *, owner: str) -> list[Run]:

@@ -53,8 +53,6 @@ class RunnerOptions:
     drain_grace: timedelta = timedelta(seconds=30)
     max_attempts: int = 3
     recursion_limit: int = 1000
-    event_retention: timedelta = timedelta(hours=24)
-    request_retention: timedelta = timedelta(hours=24)
 
 
 @dataclass(slots=True)

@@ -1,13 +1,12 @@
-"""Looking after what nobody asks about: orphans, unheard cancels, retention."""
+"""Looking after what nobody asks about: orphans, and cancels that were not heard."""
 
 import asyncio
 import logging
-from datetime import timedelta
 from typing import Protocol
 
 from runwire.server.core.logs import Encode, RunLogs
 from runwire.server.core.moves import log_move
-from runwire.server.core.sweeping import BATCH, expire, owned, recover_lost, recover_orphans
+from runwire.server.core.sweeping import owned, recover_lost, recover_orphans
 from runwire.server.model.faults import fault
 from runwire.server.model.runs import Run, RunState
 from runwire.server.storage.database import Database
@@ -17,17 +16,10 @@ _logger = logging.getLogger(__name__)
 SWEEP_SECONDS = 1.0
 """How often this server compares its own runs with the database."""
 
-RETENTION_SWEEPS = 60
-"""Every how many sweeps retention is looked at."""
 
-
-class _Retention(Protocol):
+class _Options(Protocol):
     @property
     def max_attempts(self) -> int: ...
-    @property
-    def event_retention(self) -> timedelta: ...
-    @property
-    def request_retention(self) -> timedelta: ...
 
 
 class _Executor(Protocol):
@@ -47,7 +39,7 @@ class Sweeper:
         runner: _Executor,
         logs: RunLogs,
         encode: Encode,
-        options: _Retention,
+        options: _Options,
     ) -> None:
         self._database = database
         self._runner = runner
@@ -71,15 +63,11 @@ class Sweeper:
 
     async def run(self) -> None:
         """Sweep for ever."""
-        sweeps = 0
         while True:
             try:
                 await self._check_own()
-                if sweeps % RETENTION_SWEEPS == 0:
-                    await self._expire()
             except Exception:
                 _logger.exception("a sweep failed")
-            sweeps += 1
             await asyncio.sleep(SWEEP_SECONDS)
 
     async def _check_own(self) -> None:
@@ -115,15 +103,3 @@ class Sweeper:
         for run in ended:
             log_move(_logger, run)
             self._logs.ended(run)
-
-    async def _expire(self) -> None:
-        while True:
-            gone = await self._database.write(
-                lambda connection: expire(
-                    connection,
-                    events=self._options.event_retention,
-                    request_ids=self._options.request_retention,
-                )
-            )
-            if gone < BATCH:
-                return

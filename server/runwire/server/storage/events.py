@@ -126,3 +126,17 @@ _progress = select(
     _newest.with_only_columns(run_events.c.attempt).scalar_subquery().label("last_attempt"),
     _newest.with_only_columns(run_events.c.last_index).scalar_subquery().label("last_index"),
 ).where(runs.c.run_id.in_(_these))
+
+
+def has_end(connection: Connection, run_id: str) -> bool:
+    """Return whether the log holds the run's last event: it does from the run's end on, until
+    retention takes the events, that one first."""
+    return bool(connection.scalar(_has_end, {"run_id": run_id}))
+
+
+_has_end = (
+    select(run_events.c.final)
+    .where(run_events.c.run_id == bindparam("run_id"))
+    .order_by(run_events.c.attempt.desc(), run_events.c.first_index.desc())
+    .limit(1)
+)

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, insert, select
+from sqlalchemy import Connection, bindparam, delete, insert, select, tuple_
 
 from runwire.server.storage.tables import requests
 
@@ -57,11 +57,29 @@ _forget = delete(requests).where(*_this)
 _insert = insert(requests)
 
 
-def delete_expired(connection: Connection, *, before: datetime) -> int:
-    """Delete what is older than `before`; return how many there were."""
-    return connection.execute(_expired, {"before": before}).rowcount
+def delete_expired(connection: Connection, *, before: datetime, limit: int) -> int:
+    """Delete up to `limit` answers that are older than `before`; return how many there were."""
+    return len(connection.execute(_delete_expired, {"before": before, "limit": limit}).all())
 
 
-_expired = delete(requests).where(
-    requests.c.create_time < bindparam("before", type_=requests.c.create_time.type)
+# The candidates come from a CTE: a planner may run a LIMIT subquery more than once.
+_expired = (
+    select(requests.c.method, requests.c.request_id)
+    .where(
+        requests.c.create_time < bindparam("before", type_=requests.c.create_time.type),
+    )
+    .order_by(requests.c.create_time)
+    .limit(bindparam("limit"))
+    .with_for_update(skip_locked=True)
+    .cte("expired")
+)
+_delete_expired = (
+    delete(requests)
+    .where(
+        tuple_(requests.c.method, requests.c.request_id).in_(
+            select(_expired.c.method, _expired.c.request_id)
+        )
+    )
+    # SQLite's driver counts no rows of a statement that begins with a CTE.
+    .returning(requests.c.request_id)
 )

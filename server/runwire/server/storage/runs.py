@@ -34,7 +34,7 @@ from runwire.server.model.runs import (
 )
 from runwire.server.storage.json_contains import contains
 from runwire.server.storage.pages import read_page
-from runwire.server.storage.tables import ACTIVE, IN_FLIGHT, run_events, runs
+from runwire.server.storage.tables import ACTIVE, IN_FLIGHT, runs
 from runwire.server.storage.values import (
     cancel_from_data,
     cancel_to_data,
@@ -582,32 +582,6 @@ def delete_runs_of_thread(connection: Connection, thread_id: str) -> None:
 
 
 _delete_of_thread = delete(runs).where(runs.c.thread_id == bindparam("this_thread"))
-
-
-def delete_expired(connection: Connection, *, before: datetime, limit: int) -> int:
-    """Delete what retention has passed of runs that ended before `before`, up to `limit` runs:
-    all of those without a thread and of those rolled back, and the events of the others. Return
-    how many runs it touched."""
-    rows = connection.execute(_expired, {"before": before, "limit": limit}).all()
-    gone = [row.run_id for row in rows if row.thread_id is None or row.rolled_back]
-    kept = [row.run_id for row in rows if row.thread_id is not None and not row.rolled_back]
-    if gone:
-        connection.execute(_delete_many, {"these_runs": gone})
-    if kept:
-        connection.execute(_delete_events, {"these_runs": kept})
-        connection.execute(_keep_no_events, {"these_runs": kept})
-    return len(rows)
-
-
-_expired = (
-    select(runs.c.run_id, runs.c.thread_id, runs.c.rolled_back)
-    .where(runs.c.events_kept, runs.c.end_time < bindparam("before", type_=_time))
-    .order_by(runs.c.end_time)
-    .limit(bindparam("limit"))
-)
-_delete_many = delete(runs).where(runs.c.run_id.in_(_these))
-_delete_events = delete(run_events).where(run_events.c.run_id.in_(_these))
-_keep_no_events = update(runs).where(runs.c.run_id.in_(_these)).values(events_kept=False)
 
 
 def _run(row: Row[Any]) -> Run:

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Column,
     DateTime,
     Dialect,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -102,6 +103,33 @@ assistant_versions = Table(
     Column("create_time", UtcTime, nullable=False),
 )
 
+ACTIVE = text("state IN ('running', 'cancelling')")
+IN_FLIGHT = text("state IN ('pending', 'running', 'cancelling')")
+"""Conditions of partial indexes. A planner uses such an index only for a query that says the same
+in so many words, and not with parameters: these are those words."""
+
+STATELESS = text("NOT (thread_id IS NOT NULL)")
+"""The same for runs without a thread, put so that SQLite does not take the index of the runs of a
+thread and sort what it finds."""
+
+
+def _index_where(
+    name: str,
+    *columns: str,
+    where: TextClause,
+    unique: bool = False,
+    on_sqlite: TextClause | None = None,
+) -> Index:
+    # SQLite has no booleans: there SQLAlchemy writes `flag = 1` and `flag = 0`.
+    there = where if on_sqlite is None else on_sqlite
+    return Index(name, *columns, unique=unique, sqlite_where=there, postgresql_where=where)
+
+
+def _index_where_true(name: str, *columns: str, flag: str, unique: bool = False) -> Index:
+    where, on_sqlite = text(flag), text(f"{flag} = 1")
+    return _index_where(name, *columns, where=where, on_sqlite=on_sqlite, unique=unique)
+
+
 threads = Table(
     "threads",
     metadata,
@@ -116,27 +144,27 @@ threads = Table(
     Column("create_time", UtcTime, nullable=False),
     Column("update_time", UtcTime, nullable=False),
     Column("state_update_time", UtcTime, nullable=False),
+    # How long after `update_time`; no TTL, and none of what follows, if unset.
+    Column("ttl_seconds", Float),
+    Column("ttl_strategy", String(16)),
+    # When to look whether the TTL has passed, never later than it does: what happens on a thread
+    # need not move it. Unset once there is nothing to take until something happens.
+    Column("ttl_check_time", UtcTime),
     CheckConstraint("state IN ('idle', 'busy', 'interrupted', 'failed')", name="state"),
     CheckConstraint("rest_state IN ('idle', 'interrupted', 'failed')", name="rest_state"),
+    CheckConstraint("ttl_strategy IN ('delete', 'keep_latest')", name="ttl_strategy"),
+    CheckConstraint("(ttl_seconds IS NULL) = (ttl_strategy IS NULL)", name="ttl_is_whole"),
+    CheckConstraint(
+        "ttl_check_time IS NULL OR ttl_seconds IS NOT NULL", name="ttl_is_checked_if_set"
+    ),
+    CheckConstraint(
+        "ttl_check_time IS NOT NULL OR ttl_strategy IS NULL OR ttl_strategy = 'keep_latest'",
+        name="ttl_that_deletes_is_checked",
+    ),
     Index("ix_threads_create_time", "create_time", "thread_id"),
     Index("ix_threads_update_time", "update_time", "thread_id"),
+    _index_where("ix_threads_ttl", "ttl_check_time", where=text("ttl_check_time IS NOT NULL")),
 )
-
-ACTIVE = text("state IN ('running', 'cancelling')")
-IN_FLIGHT = text("state IN ('pending', 'running', 'cancelling')")
-"""Conditions of partial indexes. A planner uses such an index only for a query that says the same
-in so many words, and not with parameters: these are those words."""
-
-
-def _index_where(name: str, *columns: str, where: TextClause, unique: bool = False) -> Index:
-    return Index(name, *columns, unique=unique, sqlite_where=where, postgresql_where=where)
-
-
-def _index_where_true(name: str, *columns: str, flag: str, unique: bool = False) -> Index:
-    # SQLite has no booleans: there SQLAlchemy writes `flag = 1`.
-    on_sqlite, elsewhere = text(f"{flag} = 1"), text(flag)
-    return Index(name, *columns, unique=unique, sqlite_where=on_sqlite, postgresql_where=elsewhere)
-
 
 runs = Table(
     "runs",
@@ -201,7 +229,20 @@ runs = Table(
         where=IN_FLIGHT,
     ),
     _index_where("ix_runs_owned", "owner", where=text("owner IS NOT NULL")),
-    _index_where_true("ix_runs_events_kept", "end_time", flag="events_kept"),
+    # What retention takes next: of runs on threads their events, of the others everything.
+    _index_where(
+        "ix_runs_events_kept",
+        "end_time",
+        where=text("events_kept AND thread_id IS NOT NULL AND NOT rolled_back"),
+        on_sqlite=text("events_kept = 1 AND thread_id IS NOT NULL AND rolled_back = 0"),
+    ),
+    _index_where(
+        "ix_runs_stateless",
+        "end_time",
+        where=text(f"end_time IS NOT NULL AND {STATELESS} AND NOT rolled_back"),
+        on_sqlite=text(f"end_time IS NOT NULL AND {STATELESS} AND rolled_back = 0"),
+    ),
+    _index_where_true("ix_runs_rolled_back", "end_time", flag="rolled_back"),
     Index("ix_runs_create_time", "create_time", "run_id"),
     Index("ix_runs_thread_id", "thread_id", "create_time", "run_id"),
     Index("ix_runs_assistant_id", "assistant_id", "create_time", "run_id"),

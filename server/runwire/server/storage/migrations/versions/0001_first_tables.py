@@ -85,6 +85,9 @@ def _create_threads() -> None:
         sa.Column("create_time", _moment(), nullable=False),
         sa.Column("update_time", _moment(), nullable=False),
         sa.Column("state_update_time", _moment(), nullable=False),
+        sa.Column("ttl_seconds", sa.Float()),
+        sa.Column("ttl_strategy", sa.String(16)),
+        sa.Column("ttl_check_time", _moment()),
         sa.PrimaryKeyConstraint("thread_id", name=op.f("pk_threads")),
         sa.CheckConstraint(
             "state IN ('idle', 'busy', 'interrupted', 'failed')", name=op.f("ck_threads_state")
@@ -92,9 +95,25 @@ def _create_threads() -> None:
         sa.CheckConstraint(
             "rest_state IN ('idle', 'interrupted', 'failed')", name=op.f("ck_threads_rest_state")
         ),
+        sa.CheckConstraint(
+            "ttl_strategy IN ('delete', 'keep_latest')", name=op.f("ck_threads_ttl_strategy")
+        ),
+        sa.CheckConstraint(
+            "(ttl_seconds IS NULL) = (ttl_strategy IS NULL)", name=op.f("ck_threads_ttl_is_whole")
+        ),
+        sa.CheckConstraint(
+            "ttl_check_time IS NULL OR ttl_seconds IS NOT NULL",
+            name=op.f("ck_threads_ttl_is_checked_if_set"),
+        ),
+        sa.CheckConstraint(
+            "ttl_check_time IS NOT NULL OR ttl_strategy IS NULL OR ttl_strategy = 'keep_latest'",
+            name=op.f("ck_threads_ttl_that_deletes_is_checked"),
+        ),
     )
+    checked = sa.text("ttl_check_time IS NOT NULL")
     op.create_index("ix_threads_create_time", "threads", ["create_time", "thread_id"])
     op.create_index("ix_threads_update_time", "threads", ["update_time", "thread_id"])
+    _create_index_where("ix_threads_ttl", ["ttl_check_time"], checked, table="threads")
 
 
 def _create_runs() -> None:
@@ -172,21 +191,41 @@ def _create_runs() -> None:
     _create_index_where("ix_runs_waking", ["wake_time"], waking)
     _create_index_where("ix_runs_queue_of_thread", queue, _IN_FLIGHT)
     _create_index_where("ix_runs_owned", ["owner"], owned)
-    _create_index_where_true("ix_runs_events_kept", ["end_time"], "events_kept")
+    _create_index_where(
+        "ix_runs_events_kept",
+        ["end_time"],
+        sa.text("events_kept AND thread_id IS NOT NULL AND NOT rolled_back"),
+        on_sqlite=sa.text("events_kept = 1 AND thread_id IS NOT NULL AND rolled_back = 0"),
+    )
+    _create_index_where(
+        "ix_runs_stateless",
+        ["end_time"],
+        sa.text("end_time IS NOT NULL AND NOT (thread_id IS NOT NULL) AND NOT rolled_back"),
+        on_sqlite=sa.text(
+            "end_time IS NOT NULL AND NOT (thread_id IS NOT NULL) AND rolled_back = 0"
+        ),
+    )
+    _create_index_where_true("ix_runs_rolled_back", ["end_time"], "rolled_back")
     op.create_index("ix_runs_create_time", "runs", ["create_time", "run_id"])
     op.create_index("ix_runs_thread_id", "runs", ["thread_id", "create_time", "run_id"])
     op.create_index("ix_runs_assistant_id", "runs", ["assistant_id", "create_time", "run_id"])
 
 
 def _create_index_where(
-    name: str, columns: list[str], condition: sa.TextClause, *, unique: bool = False
+    name: str,
+    columns: list[str],
+    condition: sa.TextClause,
+    *,
+    table: str = "runs",
+    unique: bool = False,
+    on_sqlite: sa.TextClause | None = None,
 ) -> None:
     op.create_index(
         name,
-        "runs",
+        table,
         columns,
         unique=unique,
-        sqlite_where=condition,
+        sqlite_where=condition if on_sqlite is None else on_sqlite,
         postgresql_where=condition,
     )
 
@@ -194,14 +233,8 @@ def _create_index_where(
 def _create_index_where_true(
     name: str, columns: list[str], flag: str, *, unique: bool = False
 ) -> None:
-    op.create_index(
-        name,
-        "runs",
-        columns,
-        unique=unique,
-        sqlite_where=sa.text(f"{flag} = 1"),
-        postgresql_where=sa.text(flag),
-    )
+    where, on_sqlite = sa.text(flag), sa.text(f"{flag} = 1")
+    _create_index_where(name, columns, where, on_sqlite=on_sqlite, unique=unique)
 
 
 def _create_run_events() -> None:

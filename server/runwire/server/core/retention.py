@@ -1,0 +1,74 @@
+"""What is kept for a while only, and how it goes when its time has passed.
+
+A sweep consists of many short transactions with pauses between them: whoever else has to write
+waits for one of them at most. Several servers can sweep the same database at the same time.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from time import monotonic
+
+from runwire.server.storage import requests
+from runwire.server.storage.clock import current_time
+from runwire.server.storage.database import Connection, Database
+from runwire.server.storage.retention import Leftover, delete_leftovers
+
+REQUESTS = 500
+"""Request ids that one transaction forgets, at most."""
+
+SHARE = 0.5
+"""The part of the time for which a sweep keeps the writer busy, at most."""
+
+_DAY = timedelta(hours=24)
+
+Step = Callable[[Connection], int]
+"""A transaction that takes some of what is too old, and returns how much it found."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """How long what is over is kept; see the settings of the same names."""
+
+    event_retention: timedelta = _DAY
+    stateless_run_retention: timedelta = _DAY
+    rolled_back_run_retention: timedelta = _DAY
+    request_retention: timedelta = _DAY
+
+
+def steps(retention: Retention) -> Sequence[Step]:
+    """Return what a sweep consists of: each is to be repeated until it finds nothing."""
+    return (
+        _leftovers(Leftover.EVENTS, retention.event_retention),
+        _leftovers(Leftover.STATELESS_RUN, retention.stateless_run_retention),
+        _leftovers(Leftover.ROLLED_BACK_RUN, retention.rolled_back_run_retention),
+        _request_ids(retention.request_retention),
+    )
+
+
+def _leftovers(kind: Leftover, kept: timedelta) -> Step:
+    return lambda connection: delete_leftovers(
+        connection, kind, before=current_time(connection) - kept
+    )
+
+
+def _request_ids(kept: timedelta) -> Step:
+    return lambda connection: requests.delete_expired(
+        connection, before=current_time(connection) - kept, limit=REQUESTS
+    )
+
+
+async def sweep(database: Database, retention: Retention) -> None:
+    """Take everything that is too old."""
+    for step in steps(retention):
+        while await _write(database, step):
+            pass
+
+
+async def _write(database: Database, step: Step) -> int:
+    """Make one transaction, and leave the writer to others for a while."""
+    begin = monotonic()
+    found = await database.write(step)
+    await asyncio.sleep((monotonic() - begin) * (1 - SHARE) / SHARE)
+    return found
