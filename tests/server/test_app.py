@@ -27,7 +27,7 @@ from tests.support.serving import (
 from runwire.client import get_client
 from runwire.server import app as app_module
 from runwire.server.model.errors import DatabaseUnavailable
-from runwire.server.process import ONE_SIGNAL_SECONDS
+from runwire.server.signals import ONE_SIGNAL_SECONDS
 from runwire.server.storage.files import DatabaseInUse
 
 SUPPORT_GRAPH_COUNT = len(json.loads(SUPPORT_GRAPHS.read_text())["graphs"])

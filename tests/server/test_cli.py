@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 from tests.support.commands import run_command
-from tests.support.serving import clean_environment, serve_in_process
+from tests.support.environments import clean_environment
+from tests.support.serving import serve_in_process
 
 from runwire.server import app as app_module
 from runwire.server.app import App

@@ -7,17 +7,17 @@ import sys
 from typing import Any
 
 import pytest
-from tests.support.serving import clean_environment
+from tests.support.environments import clean_environment
 
 from runwire.server.log_output import is_pretty
 
 
-def logged(code: str, log_format: str = "json") -> str:
+def logged(code: str, log_format: str = "json", process: int | None = None) -> str:
     """Return what code says that logs, in a process of its own."""
     start = (
         "import logging, warnings\n"
         "from runwire.server.log_output import configure_logs\n"
-        f"configure_logs('info', '{log_format}')\n"
+        f"configure_logs('info', '{log_format}', {process})\n"
         "logger = logging.getLogger('agent')\n"
     )
     result = subprocess.run(
@@ -46,6 +46,13 @@ def test_a_line_says_when_how_bad_what_and_who() -> None:
     assert told["event"] == "2 left"
     assert told["logger"] == "agent"
     assert told["disk"] == "a"
+
+
+def test_a_line_of_one_of_several_processes_says_of_which() -> None:
+    told = json.loads(logged("logger.info('here')", process=3))
+
+    assert told["server_process"] == 3
+    assert "server_process" not in line("logger.info('here')")
 
 
 def test_what_json_has_no_words_for_is_written_all_the_same() -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.serving import clean_environment, database_url
+from tests.support.environments import clean_environment
+from tests.support.serving import database_url
 from watchfiles import Change
 
 from runwire.client import get_client

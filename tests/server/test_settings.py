@@ -12,7 +12,6 @@ from runwire.server.settings import (
     SettingsError,
     WorkerSettings,
     default_address,
-    flag_of,
     read_settings,
     unknown_variables,
     variables_of,
@@ -123,6 +122,11 @@ def test_a_server_does_everything_unless_it_is_told_otherwise() -> None:
     settings = read_settings(Settings, {"max_concurrent_runs": "7"})
 
     assert (settings.takes_calls, settings.executes_runs, settings.slots) == (True, True, 7)
+
+
+@pytest.mark.parametrize("kind", [Settings, WorkerSettings])
+def test_a_file_s_only_process_cannot_be_several(kind: type[Settings]) -> None:
+    assert "a SQLite file belongs to one process" in refusal(kind, processes="2")
 
 
 @pytest.mark.parametrize(("kind", "given"), [(Settings, {"runner": False}), (WorkerSettings, {})])
@@ -255,20 +259,28 @@ def test_every_setting_says_what_it_does() -> None:
     assert silent == []
 
 
-def test_flags_carry_settings_to_another_process(environment: pytest.MonkeyPatch) -> None:
-    environment.setenv("RUNWIRE_REFLECTION", "off")
-    given = {"bind": "0.0.0.0:1", "insecure": True, "cancel_grace": "1500ms", "config": "a b.json"}
-    settings = read_settings(DevSettings, given)
+def test_flags_carry_settings_to_a_process_of_the_same_environment(
+    environment: pytest.MonkeyPatch,
+) -> None:
+    environment.setenv("DATABASE_URL", "sqlite:///secret.db")
+    environment.setenv("RUNWIRE_DRAIN_GRACE", "9s")
+    given: dict[str, object] = {
+        "bind": "0.0.0.0:1",
+        "insecure": True,
+        "reflection": False,
+        "cancel_grace": "1500ms",
+        "config": "a b.json",
+        "sync_nodes": None,
+    }
 
-    flags = flags_of(settings)
-
-    assert "--insecure" in flags
-    assert "--no-reflection" in flags
-    assert "--cancel-grace=1500ms" in flags
-    assert "--config=a b.json" in flags
-    assert "--log-format=pretty" in flags
-    named = {flag.partition("=")[0].replace("--no-", "--") for flag in flags}
-    assert named == {flag_of(name) for name in Settings.model_fields}
+    assert sorted(flags_of(read_settings(DevSettings, given), given)) == [
+        "--bind=0.0.0.0:1",
+        "--cancel-grace=1500ms",
+        "--config=a b.json",
+        "--insecure",
+        "--log-format=pretty",
+        "--no-reflection",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.serving import clean_environment
+from tests.support.environments import clean_environment
 
 COMMAND_SECONDS = 50.0
 

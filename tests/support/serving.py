@@ -1,7 +1,6 @@
 """Servers for tests: in this process or in one of their own, always on a real socket."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from typing import Any
 
 from runwire.server.app import App, serving
 from runwire.server.settings import Settings
+from tests.support.environments import clean_environment
 
 SUPPORT_GRAPHS = Path(__file__).parent / "graphs" / "langgraph.json"
 START_SECONDS = 50.0
@@ -196,13 +196,3 @@ def start_server_process(
     finally:
         if server.is_running:
             server.kill()
-
-
-def clean_environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return this process's environment without anything that sets up a server, and `more`."""
-    inherited = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith("RUNWIRE_") and name != "DATABASE_URL"
-    }
-    return {**inherited, **(more or {})}

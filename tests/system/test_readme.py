@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.serving import ServerProcess, clean_environment, start_server_process
+from tests.support.environments import clean_environment
+from tests.support.serving import ServerProcess, start_server_process
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

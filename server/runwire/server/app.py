@@ -46,7 +46,9 @@ LIVE_SECONDS = 30.0
 class App:
     """A server's parts, put together. `serving` opens them."""
 
-    def __init__(self, settings: Settings, config: GraphsConfig) -> None:
+    def __init__(
+        self, settings: Settings, config: GraphsConfig, *, shares_port: bool = False
+    ) -> None:
         self.settings = settings
         self.database = _database(settings)
         self.registry = Registry(
@@ -73,6 +75,7 @@ class App:
             ),
             heartbeat=settings.heartbeat_interval,
             reflection=settings.reflects,
+            shares_port=shares_port,
         )
 
     def _answering(self) -> Answering:
@@ -149,8 +152,9 @@ class App:
 
 
 @asynccontextmanager
-async def serving(settings: Settings) -> AsyncIterator[App]:
-    """Give a server that is up and ready, and stop it on leaving.
+async def serving(settings: Settings, *, shares_port: bool = False) -> AsyncIterator[App]:
+    """Give a server that is up and ready, and stop it on leaving. `shares_port`: other processes
+    of its supervisor listen on its port too.
 
     Raises `ConfigError`, `GraphLoadError`, `DatabaseInUse`, `DatabaseUnusable`, `SchemaTooNew`,
     `CannotListen`, `StorageFull`, `DatabaseUnavailable`, and OSError when the database's file
@@ -161,7 +165,7 @@ async def serving(settings: Settings) -> AsyncIterator[App]:
     for warning in config.warnings:
         _logger.warning(warning)
     apply_env(config)
-    app = App(settings, config)
+    app = App(settings, config, shares_port=shares_port)
     with armed(parse_faults(settings.faults)):
         async with (
             app.database,

@@ -28,6 +28,7 @@ from runwire.server.settings import (
     WorkerSettings,
     default_address,
     read_settings,
+    take_seat,
 )
 
 WRONG_USE = 2
@@ -81,10 +82,7 @@ def serve(**given: object) -> None:
     Exits with 0 when it was told to stop, 1 when it could not start or had to leave a run behind
     that would not stop, and 2 when its settings are wrong.
     """
-    settings = _read(Settings, given)
-    from runwire.server.process import run_server
-
-    raise typer.Exit(run_server(settings))
+    _run("serve", _read(Settings, given), given)
 
 
 @app.command()
@@ -95,10 +93,7 @@ def worker(**given: object) -> None:
     Answers nothing but health, at --bind, so that probes find out how it is. Stops and exits as
     `serve` does.
     """
-    settings = _read(WorkerSettings, given)
-    from runwire.server.process import run_server
-
-    raise typer.Exit(run_server(settings))
+    _run("worker", _read(WorkerSettings, given), given)
 
 
 @app.command()
@@ -111,7 +106,25 @@ def dev(**given: object) -> None:
     settings = _read(DevSettings, given)
     from runwire.server.reload import serve_with_reload
 
-    serve_with_reload(settings, [*_this_command(), "serve", *flags_of(settings)])
+    serve_with_reload(settings, [*_this_command(), "serve", *flags_of(settings, given)])
+
+
+def _run(command: str, settings: Settings, given: Mapping[str, object]) -> NoReturn:
+    if settings.processes > 1:
+        from runwire.server.supervisor import supervise
+
+        again = [*_this_command(), command, *flags_of(settings, given)]
+        raise typer.Exit(supervise(settings, again))
+    seat = None
+    if (text := take_seat()) is not None:
+        from runwire.server.seat import Seat
+
+        seat = Seat.parse(text)
+        # Before the graphs' packages are imported: that takes seconds.
+        seat.hold()
+    from runwire.server.process import run_server
+
+    raise typer.Exit(run_server(settings, seat))
 
 
 def _this_command() -> list[str]:

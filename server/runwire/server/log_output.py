@@ -30,8 +30,9 @@ def is_pretty(log_format: Format, stream: TextIO) -> bool:
     return log_format == "pretty" or (log_format == "auto" and stream.isatty())
 
 
-def configure_logs(level: Level, log_format: Format) -> None:
-    """Send everything that this process logs to standard error, in one form."""
+def configure_logs(level: Level, log_format: Format, process: int | None = None) -> None:
+    """Send everything that this process logs to standard error, in one form. `process`: each line
+    says by this number which of several processes wrote it."""
     pretty = is_pretty(log_format, sys.stderr)
     # No line shows these, and finding them out is a good part of what a line costs.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
@@ -42,6 +43,7 @@ def configure_logs(level: Level, log_format: Format) -> None:
             foreign_pre_chain=_facts(pretty),
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *([] if process is None else [_name_the_process(process)]),
                 *(_for_people(sys.stderr) if pretty else _for_programs()),
             ],
         )
@@ -85,6 +87,14 @@ def _name_the_run(_logger: WrappedLogger, _method: str, line: EventDict) -> Even
         line.setdefault("attempt", writer.number)
         line.setdefault("graph_id", writer.graph_id)
     return line
+
+
+def _name_the_process(number: int) -> Processor:
+    def name(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
+        line.setdefault("server_process", number)
+        return line
+
+    return name
 
 
 def _for_programs() -> list[Processor]:

@@ -1,7 +1,7 @@
 """The settings as options of a command: flags, `--help`, and nothing to write down twice."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -34,10 +34,16 @@ def takes_settings(kind: type[Settings]) -> Callable[[Command], Command]:
     return give_options
 
 
-def flags_of(settings: Settings) -> list[str]:
-    """Return flags that make another process read the same settings."""
+def flags_of(settings: Settings, given: Mapping[str, object]) -> list[str]:
+    """Return flags that make `serve` read the same settings in the same environment. `given` are
+    the flags that made these: what the environment says need not be shown to whoever lists the
+    machine's processes, because a database's URL may hold a password."""
     flags = []
-    for name in type(settings).model_fields:
+    for name, field in type(settings).model_fields.items():
+        is_given = given.get(name) is not None
+        is_own = name not in settings.model_fields_set and field.default != _default(name)
+        if not (is_given or is_own):
+            continue
         match getattr(settings, name):
             case None:
                 pass
@@ -48,6 +54,10 @@ def flags_of(settings: Settings) -> list[str]:
             case value:
                 flags.append(f"{flag_of(name)}={value}")
     return flags
+
+
+def _default(name: str) -> object:
+    return Settings.model_fields[name].default
 
 
 def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:

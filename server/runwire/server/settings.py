@@ -6,7 +6,7 @@ variable is its name with RUNWIRE_ before it, and the command line makes its fla
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -29,8 +29,12 @@ from runwire.server.model.faults import parse_faults
 
 ENV_PREFIX = "RUNWIRE_"
 
-NOT_SETTINGS = frozenset({"RUNWIRE_ADDRESS"})
-"""Variables with the prefix that belong to the commands which call a server."""
+SEAT_VARIABLE = "RUNWIRE_SEAT"
+"""What a supervisor says to each of its servers; see `Seat`."""
+
+NOT_SETTINGS = frozenset({"RUNWIRE_ADDRESS", SEAT_VARIABLE})
+"""Variables with the prefix that no operator sets, or that belong to the commands which call a
+server."""
 
 DEFAULT_BIND = "127.0.0.1:50051"
 
@@ -64,6 +68,13 @@ class Settings(BaseSettings):
     bind: str = Field(
         default=DEFAULT_BIND,
         description="Host and port to listen on; port 0 takes any that is free.",
+    )
+    processes: int = Field(
+        default=1,
+        ge=1,
+        le=256,
+        description="Server processes that share the port, for cores beyond the first. What is "
+        "set counts for each of them. Needs PostgreSQL.",
     )
     insecure: bool = Field(
         default=False,
@@ -239,6 +250,11 @@ class Settings(BaseSettings):
                 "runs: runwire serve without --no-runner. Processes with one role each share a "
                 f"PostgreSQL database: {ENV_PREFIX}DATABASE_URL=postgresql://…"
             )
+        if self.is_embedded and self.processes > 1:
+            raise ValueError(
+                "a SQLite file belongs to one process, which cannot be several: --processes needs "
+                f"a PostgreSQL database: {ENV_PREFIX}DATABASE_URL=postgresql://…"
+            )
         return self
 
     @property
@@ -362,6 +378,12 @@ def default_address(environment: Mapping[str, str] = os.environ) -> str:
         return address
     bind = environment.get("RUNWIRE_BIND") or DEFAULT_BIND
     return reachable_address(bind, split_address(bind)[1])
+
+
+def take_seat(environment: MutableMapping[str, str] = os.environ) -> str | None:
+    """Return what this process's supervisor said to it, if it has one; what this process starts
+    itself does not see it."""
+    return environment.pop(SEAT_VARIABLE, None)
 
 
 def unknown_variables(environment: Mapping[str, str] = os.environ) -> list[str]:

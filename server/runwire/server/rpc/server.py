@@ -84,6 +84,7 @@ class RpcServer:
         heartbeat: timedelta = HEARTBEAT,
         grace: timedelta = timedelta(seconds=5),
         reflection: bool = True,
+        shares_port: bool = False,
     ) -> None:
         self._address = address
         self._answering = answering
@@ -92,6 +93,7 @@ class RpcServer:
         self._heartbeat = heartbeat
         self._grace = grace.total_seconds()
         self._reflection = reflection
+        self._shares_port = shares_port
         self._calls = OpenCalls()
         self._disconnects = Disconnects(answering.runs) if answering else None
         self._health = HealthServicer(self._services)
@@ -111,7 +113,7 @@ class RpcServer:
         # Made here and not before: gRPC's server belongs to the loop it is made on.
         self._server = grpc.aio.server(
             interceptors=[Boundary(self._calls, self._limits.request_bytes)],
-            options=_options(self._limits),
+            options=_options(self._limits, shares_port=self._shares_port),
             maximum_concurrent_rpcs=self._limits.calls,
         )
         self._add_services(self._server)
@@ -154,7 +156,7 @@ class RpcServer:
         )
 
 
-def _options(limits: Limits) -> list[tuple[str, int]]:
+def _options(limits: Limits, *, shares_port: bool) -> list[tuple[str, int]]:
     return [
         # What is a little too large is refused by ourselves, with a reason.
         ("grpc.max_receive_message_length", 2 * limits.request_bytes),
@@ -174,8 +176,8 @@ def _options(limits: Limits) -> list[tuple[str, int]]:
         # Connections are renewed, for the sake of balancers. Without a grace: it would cut off
         # streams, and a run may be meant to be cancelled when its caller's stream ends.
         ("grpc.max_connection_age_ms", 1_800_000),
-        # Two servers on one port would take each other's callers.
-        ("grpc.so_reuseport", 0),
+        # Two servers on one port take each other's callers: only those that are told to.
+        ("grpc.so_reuseport", int(shares_port)),
     ]
 
 
