@@ -10,6 +10,7 @@ from dataclasses import fields
 from runwire.server.core.assistants import Assistants
 from runwire.server.core.creation import Rules
 from runwire.server.core.follow import Follower
+from runwire.server.core.hearing import Hearing
 from runwire.server.core.logs import RunLogs
 from runwire.server.core.retention import Retention
 from runwire.server.core.runs import Runs
@@ -173,6 +174,7 @@ async def serving(settings: Settings, *, shares_port: bool = False) -> AsyncIter
             app.follower,
             app.runner,
             app.retention,
+            app.database.hearing(Hearing(app.logs, app.runner)),
             app.rpc_server,
             app.drained(),
             app.ready(),

@@ -35,6 +35,7 @@ from runwire.server.model.runs import (
 from runwire.server.storage import checkpoints, locks, runs, threads
 from runwire.server.storage.clock import current_time
 from runwire.server.storage.database import Connection
+from runwire.server.storage.notifications import Kind, notify
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +142,8 @@ def _create_run(
         wake_time=run.due_time if delayed else None,
     )
     settle_thread(connection, thread_id, now)
+    if run.state is RunState.PENDING and (delayed or thread_id is None):
+        notify(connection, Kind.WORK)
     creation.runs.append(run)
 
 

@@ -36,6 +36,7 @@ from runwire.server.model.threads import ThreadState
 from runwire.server.storage import checkpoints, events, locks, runs, threads
 from runwire.server.storage.clock import current_time
 from runwire.server.storage.database import Connection
+from runwire.server.storage.notifications import Kind, notify
 
 ATTEMPTS_EXHAUSTED = "AttemptsExhausted"
 """The error type of a run that took its server down, or lost it, too often."""
@@ -188,6 +189,7 @@ def end_unclaimed(
     event_id = EventId(run.attempt + 1, 1) if run.attempt else EventId(0, 1)
     entry = _entry(ended, event_id, _run_ended(ended), encode)
     events.add_segments(connection, segments_of(run.run_id, [entry]))
+    notify(connection, Kind.RUNS, [run.run_id])
     if ended.rolled_back:
         checkpoints.delete_run(connection, run.run_id)
     elif ended.thread_id is not None and run.attempt > 0:
@@ -212,6 +214,7 @@ def cancel_active(connection: Connection, run: Run, cancel: Cancel, now: datetim
     rolls_back = cancel.action is CancelAction.ROLLBACK
     if old is None or (rolls_back and old.action is not CancelAction.ROLLBACK):
         runs.request_cancel(connection, run.run_id, cancel, now)
+        notify(connection, Kind.CANCELS, [run.run_id])
 
 
 def release_attempt(
@@ -257,16 +260,19 @@ def store(connection: Connection, log: RunLog, last: Sequence[LogEntry] = ()) ->
     if not log.is_taken_stored:
         # An earlier transaction may have taken entries and then failed: the database knows.
         log.rewind(events.last_event(connection, log.run_id))
-    events.add_segments(connection, segments_of(log.run_id, [*log.take(), *last]))
+    segments = segments_of(log.run_id, [*log.take(), *last])
+    if segments:
+        events.add_segments(connection, segments)
+        notify(connection, Kind.RUNS, [log.run_id])
     return log.taken
 
 
 def queue_again(connection: Connection, run_id: str, thread_id: str | None, now: datetime) -> None:
     """Make a run that is PENDING again claimable, at its old place in its thread's queue."""
-    if thread_id is None:
-        runs.make_runnable(connection, run_id)
-    else:
+    if thread_id is not None:
         settle_thread(connection, thread_id, now)
+    elif runs.make_runnable(connection, run_id):
+        notify(connection, Kind.WORK)
 
 
 def settle_thread(
@@ -296,7 +302,10 @@ def settle_thread(
         threads.leave(connection, thread_id, remains, now, busy=queue.in_flight)
     if queue.head is None or active:
         return False
-    return queue.head == queue.runnable or runs.make_runnable(connection, queue.head)
+    if queue.head != queue.runnable and not runs.make_runnable(connection, queue.head):
+        return False
+    notify(connection, Kind.WORK)
+    return True
 
 
 def recover_run(

@@ -1,7 +1,7 @@
 """What core asks of the runner in its own process. The runner stands above core, so core says
 what it needs and the composition hands it in."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Protocol, TypeVar
 
 from runwire.server.model.runs import Run
@@ -29,6 +29,14 @@ class LocalRunner(Protocol):
 
     def stop(self, run_id: str) -> None:
         """Hurry a committed cancel, if the run is executed here."""
+
+    def told_of_work(self) -> None:
+        """Look for claimable runs soon, if there is a slot for any: another server has said that
+        there are some."""
+
+    def told_of_cancels(self, run_ids: Collection[str] | None) -> None:
+        """Look soon which of the runs that are executed here are cancelled: another server has said
+        that these are; None: any may be."""
 
     async def call(self, function: Callable[[], Awaitable[T]]) -> T:
         """Await `function()` on a runner loop: for what may run user code. A caller that is

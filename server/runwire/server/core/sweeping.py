@@ -75,6 +75,11 @@ def recover_orphans(
     return ended
 
 
+def list_cancelling(connection: Connection, *, owner: str) -> list[str]:
+    """Return the runs that `owner` executes and has to stop."""
+    return runs.cancelling_of(connection, owner)
+
+
 def owned(connection: Connection, *, owner: str) -> list[Run]:
     """Return the runs that `owner` executes by the database's account."""
     return runs.owned_by(connection, owner)

@@ -33,7 +33,7 @@ _COMMITS = (
 
 POINTS = frozenset(
     {f"{commit}.{side}_commit" for commit in _COMMITS for side in ("before", "after")}
-    | {"drain.before_release", "drain.after_release"}
+    | {"drain.before_release", "drain.after_release", "notifications.send"}
 )
 """Every point there is, named after the transaction that it stands at."""
 

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,8 +14,9 @@ from runwire.server.core.endings import Finished
 from runwire.server.core.flushing import Flusher
 from runwire.server.core.logs import Encode, RunLogs
 from runwire.server.core.moves import log_move
-from runwire.server.core.sweeping import claim, look
+from runwire.server.core.sweeping import claim, list_cancelling, look
 from runwire.server.graphs.registry import Registry
+from runwire.server.model.errors import DatabaseUnavailable
 from runwire.server.model.faults import fault
 from runwire.server.model.ids import new_id
 from runwire.server.model.runs import Run
@@ -227,6 +228,26 @@ class Runner:
     def stop(self, run_id: str) -> None:
         """See `LocalRunner`."""
         self._stop(run_id, Stop.CANCEL)
+
+    def told_of_work(self) -> None:
+        """See `LocalRunner`."""
+        # Without a slot, the end of a run will wake the claims.
+        if self._free > 0 and not self._draining:
+            self.wake()
+
+    def told_of_cancels(self, run_ids: Collection[str] | None) -> None:
+        """See `LocalRunner`."""
+        # What is said may be wrong; what counts is in the database.
+        if self._slots and (run_ids is None or not self._slots.keys().isdisjoint(run_ids)):
+            self._spawn(self._stop_cancelled(), "cancels")
+
+    async def _stop_cancelled(self) -> None:
+        with suppress(DatabaseUnavailable):  # then whoever looks without being told finds them
+            cancelled = await self._database.read(
+                lambda connection: list_cancelling(connection, owner=self.server_id)
+            )
+            for run_id in cancelled:
+                self.stop(run_id)
 
     async def call(self, function: Callable[[], Awaitable[T]]) -> T:
         """See `LocalRunner`."""

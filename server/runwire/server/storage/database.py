@@ -14,13 +14,14 @@ import asyncio
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import Self, TypeAlias, TypeVar
 
 from sqlalchemy import Connection
 
 from runwire.server.storage.calls import Call, CallQueue, hand_back
+from runwire.server.storage.notifications import Hear
 
 __all__ = ["Connection", "Database", "DatabaseUnusable"]
 
@@ -106,6 +107,11 @@ class Database(ABC):
         for thread in self._threads:
             thread.join()
         self._release()
+
+    def hearing(self, hear: Hear) -> AbstractAsyncContextManager[None]:
+        """Have `hear` called on this event loop, for the length of a block, with what other servers
+        say. On a database that is not shared nobody says anything."""
+        return nullcontext()
 
     async def write(self, function: Callable[[Connection], T]) -> T:
         """Run `function` in a writing transaction and return what it returns.

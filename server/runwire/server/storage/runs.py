@@ -566,6 +566,18 @@ def owned_by(connection: Connection, owner: str) -> list[Run]:
 _owned_by = select(runs).where(runs.c.owner.is_not(None), runs.c.owner == bindparam("owner"))
 
 
+def cancelling_of(connection: Connection, owner: str) -> list[str]:
+    """Return the runs of a server that are being cancelled."""
+    return list(connection.scalars(_cancelling_of, {"owner": owner}))
+
+
+_cancelling_of = select(runs.c.run_id).where(
+    runs.c.owner.is_not(None),
+    runs.c.owner == bindparam("owner"),
+    runs.c.state == RunState.CANCELLING.value,
+)
+
+
 def delete_run(connection: Connection, run_id: str) -> bool:
     """Delete a run that has ended, with its events. Return whether there was one."""
     return connection.execute(_delete, {"this_run": run_id}).rowcount == 1

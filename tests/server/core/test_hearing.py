@@ -1,0 +1,47 @@
+"""What other servers say wakes whom it is meant for, and nobody else."""
+
+from collections.abc import Collection
+from typing import Any, cast
+
+import pytest
+
+from runwire.server.core.hearing import Hearing
+from runwire.server.storage.notifications import Kind, Notices
+
+
+class Heard:
+    """Notes what it is told, as logs and as a runner."""
+
+    def __init__(self) -> None:
+        self.said: list[Any] = []
+
+    def told(self, run_ids: Collection[str]) -> None:
+        self.said.append(("runs", set(run_ids)))
+
+    def told_all(self) -> None:
+        self.said.append(("runs", None))
+
+    def told_of_work(self) -> None:
+        self.said.append("work")
+
+    def told_of_cancels(self, run_ids: Collection[str] | None) -> None:
+        self.said.append(("cancels", None if run_ids is None else set(run_ids)))
+
+
+@pytest.mark.parametrize(
+    ("notices", "said"),
+    [
+        ({Kind.RUNS: {"a", "b"}}, [("runs", {"a", "b"})]),
+        ({Kind.CANCELS: {"a"}}, [("cancels", {"a"})]),
+        ({Kind.WORK: set()}, ["work"]),
+        (
+            {Kind.RUNS: {"a"}, Kind.WORK: set(), Kind.CANCELS: {"b"}},
+            [("runs", {"a"}), ("cancels", {"b"}), "work"],
+        ),
+        (None, [("runs", None), "work", ("cancels", None)]),
+    ],
+)
+def test_each_notice_reaches_whom_it_is_meant_for(notices: Notices | None, said: list[Any]) -> None:
+    heard = Heard()
+    Hearing(cast(Any, heard), cast(Any, heard))(notices)
+    assert heard.said == said
