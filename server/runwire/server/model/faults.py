@@ -31,9 +31,12 @@ _COMMITS = (
     "sweep",
 )
 
-POINTS = frozenset(
+SHARED_POINTS = frozenset({"notifications.send"})
+"""Points that a server only comes by when it may share its database with others."""
+
+POINTS = SHARED_POINTS | frozenset(
     {f"{commit}.{side}_commit" for commit in _COMMITS for side in ("before", "after")}
-    | {"drain.before_release", "drain.after_release", "notifications.send"}
+    | {"drain.before_release", "drain.after_release"}
 )
 """Every point there is, named after the transaction that it stands at."""
 
