@@ -1,18 +1,19 @@
 """How log lines look and where they go: standard error, as JSON or for people.
 
-Code logs through the standard library, with facts in `extra`; structlog only gives the lines their
-form, those of graphs and libraries too. A line written while a run executes names the run.
+Code logs through the standard library, with facts in `extra`; what graphs log with structlog takes
+the same way. A line written while a run executes names the run.
 """
 
 import json
 import logging
 import os
 import sys
-from typing import Literal, TextIO
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Literal, TextIO
 
 import orjson
 import structlog
-from structlog.typing import EventDict, Processor, WrappedLogger
 
 from runwire.server.model.attempts import Attempt, current_writer
 
@@ -23,6 +24,9 @@ _CHATTY = ("alembic", "httpcore", "httpx", "watchfiles")
 """Libraries that tell at level info what belongs to debug."""
 
 _OURS = "runwire.server"
+
+_OF_ANY_RECORD = {*logging.makeLogRecord({}).__dict__, "message", "asctime", "taskName"}
+"""What the standard library says of a record; the rest is its `extra`."""
 
 
 def is_pretty(log_format: Format, stream: TextIO) -> bool:
@@ -37,95 +41,87 @@ def configure_logs(level: Level, log_format: Format, process: int | None = None)
     # No line shows these, and finding them out is a good part of what a line costs.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.logAsyncioTasks = False  # type: ignore[attr-defined]  # from Python 3.12 on
+    logging._srcfile = None  # as the logging HOWTO says
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=_facts(pretty),
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                *([] if process is None else [_name_the_process(process)]),
-                *(_for_people(sys.stderr) if pretty else _for_programs()),
-            ],
-        )
-    )
+    render = _for_people(sys.stderr) if pretty else _to_json
+    handler.setFormatter(_Lines(render, {} if process is None else {"server_process": process}))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     for name in _CHATTY:
         logging.getLogger(name).setLevel(logging.DEBUG if level == "debug" else logging.WARNING)
     logging.captureWarnings(True)
-    _configure_structlog(pretty)
+    _configure_structlog()
 
 
-def _configure_structlog(pretty: bool) -> None:
+def _configure_structlog() -> None:
     """Let graphs that log with structlog come out the same way."""
     structlog.configure(
-        processors=[*_facts(pretty), structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            structlog.stdlib.render_to_log_kwargs,
+        ],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
 
 
-def _facts(pretty: bool) -> list[Processor]:
-    time_format = "%H:%M:%S" if pretty else "iso"
-    return [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.stdlib.PositionalArgumentsFormatter(),
-        structlog.stdlib.ExtraAdder(),
-        structlog.processors.TimeStamper(fmt=time_format, utc=not pretty, key="time"),
-        _name_the_run,
-    ]
+class _Lines(logging.Formatter):
+    """Makes a line of a record: what it says, its `extra`, and the run that it was written in."""
+
+    def __init__(self, render: Callable[[dict[str, Any]], str], of_all: dict[str, Any]) -> None:
+        """`of_all` is what every line tells."""
+        super().__init__()
+        self._render = render
+        self._of_all = of_all
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line. A traceback is text: as data it would carry the users' variables."""
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC),
+            "level": record.levelname.lower(),
+            "event": record.getMessage(),
+            "logger": record.name,
+            **self._of_all,
+        }
+        own = record.__dict__.items()
+        line.update((name, value) for name, value in own if name not in _OF_ANY_RECORD)
+        writer = current_writer.get()
+        if isinstance(writer, Attempt):
+            line.setdefault("run_id", writer.run_id)
+            line.setdefault("attempt", writer.number)
+            line.setdefault("graph_id", writer.graph_id)
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        if record.stack_info:
+            line["stack"] = self.formatStack(record.stack_info)
+        return self._render(line)
 
 
-def _name_the_run(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
-    writer = current_writer.get()
-    if isinstance(writer, Attempt):
-        line.setdefault("run_id", writer.run_id)
-        line.setdefault("attempt", writer.number)
-        line.setdefault("graph_id", writer.graph_id)
-    return line
-
-
-def _name_the_process(number: int) -> Processor:
-    def name(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
-        line.setdefault("server_process", number)
-        return line
-
-    return name
-
-
-def _for_programs() -> list[Processor]:
-    return [
-        # Not structlog's tracebacks as data: those carry local variables, which are the users'.
-        structlog.processors.format_exc_info,
-        structlog.processors.StackInfoRenderer(),
-        structlog.processors.JSONRenderer(serializer=_to_json),
-    ]
-
-
-def _to_json(line: EventDict, **_options: object) -> str:
-    first = {key: line.pop(key) for key in ("time", "level", "event") if key in line}
+def _to_json(line: dict[str, Any]) -> str:
     try:
-        return orjson.dumps({**first, **line}, default=repr).decode()
+        return orjson.dumps(line, default=repr, option=orjson.OPT_UTC_Z).decode()
     except TypeError:
         # The standard library has an escape for every string that Python can hold.
-        return json.dumps({**first, **line}, default=repr)
+        line["time"] = line["time"].isoformat().replace("+00:00", "Z")
+        return json.dumps(line, default=repr)
 
 
-def _for_people(stream: TextIO) -> list[Processor]:
-    renderer = structlog.dev.ConsoleRenderer(
+def _for_people(stream: TextIO) -> Callable[[dict[str, Any]], str]:
+    render = structlog.dev.ConsoleRenderer(
         colors=stream.isatty() and not os.environ.get("NO_COLOR"),
         sort_keys=False,
         timestamp_key="time",
         exception_formatter=structlog.dev.plain_traceback,
     )
-    return [_leave_out_the_obvious, renderer]
 
+    def render_for_people(line: dict[str, Any]) -> str:
+        line["time"] = line["time"].astimezone().strftime("%H:%M:%S")
+        if line["logger"].startswith(_OURS):
+            del line["logger"]
+        told = {name: value for name, value in line.items() if value is not None}
+        return str(render(None, "", told))
 
-def _leave_out_the_obvious(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
-    if str(line.get("logger", "")).startswith(_OURS):
-        del line["logger"]
-    return {key: value for key, value in line.items() if value is not None}
+    return render_for_people
