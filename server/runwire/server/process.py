@@ -1,11 +1,12 @@
 """A server as a process: signals, how it stops, and what its exit code says."""
 
-import asyncio
 import gc
 import logging
 import sys
 from importlib.metadata import version
 from typing import Any
+
+import uvloop
 
 from runwire.server.app import App, serving
 from runwire.server.banner import choose_sample, render_banner
@@ -51,7 +52,7 @@ def run_server(settings: Settings, seat: Seat | None = None) -> int:
         for name in unknown_variables():
             _logger.warning("%s is not a setting: see runwire serve --help", name)
     try:
-        asyncio.run(_serve(settings, seat))
+        uvloop.run(_serve(settings, seat))
     except _EXPECTED as error:
         say_why(settings.log_format, error)
         return FAILED

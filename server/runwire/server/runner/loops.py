@@ -7,14 +7,15 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import Context
-from typing import Any, TypeVar, TypeVarTuple
+from typing import Any, TypeVar
+
+import uvloop
 
 from runwire.server.model.attempts import Attempt, current_writer
 
 _logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Ts = TypeVarTuple("Ts")
 
 
 CLOSE_SECONDS = 1.0
@@ -98,42 +99,20 @@ WRITER = "runwire_writer"
 """The attribute of a runner loop's tasks that holds the writer they work for."""
 
 
-class _TurningLoop(asyncio.SelectorEventLoop):
-    """An event loop that knows when it is called by what it runs itself."""
-
-    thread_id: int | None = None
-
-    def call_soon_threadsafe(
-        self,
-        callback: Callable[[*Ts], object],
-        *args: *Ts,
-        context: Context | None = None,
-    ) -> asyncio.Handle:
-        """Call back soon. LangGraph uses this for every piece that it streams, most of all from
-        this loop's own thread: there nobody sleeps, and the wake, a system call that gives the
-        interpreter away, can be spared (measured: a fifth to a half of a streamed event's cost).
-        """
-        if threading.get_ident() == self.thread_id:
-            return self.call_soon(callback, *args, context=context)
-        return super().call_soon_threadsafe(callback, *args, context=context)
-
-    def create_task(
-        self, coro: Any, *, name: object = None, context: Context | None = None
-    ) -> "asyncio.Task[Any]":
-        """Make a task that says for whom it works: the watchdog, on another thread, has no other
-        way to tell in whose code a loop hangs."""
-        task: asyncio.Task[Any] = asyncio.Task(
-            coro, loop=self, name=None if name is None else str(name), context=context
-        )
-        writer = current_writer.get() if context is None else context.get(current_writer)
-        setattr(task, WRITER, writer)
-        return task
+def _make_task(loop: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> "asyncio.Task[Any]":
+    """Make a task that says for whom it works: the watchdog, on another thread, has no other way
+    to tell in whose code a loop hangs."""
+    task: asyncio.Task[Any] = asyncio.Task(coro, loop=loop, **options)
+    context: Context | None = options.get("context")
+    writer = current_writer.get() if context is None else context.get(current_writer)
+    setattr(task, WRITER, writer)
+    return task
 
 
 class RunnerLoop:
     """An event loop on a thread of its own, on which many runs take turns."""
 
-    loop: _TurningLoop
+    loop: asyncio.AbstractEventLoop
     """There from `open` on: a loop that is made and never turned would never be closed."""
 
     def __init__(self, sync_nodes: SyncNodes) -> None:
@@ -147,12 +126,15 @@ class RunnerLoop:
 
     def open(self) -> None:
         """Make the event loop; `turn` closes it."""
-        self.loop = _TurningLoop()
+        # LangGraph wakes its loop for every piece that it streams, as if from another thread: with
+        # asyncio's own loop each such wake is a system call that gives the interpreter away.
+        self.loop = uvloop.new_event_loop()
+        self.loop.set_task_factory(_make_task)
         self.loop.set_default_executor(self._sync_nodes)
 
     def turn(self) -> None:
         """Run the loop on the calling thread until it is stopped."""
-        self.thread_id = self.loop.thread_id = threading.get_ident()
+        self.thread_id = threading.get_ident()
         asyncio.set_event_loop(self.loop)
         while not self._stopped:
             # A node that calls sys.exit() ends its run, and this loop's turning: asyncio lets
