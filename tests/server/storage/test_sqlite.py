@@ -1,4 +1,4 @@
-"""What is SQLite's own: savepoints, cursors, and the file."""
+"""What is SQLite's own: shared transactions, cursors, and the file."""
 
 import asyncio
 import gc
@@ -53,11 +53,30 @@ async def test_writes_that_queue_up_share_transactions(
     assert await asyncio.gather(*waiting) == keys
     assert statements.count("BEGIN IMMEDIATE") == 2
     assert statements.count("COMMIT") == 3, "of the one that held the writer, and of two batches"
-    assert statements.count("SAVEPOINT one_write") == len(keys)
     assert await database.read(all_keys) == keys
 
 
-async def test_a_write_that_fails_does_not_hurt_its_neighbours(
+async def test_a_write_that_fails_before_it_changes_anything_leaves_the_others_together(
+    statements: list[str], database: Database
+) -> None:
+    def fail(connection: Connection) -> None:
+        connection.execute(select(store_items)).all()
+        raise LookupError("as intended")
+
+    async with held(database):
+        statements.clear()
+        functions = [adding("a"), fail, adding("a"), adding("b")]
+        waiting = [asyncio.create_task(database.write(function)) for function in functions]
+        await asyncio.sleep(0)
+    first, failed, doubled, last = await asyncio.gather(*waiting, return_exceptions=True)
+    assert (first, last) == ("a", "b")
+    assert isinstance(failed, LookupError)
+    assert isinstance(doubled, IntegrityError)
+    assert statements.count("BEGIN IMMEDIATE") == 1
+    assert await database.read(all_keys) == ["a", "b"]
+
+
+async def test_a_write_that_fails_after_a_change_is_taken_back_and_the_others_are_not(
     statements: list[str], database: Database
 ) -> None:
     async with held(database):
@@ -69,7 +88,7 @@ async def test_a_write_that_fails_does_not_hurt_its_neighbours(
     assert (first, last) == ("a", "b")
     assert isinstance(failed, LookupError)
     assert isinstance(doubled, IntegrityError)
-    assert statements.count("BEGIN IMMEDIATE") == 1
+    assert statements.count("ROLLBACK") == 3, "of all together, and of the two that fail alone"
     assert await database.read(all_keys) == ["a", "b"]
 
 
