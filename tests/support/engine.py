@@ -113,7 +113,7 @@ class Engine:
     def readers_of(self, run: Run) -> int:
         """Return how many readers wait for news of a run now."""
         log, _ = self.logs._logs.get(run.run_id, (None, 0))
-        return len(log._waiters) if log else 0
+        return log.waiting if log else 0
 
     async def execute(self, function: Callable[[Connection], Any]) -> Any:
         """Do to the database what no code of the server would."""

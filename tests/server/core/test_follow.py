@@ -374,7 +374,7 @@ async def test_an_end_that_came_before_the_readers_are_ended_reaches_them(
     run = await gate(engine, tmp_path)
     reader = asyncio.create_task(engine.events(run))
     log = engine.logs._logs[run.run_id][0]
-    await until(lambda: log._waiters)
+    await until(lambda: log.waiting)
     log.on_wake = lambda log: None
     (tmp_path / "open").touch()
     await until(lambda: log.complete)

@@ -210,10 +210,10 @@ async def test_a_wake_between_looking_and_waiting_is_not_missed(log: RunLog) -> 
 async def test_a_reader_that_leaves_is_not_waited_for(log: RunLog) -> None:
     waiting = asyncio.create_task(log.changed(log.wakes))
     await asyncio.sleep(0)
-    assert len(log._waiters) == 1
+    assert log.waiting == 1
     waiting.cancel()
     await asyncio.wait([waiting])
-    assert log._waiters == set()
+    assert log.waiting == 0
 
 
 async def test_a_burst_is_one_wake_and_no_entry_is_left_behind(log: RunLog) -> None:

@@ -99,7 +99,7 @@ class Follower:
                     break
                 if self._draining:
                     raise Draining(run_id)
-                await log.changed(seen)
+                await log.changed(seen, entries=False)
         if run.rolled_back and not rolled_back:
             raise RunRolledBack(run_id)
         return run

@@ -58,7 +58,8 @@ class RunLog:
         """Bytes that are not in the database yet, as far as is known here."""
         self._wake_scheduled = False
         self._quiet_until = 0.0
-        self._waiters: set[asyncio.Future[None]] = set()
+        self._readers: set[asyncio.Future[None]] = set()
+        self._patient: set[asyncio.Future[None]] = set()
         self.wakes = 0
         """How often readers were woken: tells a reader what it missed while it looked elsewhere."""
         self.on_wake: Callable[[RunLog], None] = lambda log: None
@@ -194,22 +195,29 @@ class RunLog:
         found.reverse()
         return found
 
-    async def changed(self, seen: int) -> None:
-        """Return when readers have been woken since `wakes` was `seen`."""
+    async def changed(self, seen: int, *, entries: bool = True) -> None:
+        """Return when readers have been woken since `wakes` was `seen`. Without `entries`, new
+        ones alone are no reason to return from now on."""
         if self.wakes != seen:
             return
+        waiters = self._readers if entries else self._patient
         waiter = self._loop.create_future()
-        self._waiters.add(waiter)
+        waiters.add(waiter)
         try:
             await waiter
         finally:
-            self._waiters.discard(waiter)
+            waiters.discard(waiter)
+
+    @property
+    def waiting(self) -> int:
+        """How many wait here now."""
+        return len(self._readers) + len(self._patient)
 
     @property
     def waits_for_others(self) -> bool:
         """Whether somebody waits here for news that only the database has: another server executes
         the run, or none does."""
-        return bool(self._waiters) and not self.holds_newest
+        return self.waiting > 0 and not self.holds_newest
 
     def _schedule_wake(self) -> None:
         # Unlocked on purpose: a stale False only costs a second wake, and `_wake` clears the flag
@@ -224,15 +232,24 @@ class RunLog:
             return
         self._quiet_until = self._loop.time() + HOT_SECONDS
         self._wake_scheduled = False
-        self.wake()
+        self._wake_readers()
         self.on_wake(self)
 
-    def wake(self) -> None:
-        """Wake the readers. gRPC loop only."""
+    def _wake_readers(self) -> None:
         self.wakes += 1
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+        for waiter in self._readers:
+            _resolve(waiter)
+
+    def wake(self) -> None:
+        """Wake whoever waits, for entries or for something else. gRPC loop only."""
+        self._wake_readers()
+        for waiter in self._patient:
+            _resolve(waiter)
+
+
+def _resolve(waiter: "asyncio.Future[None]") -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
 
 def first_of(entries: list[LogEntry]) -> list[LogEntry]:

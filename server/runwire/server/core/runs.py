@@ -56,6 +56,13 @@ class Runs:
         self._runner = runner
         self._rules = rules
 
+    def begin(
+        self, specs: Sequence[RunSpec], request: RequestKey | None
+    ) -> "asyncio.Task[Created]":
+        """Begin to do what `create` does. Not to be cancelled: a caller that hangs up half way
+        must not leave a run that is claimed and not started."""
+        return asyncio.create_task(self._create(specs, request), name="create-runs")
+
     async def create(self, specs: Sequence[RunSpec], request: RequestKey | None) -> Created:
         """Create a run for each of `specs`, all or none, and start at once what can start here.
 
@@ -64,8 +71,7 @@ class Runs:
         `QueueFull`, `RequestIdReused`; `RunNotFound` when the request came before and its runs
         have been deleted since.
         """
-        # A caller that hangs up half way must not leave a run that is claimed and not started.
-        return await asyncio.shield(asyncio.create_task(self._create(specs, request)))
+        return await asyncio.shield(self.begin(specs, request))
 
     async def _create(self, specs: Sequence[RunSpec], request: RequestKey | None) -> Created:
         slots = self._runner.reserve(len(specs))

@@ -2,9 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Coroutine, Iterator
+from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from runwire.server.core.runs import Created, Runs
 from runwire.server.model.errors import RunwireError
@@ -23,17 +22,16 @@ class Disconnects:
 
     @contextmanager
     def watching(
-        self, creation: Coroutine[Any, Any, Created], wish: OnDisconnect
+        self, creation: "asyncio.Task[Created]", wish: OnDisconnect
     ) -> Iterator[Awaitable[Created]]:
         """Give the creation of a run to be awaited, and watch over the rest of the block: if it
         is cancelled, the caller has left, and the run is treated as `wish` says. The creation
         itself goes on to its end in any case."""
-        created = asyncio.create_task(creation, name="create-run")
         try:
-            yield asyncio.shield(created)
+            yield asyncio.shield(creation)
         except asyncio.CancelledError:
             if wish is OnDisconnect.CANCEL and not self._closed:
-                self._cancel_soon(created)
+                self._cancel_soon(creation)
             raise
 
     async def close(self) -> None:

@@ -64,7 +64,7 @@ class RunServicer(runs_pb2_grpc.RunServiceServicer):
     ) -> None:
         """Create a run and stream its events."""
         start = await read_request(request, read.read_start)
-        creation = self._runs.create(start.specs, start.key)
+        creation = self._runs.begin(start.specs, start.key)
         with self._disconnects.watching(creation, start.specs[0].on_disconnect) as creating:
             created = await creating
             run = created.runs[0]
@@ -75,7 +75,7 @@ class RunServicer(runs_pb2_grpc.RunServiceServicer):
     async def RunWait(self, request: wire.RunWaitRequest, context: Context) -> wire.RunWaitResponse:
         """Create a run and wait for its end."""
         start = await read_request(request, read.read_start)
-        creation = self._runs.create(start.specs, start.key)
+        creation = self._runs.begin(start.specs, start.key)
         with self._disconnects.watching(creation, start.specs[0].on_disconnect) as creating:
             created = await creating
             run = await self._wait(context, created)
@@ -89,14 +89,12 @@ class RunServicer(runs_pb2_grpc.RunServiceServicer):
     async def _wait(self, context: Context, created: Created) -> Run:
         """Wait for a run's end; tell who waits for long which run it is."""
         run = created.runs[0]
-        waiting = asyncio.ensure_future(self._runs.wait(run.run_id))
         try:
-            ended, _ = await asyncio.wait({waiting}, timeout=QUICK_SECONDS)
-            if not ended:
-                await _tell_run(context, run, replayed=created.replayed)
-            return await waiting
-        finally:
-            waiting.cancel()
+            async with asyncio.timeout(QUICK_SECONDS):
+                return await self._runs.wait(run.run_id)
+        except TimeoutError:
+            await _tell_run(context, run, replayed=created.replayed)
+            return await self._runs.wait(run.run_id)
 
     async def JoinRunStream(  # type: ignore[override]  # writes to its call itself
         self, request: wire.JoinRunStreamRequest, context: Context
