@@ -4,6 +4,7 @@ import os
 import threading
 import time
 import uuid
+from functools import cache
 
 _DEFAULT_ASSISTANTS = uuid.UUID("6f1c4c1e-52f7-5b0a-9a55-3d1f7a2f1d0e")
 
@@ -47,6 +48,7 @@ def canonical_id(text: str) -> str | None:
     return parsed if parsed == text.lower() else None
 
 
+@cache
 def default_assistant_id(graph_id: str) -> str:
     """Return the id of a graph's default assistant: the same on every server and every start."""
     return str(uuid.uuid5(_DEFAULT_ASSISTANTS, graph_id))
