@@ -7,7 +7,7 @@ from pathlib import Path
 from runwire.client import get_client
 from runwire.server.model.faults import POINTS, SHARED_POINTS
 from tests.support.serving import ServerProcess, start_server_process
-from tests.support.watching import SYSTEM_GRAPHS, chain_input, until_begun
+from tests.support.watching import SYSTEM_GRAPHS, chain_input, check_run, until_begun
 
 
 async def test_a_server_s_life_leads_past_every_point(tmp_path: Path) -> None:
@@ -25,9 +25,15 @@ async def test_a_server_s_life_leads_past_every_point(tmp_path: Path) -> None:
         (tmp_path / "open").touch()
         await asyncio.to_thread(server.wait)
         passed = points_passed(server)
+        (tmp_path / "open").unlink()
         await asyncio.to_thread(server.start)
         async with get_client(server.address) as client:
-            await client.runs.wait(thread_id, "chain", input=waiting)
+            lost = chain_input(tmp_path, "lost", wait_at=0)
+            run = await client.runs.create(None, "chain", input=lost)
+            await until_begun(tmp_path, "lost", 0)
+        await asyncio.to_thread(server.restart)
+        (tmp_path / "open").touch()
+        await check_run(server.address, run["run_id"])
         passed |= points_passed(server)
 
     assert sorted(POINTS - SHARED_POINTS - passed) == []

@@ -22,4 +22,4 @@ def no_polls(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing looks by itself: what is not woken waits for ever."""
     monkeypatch.setattr(watch, "POLL_SECONDS", 1000.0)
     monkeypatch.setattr(runner, "POLL_SECONDS", 1000.0)
-    monkeypatch.setattr(sweeper, "SWEEP_SECONDS", 1000.0)
+    monkeypatch.setattr(sweeper, "pause_of", lambda interval: 1000.0)

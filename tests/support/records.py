@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 from runwire.server.model.assistants import Assistant
 from runwire.server.model.ids import default_assistant_id, new_id
 from runwire.server.model.runs import Run, RunConfig, RunSpec, RunState
+from runwire.server.model.servers import Server
 from runwire.server.storage import assistants, runs, threads
 
 START_TIME = datetime(2026, 1, 1, tzinfo=UTC)
@@ -78,6 +79,20 @@ def an_assistant(seconds: float = 0, **changes: Any) -> Assistant:
         update_time=at(seconds),
     )
     return replace(assistant, **changes)
+
+
+def a_server(seconds: float = 0, **changes: Any) -> Server:
+    """Return a server that has just started, with a lease of ten seconds."""
+    server = Server(
+        server_id=new_id(),
+        name="machine",
+        version="1.0",
+        max_concurrent_runs=8,
+        start_time=at(seconds),
+        update_time=at(seconds),
+        lease_until=at(seconds + 10),
+    )
+    return replace(server, **changes)
 
 
 def add_default_assistant(connection: Connection, graph_id: str = "graph") -> Assistant:

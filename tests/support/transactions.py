@@ -12,8 +12,9 @@ from sqlalchemy import Connection
 from runwire.server.core.cancels import CancelResult, cancel_runs
 from runwire.server.core.creation import Creation, Rules, create_runs
 from runwire.server.core.endings import Finished, Outcome, finish_attempt, release_attempt
-from runwire.server.core.logs import RunLog
-from runwire.server.core.sweeping import claim, recover_orphans
+from runwire.server.core.logs import Encode, RunLog
+from runwire.server.core.servers import enter
+from runwire.server.core.sweeping import claim, list_lost, list_owned, recover_orphans
 from runwire.server.model.attempts import Attempt
 from runwire.server.model.events import START, Data, Event, EventId
 from runwire.server.model.ids import new_id
@@ -28,7 +29,7 @@ from runwire.server.model.runs import (
 )
 from runwire.server.model.threads import Thread
 from runwire.server.storage import clock, events, runs, threads
-from tests.support.records import START_TIME, add_default_assistant
+from tests.support.records import START_TIME, a_server, add_default_assistant
 
 
 class MovableClock(datetime):
@@ -54,6 +55,18 @@ def encode(run_id: str, event_id: EventId, time: datetime, event: Event) -> byte
     return f"{event_id} {type(event.body).__name__}".encode()
 
 
+def recover_all(connection: Connection, *, max_attempts: int, encode: Encode = encode) -> list[Run]:
+    """Take back the runs of every server that is gone; return those that this ended."""
+    ended = []
+    for owner in list_lost(connection):
+        run_ids = [run.run_id for run in list_owned(connection, owner)]
+        recovery = recover_orphans(
+            connection, owner, run_ids, encode=encode, max_attempts=max_attempts
+        )
+        ended += recovery.ended
+    return ended
+
+
 class Server:
     """A server's transactions on one connection. It executes nothing."""
 
@@ -63,6 +76,7 @@ class Server:
         self._loop = loop
         self._logs: dict[tuple[str, int], RunLog] = {}
         add_default_assistant(connection)
+        enter(connection, a_server(server_id=self.server_id), None)
 
     def thread(self) -> str:
         """Return a new thread."""
@@ -159,9 +173,8 @@ class Server:
         """Be another server from now on, which takes back what the former one had; return the runs
         that this ended."""
         self.server_id = new_id()
-        return recover_orphans(
-            self.connection, owner=self.server_id, encode=encode, max_attempts=max_attempts
-        )
+        enter(self.connection, a_server(server_id=self.server_id), None)
+        return recover_all(self.connection, max_attempts=max_attempts)
 
     def row(self, run: Run) -> Run:
         """Return a run as it is stored now."""

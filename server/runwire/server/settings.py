@@ -24,13 +24,16 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from runwire.server.durations import Grace, Interval, Retention
+from runwire.server.durations import Grace, Interval, Retention, format_duration
 from runwire.server.model.faults import parse_faults
 
 ENV_PREFIX = "RUNWIRE_"
 
 SEAT_VARIABLE = "RUNWIRE_SEAT"
 """What a supervisor says to each of its servers; see `Seat`."""
+
+BEATS_IN_A_LEASE = 3
+"""A server stops a beat before its lease ends, and one renewal may fail before that."""
 
 NOT_SETTINGS = frozenset({"RUNWIRE_ADDRESS", SEAT_VARIABLE})
 """Variables with the prefix that no operator sets, or that belong to the commands which call a
@@ -183,6 +186,20 @@ class Settings(BaseSettings):
         description="How often a run is begun, at most, when servers die under it. Of several at "
         "this limit only the one that began last fails.",
     )
+    lease: Interval = Field(
+        default=timedelta(seconds=15),
+        description="How long a server that shares its database is waited for before others take "
+        "its runs.",
+    )
+    beat_interval: Interval | None = Field(
+        default=None,
+        description="How often a server renews its lease: at least three times in it. By default "
+        "a fifth of it.",
+    )
+    sweep_interval: Interval = Field(
+        default=timedelta(seconds=1),
+        description="How often a server looks for runs that nobody executes.",
+    )
     drain_grace: Grace = Field(
         default=timedelta(seconds=30),
         description="How long a server that is told to stop waits for its runs to reach a place "
@@ -233,6 +250,16 @@ class Settings(BaseSettings):
         return value
 
     @model_validator(mode="after")
+    def _refuse_leases_that_end_by_themselves(self) -> Self:
+        if self.beat * BEATS_IN_A_LEASE > self.lease:
+            raise ValueError(
+                f"--beat-interval {format_duration(self.beat)} leaves too little time to renew a "
+                f"--lease of {format_duration(self.lease)}: it may be a third of it at most, so "
+                "that one renewal can fail"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _refuse_open_doors(self) -> Self:
         if not self.is_loopback and not self.insecure:
             raise ValueError(
@@ -276,6 +303,11 @@ class Settings(BaseSettings):
     def is_embedded(self) -> bool:
         """Whether the database is a file that no other server can have meanwhile."""
         return self.database_url.startswith(_SQLITE)
+
+    @property
+    def beat(self) -> timedelta:
+        """How often a server renews its lease."""
+        return self.lease / 5 if self.beat_interval is None else self.beat_interval
 
     @property
     def is_loopback(self) -> bool:

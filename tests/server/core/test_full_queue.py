@@ -17,7 +17,7 @@ async def test_runs_that_would_wait_are_refused_until_one_waits_no_more(
 ) -> None:
     async with open_engine(database_path, max_pending=2, max_concurrent_runs=1) as engine:
         (executing,) = await engine.create(SLOW)
-        await until(lambda: engine.runner.executes(executing.run_id))
+        await until(lambda: executing.run_id in engine.runner._slots)
         waiting = [(await engine.create(SLOW))[0] for _ in range(2)]
 
         with pytest.raises(QueueFull):

@@ -22,12 +22,15 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import Connection, select
 from tests.support.memory import open_memory
+from tests.support.records import a_server
+from tests.support.transactions import recover_all
 
 from runwire.server.core.cancels import cancel_runs
 from runwire.server.core.creation import Rules, create_runs
 from runwire.server.core.endings import Outcome, finish_attempt, release_attempt, store
 from runwire.server.core.logs import RunLog
-from runwire.server.core.sweeping import claim, look, recover_orphans
+from runwire.server.core.servers import enter
+from runwire.server.core.sweeping import claim, look
 from runwire.server.model.assistants import Assistant
 from runwire.server.model.attempts import Attempt
 from runwire.server.model.errors import AttemptLost, ThreadBusy
@@ -167,7 +170,7 @@ class Lives(RuleBasedStateMachine):
         assert len(claimed) <= limit
         assert found or not claimed
         assert not more or len(claimed) == limit
-        assert due is None or due > MovableClock.time
+        assert due is None or due > timedelta(0)
         for run in claimed:
             self.execute(run)
 
@@ -242,9 +245,8 @@ class Lives(RuleBasedStateMachine):
         self.executing.clear()
         self.server = new_id()
         with self.engine.begin() as connection:
-            ended = recover_orphans(
-                connection, owner=self.server, encode=encode, max_attempts=MAX_ATTEMPTS
-            )
+            enter(connection, a_server(server_id=self.server), None)
+            ended = recover_all(connection, max_attempts=MAX_ATTEMPTS, encode=encode)
         for run in ended:
             assert run.state in (RunState.CANCELLED, RunState.FAILED)
             assert run.state is RunState.CANCELLED or run.attempts_used == MAX_ATTEMPTS

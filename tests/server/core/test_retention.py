@@ -6,14 +6,15 @@ from typing import Any
 
 import pytest
 from tests.support.engine import Engine, kinds
-from tests.support.records import at
+from tests.support.records import a_server, at
 from tests.support.transactions import MovableClock, Server
 
-from runwire.server.core.retention import Retention, steps, sweep
+from runwire.server.core.retention import SERVERS_KEPT, Retention, steps, sweep
 from runwire.server.model.errors import EventsExpired, RunNotFound, RunRolledBack
 from runwire.server.model.requests import RequestKey
 from runwire.server.model.runs import CancelAction, RunSpec, RunState
 from runwire.server.storage import retention as queries
+from runwire.server.storage import servers
 from runwire.server.storage.database import Connection
 
 OVER = timedelta(seconds=-1)
@@ -120,6 +121,7 @@ def test_each_kind_has_a_time_of_its_own(server: Server, moving_clock: type[Mova
     taken_back = server.start(server.thread())
     server.cancel(taken_back, action=CancelAction.ROLLBACK)
     server.finish(taken_back, RunState.CANCELLED)
+    servers.add_server(server.connection, a_server(lease_until=at(4 * 3600) - SERVERS_KEPT))
     retention = Retention(
         event_retention=timedelta(hours=1),
         stateless_run_retention=timedelta(hours=2),
@@ -131,12 +133,12 @@ def test_each_kind_has_a_time_of_its_own(server: Server, moving_clock: type[Mova
         moving_clock.time = at(hours * 3600 + 1)
         seen.append(found(server, retention))
     assert seen == [
-        [0, 0, 0, 0],
-        [1, 0, 0, 0],
-        [0, 1, 0, 0],
-        [0, 0, 1, 0],
-        [0, 0, 0, 1],
-        [0, 0, 0, 0],
+        [0, 0, 0, 0, 0],
+        [1, 0, 0, 0, 0],
+        [0, 1, 0, 0, 0],
+        [0, 0, 1, 0, 0],
+        [0, 0, 0, 1, 1],
+        [0, 0, 0, 0, 0],
     ]
 
 
@@ -146,7 +148,7 @@ def test_what_has_not_ended_is_never_too_old(
     run, waiting = server.start(), server.create()
     on_thread = server.start(server.thread())
     moving_clock.time = at(10**8)
-    assert found(server, EVERYTHING) == [0, 0, 0, 0]
+    assert found(server, EVERYTHING) == [0, 0, 0, 0, 0]
     assert server.states(run, waiting, on_thread) == ["running", "pending", "running"]
 
 

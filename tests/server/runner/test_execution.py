@@ -402,7 +402,7 @@ async def test_an_attempt_that_has_lost_its_run_stops_and_writes_nothing(
         return runs.get_run(connection, run.run_id), snapshot(connection, run)
 
     lost, before = await troubled.execute(take_away)
-    await until(lambda: not troubled.runner.executes(run.run_id))
+    await until(lambda: run.run_id not in troubled.runner._slots)
     assert await troubled.row(run) == lost
     assert await troubled.database.read(lambda c: snapshot(c, run)) == before
     assert not (meeting.directory / "open").exists(), "it stopped by itself"
@@ -424,7 +424,7 @@ async def test_an_attempt_that_lost_its_run_and_ends_leaves_the_end_to_others(
     run = await meeting.start(engine, "gate")
     await engine.execute(lambda c: c.exec_driver_sql(TAKE_AWAY, (run.run_id,)) and None)
     meeting.open()
-    await until(lambda: not engine.runner.executes(run.run_id))
+    await until(lambda: run.run_id not in engine.runner._slots)
     taken = await engine.row(run)
     assert (taken.state, taken.owner, taken.attempt) == (RunState.RUNNING, "another", 2)
 

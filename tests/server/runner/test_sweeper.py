@@ -29,7 +29,7 @@ CANCEL = Cancel(
 
 @pytest.fixture
 def fast_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweeper, "SWEEP_SECONDS", 0.02)
+    monkeypatch.setattr(sweeper, "pause_of", lambda interval: 0.02)
 
 
 async def test_a_committed_cancel_that_nobody_told_of_is_heard_within_a_second_or_so(
@@ -103,11 +103,11 @@ async def test_sweeps_go_on_after_one_that_failed(
 ) -> None:
     seen = []
 
-    def fail(connection: object, **how: object) -> None:
-        seen.append(how)
+    def fail(connection: object, owner: str) -> None:
+        seen.append(owner)
         raise LookupError("as intended")
 
-    monkeypatch.setattr(sweeper, "owned", fail)
+    monkeypatch.setattr(sweeper, "list_owned", fail)
     await until(lambda: len(seen) > 2)
     assert "a sweep failed" in caplog.text
 

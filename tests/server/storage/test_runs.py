@@ -24,8 +24,8 @@ from runwire.server.model.runs import (
     RunError,
     RunState,
 )
-from runwire.server.storage import events, queues, runs
-from runwire.server.storage.runs import Ending, Queue, RunFilter
+from runwire.server.storage import events, runs
+from runwire.server.storage.runs import Ending, Owned, Queue, RunFilter
 from runwire.server.storage.tables import run_events
 from runwire.server.storage.tables import runs as runs_table
 
@@ -415,10 +415,13 @@ def test_the_right_to_write_is_that_of_one_attempt_of_one_server(connection: Con
 def test_owners_are_told_apart(connection: Connection) -> None:
     mine = add_run(connection, running(0, "me"))
     later = add_run(connection, running(2, "you"))
-    earlier = add_run(connection, running(1, "them"))
+    earlier = add_run(connection, running(1, "you"))
     add_run(connection, a_run())
-    assert ids(runs.owned_by(connection, "me")) == [mine.run_id]
-    assert ids(runs.owned_by_others(connection, "me")) == [earlier.run_id, later.run_id]
+    assert [run.run_id for run in runs.owned_by(connection, "you")] == [
+        earlier.run_id,
+        later.run_id,
+    ]
+    assert runs.owned_by(connection, "me") == [Owned(mine.run_id, None, 1, 1, False)]
 
 
 # Deleting.
@@ -498,8 +501,13 @@ BY_INDEX: dict[str, tuple[Callable[[Connection], Any], list[str]]] = {
         lambda c: runs.count_pending(c, up_to=100),
         ["COVERING INDEX ix_runs_queue_of_thread"],
     ),
-    "oldest_claimable": (queues.oldest_claimable, ["ix_runs_claimable"]),
     "owned_by": (lambda c: runs.owned_by(c, "server"), ["ix_runs_owned"]),
+    "cancelling_of": (lambda c: runs.cancelling_of(c, "server"), ["ix_runs_owned"]),
+    "list_lost_owners": (
+        lambda c: runs.list_lost_owners(c, at(0)),
+        ["COVERING INDEX ix_runs_owned", "sqlite_autoindex_servers_1"],
+    ),
+    "last_retry": (runs.last_retry, ["ix_runs_waking"]),
     "owns_run": (lambda c: runs.owns_run(c, ATTEMPT), ["sqlite_autoindex_runs_1"]),
     "end_run": (
         lambda c: runs.end_run(c, "run", ENDING, at(0), was=ACTIVE_STATES),

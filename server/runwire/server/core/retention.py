@@ -10,13 +10,16 @@ from dataclasses import dataclass
 from datetime import timedelta
 from time import monotonic
 
-from runwire.server.storage import requests
+from runwire.server.storage import requests, servers
 from runwire.server.storage.clock import current_time
 from runwire.server.storage.database import Connection, Database
 from runwire.server.storage.retention import Leftover, delete_leftovers
 
 REQUESTS = 500
 """Request ids that one transaction forgets, at most."""
+
+SERVERS_KEPT = timedelta(hours=1)
+"""How long a server that is gone can still be asked about."""
 
 SHARE = 0.5
 """The part of the time for which a sweep keeps the writer busy, at most."""
@@ -44,6 +47,7 @@ def steps(retention: Retention) -> Sequence[Step]:
         _leftovers(Leftover.STATELESS_RUN, retention.stateless_run_retention),
         _leftovers(Leftover.ROLLED_BACK_RUN, retention.rolled_back_run_retention),
         _request_ids(retention.request_retention),
+        _forget_servers,
     )
 
 
@@ -51,6 +55,11 @@ def _leftovers(kind: Leftover, kept: timedelta) -> Step:
     return lambda connection: delete_leftovers(
         connection, kind, before=current_time(connection) - kept
     )
+
+
+def _forget_servers(connection: Connection) -> int:
+    before = current_time(connection) - SERVERS_KEPT
+    return servers.forget_servers(connection, before=before)
 
 
 def _request_ids(kept: timedelta) -> Step:

@@ -1,15 +1,17 @@
 """What must be looked after although nobody asks: transactions on an open connection."""
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
-from itertools import count
+from typing import NamedTuple
 
 from runwire.server.core.endings import queue_again, recover_run
 from runwire.server.core.logs import Encode
 from runwire.server.model.faults import fault
 from runwire.server.model.runs import Run
-from runwire.server.storage import locks, runs
+from runwire.server.storage import locks, runs, servers
 from runwire.server.storage.clock import current_time
 from runwire.server.storage.database import Connection
+from runwire.server.storage.runs import Owned
 
 BATCH = 200
 """Rows that one sweep touches, so that other writers get their turn."""
@@ -18,9 +20,12 @@ TRIAL = timedelta(seconds=1)
 """How far apart runs begin of which one may take the server down."""
 
 
-def look(connection: Connection) -> tuple[bool, datetime | None]:
-    """Return whether there is anything to claim now, and when the next delay will have passed."""
-    return runs.is_any_due(connection, current_time(connection)), runs.next_wake(connection)
+def look(connection: Connection) -> tuple[bool, timedelta | None]:
+    """Return whether there is anything to claim now, and in how long the next delay will have
+    passed: by the database's clock, which need not be this machine's."""
+    now = current_time(connection)
+    next_wake = runs.next_wake(connection)
+    return runs.is_any_due(connection, now), None if next_wake is None else next_wake - now
 
 
 def claim(connection: Connection, *, owner: str, limit: int) -> list[Run]:
@@ -43,36 +48,73 @@ def _wake(connection: Connection, now: datetime) -> None:
         queue_again(connection, run.run_id, run.thread_id, now)
 
 
-def recover_orphans(
-    connection: Connection, *, owner: str, encode: Encode, max_attempts: int
-) -> list[Run]:
-    """Take back the runs whose server is gone; return those that this ended.
+class Recovery(NamedTuple):
+    """What became of runs that were taken from a server: how many could be, and those of them that
+    this ended."""
 
-    On SQLite the file belongs to one server, so whatever another server owned is an orphan. Runs
-    that may have taken their server down begin their last attempt one after the other, so that the
-    one that did shows: of several that have no attempt left, only the one that began last fails,
-    and the others get another one.
+    taken: int
+    ended: list[Run]
+
+
+def list_lost(connection: Connection) -> list[str]:
+    """Return the servers that own runs and hold no lease: nobody executes those runs, or nobody
+    whose word still counts."""
+    return runs.list_lost_owners(connection, current_time(connection))
+
+
+def list_owned(connection: Connection, owner: str) -> list[Owned]:
+    """Return the runs that `owner` executes by the database's account, in the order in which they
+    began."""
+    return runs.owned_by(connection, owner)
+
+
+def recover_orphans(
+    connection: Connection,
+    owner: str,
+    run_ids: Collection[str],
+    *,
+    encode: Encode,
+    max_attempts: int,
+) -> Recovery:
+    """Take runs from a server that holds no lease. What somebody else is at work on is left for
+    another time, and everything if the server has come back.
+
+    Runs that may have taken their server down begin their last attempt one after the other, so that
+    the one that did shows: of several of a server that have no attempt left, only the one that
+    began last fails, and the others get another one. A server that was told to stop was not taken
+    down: then no attempt counts.
     """
     now = current_time(connection)
-    orphans = runs.owned_by_others(connection, owner)
-    used_up = [run for run in orphans if run.attempts_used >= max_attempts and not run.cancel]
-    spared_ids = {run.run_id for run in used_up[:-1]} if max_attempts > 1 else set()
-    trials = count()
+    stopped = False
+    if servers.get_server(connection, owner) is not None:
+        # Locked, so that two sweepers never choose at once which of its runs fails.
+        dead = servers.lock_dead(connection, owner, now)
+        if dead is None:
+            return Recovery(0, [])
+        stopped = dead.draining
+    used_up = [
+        run.run_id
+        for run in runs.owned_by(connection, owner)
+        if run.attempts_used >= max_attempts and not run.is_cancelled
+    ]
+    spared_ids = set(used_up[:-1]) if max_attempts > 1 else set()
+    trials = _Trials(connection, now)
+    orphans = _lock_orphans(connection, owner, run_ids)
     ended = []
     for run in orphans:
-        spared = run.run_id in spared_ids
-        is_last = run.attempts_used - spared == max_attempts - 1
+        spared = stopped or run.run_id in spared_ids
+        is_last = not stopped and run.attempts_used - spared == max_attempts - 1
         recovered = recover_run(
             connection,
             run,
             encode,
             max_attempts=max_attempts,
             spared=spared,
-            wake_time=now + next(trials) * TRIAL if is_last else None,
+            wake_time=trials.take() if is_last and run.cancel is None else None,
         )
         ended += [recovered] if recovered else []
     fault("sweep.before_commit")
-    return ended
+    return Recovery(len(orphans), ended)
 
 
 def list_cancelling(connection: Connection, *, owner: str) -> list[str]:
@@ -80,22 +122,47 @@ def list_cancelling(connection: Connection, *, owner: str) -> list[str]:
     return runs.cancelling_of(connection, owner)
 
 
-def owned(connection: Connection, *, owner: str) -> list[Run]:
-    """Return the runs that `owner` executes by the database's account."""
-    return runs.owned_by(connection, owner)
+class _Trials:
+    """The moments at which runs may begin of which one may take the server down."""
+
+    def __init__(self, connection: Connection, now: datetime) -> None:
+        last = runs.last_retry(connection)
+        self._next = now if last is None else max(now, last + TRIAL)
+
+    def take(self) -> datetime:
+        """Return the next of them."""
+        moment = self._next
+        self._next += TRIAL
+        return moment
+
+
+def _lock_orphans(connection: Connection, owner: str, run_ids: Collection[str]) -> list[Run]:
+    wanted = [run for run in runs.owned_by(connection, owner) if run.run_id in run_ids]
+    held = locks.try_threads(connection, [run.thread_id for run in wanted])
+    free = [run.run_id for run in wanted if run.thread_id is None or run.thread_id in held]
+    return runs.lock_owned(connection, free, owner) if free else []
 
 
 def recover_lost(
-    connection: Connection, run: Run, *, encode: Encode, max_attempts: int
+    connection: Connection,
+    lost: Owned,
+    *,
+    owner: str,
+    encode: Encode,
+    max_attempts: int,
+    give_back: bool,
 ) -> Run | None:
     """Take back a run of this very server that it does not execute; return it if that ended it.
+    `give_back`: the attempt does not count.
 
     Nothing happens when the run has moved since it was read.
     """
-    locks.hold_threads(connection, [run.thread_id])
-    current = runs.lock_run(connection, run.run_id)
-    if current is None or (current.owner, current.attempt) != (run.owner, run.attempt):
+    locks.hold_threads(connection, [lost.thread_id])
+    current = runs.lock_run(connection, lost.run_id)
+    if current is None or (current.owner, current.attempt) != (owner, lost.attempt):
         return None
-    ended = recover_run(connection, current, encode, max_attempts=max_attempts)
+    recovered = recover_run(
+        connection, current, encode, max_attempts=max_attempts, spared=give_back
+    )
     fault("sweep.before_commit")
-    return ended
+    return recovered

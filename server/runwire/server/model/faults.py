@@ -28,6 +28,7 @@ _COMMITS = (
     "put",
     "put_writes",
     "release",
+    "renew",
     "sweep",
 )
 

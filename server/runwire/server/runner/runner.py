@@ -4,9 +4,9 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -14,6 +14,7 @@ from runwire.server.core.endings import Finished
 from runwire.server.core.flushing import Flusher
 from runwire.server.core.logs import Encode, RunLogs
 from runwire.server.core.moves import log_move
+from runwire.server.core.servers import Beat
 from runwire.server.core.sweeping import claim, list_cancelling, look
 from runwire.server.graphs.registry import Registry
 from runwire.server.model.errors import DatabaseUnavailable
@@ -21,8 +22,9 @@ from runwire.server.model.faults import fault
 from runwire.server.model.ids import new_id
 from runwire.server.model.runs import Run
 from runwire.server.runner.execution import Environment, Execution, Stop
+from runwire.server.runner.heartbeat import Doing, Heartbeat
 from runwire.server.runner.loops import RunnerLoop, RunnerLoops
-from runwire.server.runner.sweeper import Sweeper
+from runwire.server.runner.sweeper import Key, Sweeper
 from runwire.server.runner.watchdog import Watchdog
 from runwire.server.storage.database import Database
 
@@ -32,6 +34,12 @@ _logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
 """How often the claim loop looks by itself, should a wake be lost; jittered by a fifth."""
+
+LEASE_LOOK_SECONDS = 0.05
+"""How often a server that has lost its lease looks whether it has it again."""
+
+EMPTY_CLAIM_SECONDS = 0.05
+"""How soon to look again when others were quicker, or are at work on what could be claimed."""
 
 CLAIMED_AT_ONCE = 16
 """Slots that one claim sets aside: runs that are created meanwhile need free ones to start at
@@ -54,6 +62,10 @@ class RunnerOptions:
     drain_grace: timedelta = timedelta(seconds=30)
     max_attempts: int = 3
     recursion_limit: int = 1000
+    lease: timedelta = timedelta(seconds=15)
+    beat: timedelta = timedelta(seconds=3)
+    sweep_interval: timedelta = timedelta(seconds=1)
+    takes_calls: bool = True
 
 
 @dataclass(slots=True)
@@ -65,6 +77,12 @@ class _Slot:
     done: asyncio.Event
     timer: asyncio.TimerHandle | None = None
     watching: bool = False
+    fenced: bool = False
+
+    @property
+    def key(self) -> Key:
+        """The run and its attempt."""
+        return self.execution.attempt.run_id, self.execution.attempt.number
 
 
 class Runner:
@@ -88,6 +106,9 @@ class Runner:
         self._loops = RunnerLoops(loops=options.runner_loops, sync_nodes=options.sync_nodes)
         self._flusher = Flusher(database)
         self._sweeper = Sweeper(database, self, logs, encode, options)
+        self.heartbeat = Heartbeat(
+            database, self.server_id, options, doing=self._doing, on_beat=self._on_beat
+        )
         self.watchdog = Watchdog(self._loops)
         self._environment = Environment(
             database=database,
@@ -99,6 +120,9 @@ class Runner:
             recursion_limit=options.recursion_limit,
         )
         self._slots: dict[str, _Slot] = {}
+        self.let_go: dict[Key, bool] = {}
+        """Attempts that ended here without an end that was stored, and whether they count no more
+        than that: they were stopped for want of a lease."""
         self._reserved = 0
         self._backlog = False
         self._draining = False
@@ -108,16 +132,22 @@ class Runner:
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def __aenter__(self) -> Self:
-        """Start the loops, take back what a former server left, and begin to claim."""
+        """Start the loops, take the lease, take back what a former server left, and begin to
+        claim."""
         self._loops.start()
         try:
-            await self._sweeper.recover()
+            async with AsyncExitStack() as opened:
+                await opened.enter_async_context(self.heartbeat)
+                await self._sweeper.recover()
+                opened.pop_all()
         except BaseException:
             self._loops.stop()
             raise
         if self._options.max_concurrent_runs:
             self._spawn(self._claim_for_ever(), "claims")
             self._spawn(self._flusher.run(), "flusher")
+        if self._database.shared:
+            self._spawn(self._watch_lease(), "lease")
         self._spawn(self._sweeper.run(), "sweeper")
         self._spawn(self.watchdog.run(), "watchdog")
         return self
@@ -131,6 +161,7 @@ class Runner:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.heartbeat.end()
         self._loops.stop()
 
     def _spawn(self, work: Coroutine[Any, Any, Any], name: str) -> None:
@@ -153,7 +184,8 @@ class Runner:
         return granted
 
     def _set_aside(self, count: int) -> int:
-        granted = 0 if self._draining else max(0, min(count, self._free))
+        may_start = self.heartbeat.is_held and not self._draining
+        granted = max(0, min(count, self._free)) if may_start else 0
         self._count(reserved=granted)
         return granted
 
@@ -176,6 +208,10 @@ class Runner:
     def start(self, runs: Sequence[Run]) -> None:
         """See `LocalRunner`."""
         for run in runs:
+            if not self.heartbeat.is_held:
+                # It came too late: somebody else may have it by now. Otherwise it is taken back.
+                self._count(reserved=-1)
+                continue
             self._leave_former(run)
             log = self._logs.acquire(run.run_id)
             log.begin(run.attempt)
@@ -205,8 +241,9 @@ class Runner:
     def _set_timer(self, slot: _Slot) -> None:
         run = slot.execution.run
         if run.spec.timeout is not None and run.start_time is not None:
-            # Counted from the first attempt's start, so that a crash does not give more time.
-            left = (run.start_time + run.spec.timeout - datetime.now(UTC)).total_seconds()
+            # Counted from the first attempt's start, so that a crash does not give more time, and
+            # by the database's clock: a run that was just claimed was updated now.
+            left = (run.start_time + run.spec.timeout - run.update_time).total_seconds()
             loop = asyncio.get_running_loop()
             slot.timer = loop.call_later(max(0.0, left), self._stop, run.run_id, Stop.TIMEOUT)
 
@@ -277,6 +314,7 @@ class Runner:
         self._flusher.remove(run_id)
         log = slot.execution.log
         if finished is None:
+            self.let_go[slot.key] = slot.fenced
             log.stop()
         else:
             log.end(finished.entries, finished.run)
@@ -308,6 +346,36 @@ class Runner:
         finished = None if reason is Stop.LOST else await execution.finish(outcome)
         self._close(slot, finished)
 
+    # ------------------------------------------------------------------ the lease
+
+    def _doing(self) -> Doing:
+        return Doing(len(self._slots), self._draining)
+
+    def _on_beat(self, beat: Beat) -> None:
+        for run_id in beat.cancelling:
+            self.stop(run_id)
+        if not beat.held:
+            self._sweeper.hurry()
+
+    async def _watch_lease(self) -> None:
+        """Stop everything when the lease is about to end: another server may take the runs then,
+        and no two may execute one."""
+        fenced = False
+        while True:
+            left = self.heartbeat.seconds_left
+            if left <= 0 and not fenced:
+                self._let_go_of_all()
+            elif left > 0 and fenced:
+                self.wake()
+            fenced = left <= 0
+            await asyncio.sleep(LEASE_LOOK_SECONDS if fenced else left)
+
+    def _let_go_of_all(self) -> None:
+        _logger.warning("the lease was not renewed in time", extra={"runs": len(self._slots)})
+        for run_id, slot in self._slots.items():
+            slot.fenced = True
+            self._stop(run_id, Stop.LOST)
+
     # ------------------------------------------------------------------ claims
 
     async def _claim_for_ever(self) -> None:
@@ -334,17 +402,15 @@ class Runner:
         if is_any:
             # Looking again tells when the next delay is over. Without a slot nothing is done
             # about one that is over already: the end of a run wakes this.
-            return 0.0 if await self._claim_some() else wait
-        if due is not None:
-            wait = min(wait, max(0.0, (due - datetime.now(UTC)).total_seconds()))
-        return wait
+            return await self._claim_some(wait)
+        return wait if due is None else min(wait, max(0.0, due.total_seconds()))
 
-    async def _claim_some(self) -> bool:
-        """Claim runs; return whether there were slots for any."""
+    async def _claim_some(self, wait: float) -> float:
+        """Claim runs; return in how many seconds to look again: `wait` without a slot for any."""
         slots = self._set_aside(min(self._free, CLAIMED_AT_ONCE))
         self._backlog = slots == 0
         if slots == 0:
-            return False
+            return wait
         claimed: list[Run] = []
         try:
             claimed = await self._database.write(
@@ -357,7 +423,7 @@ class Runner:
             self.give_back(slots - len(claimed))
         for run in claimed:
             log_move(_logger, run)
-        return True
+        return 0.0 if claimed else EMPTY_CLAIM_SECONDS
 
     # ------------------------------------------------------------------ the sweeper's questions
 
@@ -366,9 +432,25 @@ class Runner:
         """Whether code that did not stop keeps every thread for sync nodes."""
         return self._loops.sync_nodes.is_exhausted
 
-    def executes(self, run_id: str) -> bool:
-        """Return whether the run has a slot here."""
-        return run_id in self._slots
+    @property
+    def may_sweep(self) -> bool:
+        """Whether this server may take runs from others: its own house is in order."""
+        return self.heartbeat.is_settled and not self._draining
+
+    @property
+    def executing(self) -> set[Key]:
+        """The attempts that have slots here."""
+        return {slot.key for slot in self._slots.values()}
+
+    def lose(self, key: Key) -> None:
+        """Stop an attempt that is no longer this server's."""
+        slot = self._slots.get(key[0])
+        if slot is not None and slot.key == key:
+            self._stop(key[0], Stop.LOST)
+
+    async def note(self) -> None:
+        """Store what this server does now."""
+        await self.heartbeat.note()
 
     # ------------------------------------------------------------------ drain
 

@@ -2,32 +2,61 @@
 
 import asyncio
 import logging
+import random
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from datetime import timedelta
 from typing import Protocol
 
 from runwire.server.core.logs import Encode, RunLogs
 from runwire.server.core.moves import log_move
-from runwire.server.core.sweeping import owned, recover_lost, recover_orphans
+from runwire.server.core.sweeping import (
+    list_lost,
+    list_owned,
+    recover_lost,
+    recover_orphans,
+)
+from runwire.server.model.errors import DatabaseUnavailable
 from runwire.server.model.faults import fault
-from runwire.server.model.runs import Run, RunState
+from runwire.server.model.runs import Run
 from runwire.server.storage.database import Database
+from runwire.server.storage.runs import Owned
 
 _logger = logging.getLogger(__name__)
 
-SWEEP_SECONDS = 1.0
-"""How often this server compares its own runs with the database."""
+RECOVERED_AT_ONCE = 50
+"""Runs that one transaction takes from a server that is gone, so that other writers get their
+turn."""
+
+Key = tuple[str, int]
+"""A run and the number of an attempt."""
 
 
 class _Options(Protocol):
     @property
     def max_attempts(self) -> int: ...
+    @property
+    def sweep_interval(self) -> timedelta: ...
 
 
 class _Executor(Protocol):
     server_id: str
 
-    def executes(self, run_id: str) -> bool: ...
+    @property
+    def may_sweep(self) -> bool: ...
+    @property
+    def executing(self) -> Collection[Key]: ...
+    @property
+    def let_go(self) -> dict[Key, bool]: ...
+    def lose(self, key: Key) -> None: ...
     def stop(self, run_id: str) -> None: ...
     def wake(self) -> None: ...
+    async def note(self) -> None: ...
+
+
+def pause_of(interval: timedelta) -> float:
+    """Return how many seconds to wait for the next sweep: not the same on every server."""
+    return interval.total_seconds() * random.uniform(0.8, 1.2)
 
 
 class Sweeper:
@@ -46,58 +75,116 @@ class Sweeper:
         self._logs = logs
         self._encode = encode
         self._options = options
-        self._unexplained: set[tuple[str, int]] = set()
+        self._unexplained: set[Key] = set()
+        self._hurried = asyncio.Event()
 
-    async def recover(self) -> None:
-        """Take back every run whose server is gone."""
-        ended = await self._database.write(
-            lambda connection: recover_orphans(
-                connection,
-                owner=self._runner.server_id,
-                encode=self._encode,
-                max_attempts=self._options.max_attempts,
-            )
-        )
-        fault("sweep.after_commit")
-        self._tell(ended)
+    def hurry(self) -> None:
+        """Sweep soon."""
+        self._hurried.set()
 
     async def run(self) -> None:
         """Sweep for ever."""
         while True:
+            self._hurried.clear()
             try:
                 await self._check_own()
+                await self.recover()
+                await self._runner.note()
+            except DatabaseUnavailable:
+                _logger.warning("a sweep could not reach the database")
             except Exception:
                 _logger.exception("a sweep failed")
-            await asyncio.sleep(SWEEP_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause_of(self._options.sweep_interval)):
+                    await self._hurried.wait()
+
+    # ------------------------------------------------------------------ this server's own runs
 
     async def _check_own(self) -> None:
-        """Hurry cancels that were committed and not heard of, and take back runs that this server
-        owns and does not execute: it failed between the commit and the start."""
+        """Hurry cancels that were committed and not heard of, stop what this server has lost, and
+        take back what it owns and does not execute."""
+        here, let_go = set(self._runner.executing), set(self._runner.let_go)
         own = await self._database.read(
-            lambda connection: owned(connection, owner=self._runner.server_id)
+            lambda connection: list_owned(connection, self._runner.server_id)
         )
-        missing = {(run.run_id, run.attempt) for run in own if not self._executes(run)}
-        # A run that is missing once may just be starting, or have ended since it was read.
+        owned = {(run.run_id, run.attempt) for run in own}
+        for key in here - owned:
+            self._runner.lose(key)
+        for key in let_go - owned:
+            self._runner.let_go.pop(key, None)
+        missing = owned - set(self._runner.executing)
         for run in own:
-            if (run.run_id, run.attempt) in missing & self._unexplained:
+            key = (run.run_id, run.attempt)
+            # A run that is missing once may just be starting, or have ended since it was read.
+            if key in missing and (key in let_go or key in self._unexplained):
                 await self._take_back(run)
-            elif run.state is RunState.CANCELLING:
+            elif run.is_cancelled and key in here:
                 self._runner.stop(run.run_id)
         self._unexplained = missing
 
-    def _executes(self, run: Run) -> bool:
-        return self._runner.executes(run.run_id)
-
-    async def _take_back(self, run: Run) -> None:
+    async def _take_back(self, run: Owned) -> None:
+        # What never began here, because the server failed between the commit and the start, has
+        # done no harm. What began and ended without a trace might do so again, unless it was let
+        # go for want of a lease.
+        give_back = self._runner.let_go.get((run.run_id, run.attempt), True)
         ended = await self._database.write(
             lambda connection: recover_lost(
-                connection, run, encode=self._encode, max_attempts=self._options.max_attempts
+                connection,
+                run,
+                owner=self._runner.server_id,
+                encode=self._encode,
+                max_attempts=self._options.max_attempts,
+                give_back=give_back,
             )
         )
         fault("sweep.after_commit")
         _logger.warning("a run was taken back", extra={"run_id": run.run_id})
         self._tell([ended] if ended else [])
         self._runner.wake()
+
+    # ------------------------------------------------------------------ the runs of others
+
+    async def recover(self) -> None:
+        """Take back every run whose server is gone, unless it is too early to say which are."""
+        if not self._runner.may_sweep:
+            return
+        for owner in await self._database.read(list_lost):
+            await self._recover_all(owner)
+
+    async def _recover_all(self, owner: str) -> None:
+        orphans = await self._database.read(lambda connection: list_owned(connection, owner))
+        # Through all of them, also when some of them cannot be taken this time.
+        for start in range(0, len(orphans), RECOVERED_AT_ONCE):
+            chunk = orphans[start : start + RECOVERED_AT_ONCE]
+            await self._recover(owner, [run.run_id for run in chunk])
+
+    async def _recover(self, owner: str, run_ids: Sequence[str]) -> None:
+        try:
+            recovery = await self._database.write(
+                lambda connection: recover_orphans(
+                    connection,
+                    owner,
+                    run_ids,
+                    encode=self._encode,
+                    max_attempts=self._options.max_attempts,
+                )
+            )
+        except DatabaseUnavailable:
+            raise
+        except Exception:
+            if len(run_ids) > 1:
+                # One of them cannot be taken back. The others can.
+                for run_id in run_ids:
+                    await self._recover(owner, [run_id])
+                return
+            _logger.exception("a run cannot be taken back", extra={"run_id": run_ids[0]})
+            return
+        fault("sweep.after_commit")
+        if recovery.taken:
+            extra = {"server_id": owner, "runs": recovery.taken}
+            _logger.warning("runs were taken from a server that is gone", extra=extra)
+            self._tell(recovery.ended)
+            self._runner.wake()
 
     def _tell(self, ended: list[Run]) -> None:
         for run in ended:

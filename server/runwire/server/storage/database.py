@@ -128,6 +128,10 @@ class Database(ABC):
         self._refuse_own_threads()
         return self._writes.call_blocking(function)
 
+    def write_apart(self, function: Callable[[Connection], T]) -> T:
+        """Do as `write_blocking` does, but behind no other write if that can be."""
+        return self.write_blocking(function)
+
     async def read(self, function: Callable[[Connection], T]) -> T:
         """Run `function` in a reading transaction: one consistent snapshot of what is committed.
 

@@ -34,7 +34,8 @@ from runwire.server.model.runs import (
 )
 from runwire.server.storage.json_contains import contains
 from runwire.server.storage.pages import read_page
-from runwire.server.storage.tables import ACTIVE, IN_FLIGHT, runs
+from runwire.server.storage.servers import LIVE
+from runwire.server.storage.tables import ACTIVE, IN_FLIGHT, runs, servers
 from runwire.server.storage.values import (
     cancel_from_data,
     cancel_to_data,
@@ -544,26 +545,32 @@ _owners = (
 )
 
 
-def owned_by_others(connection: Connection, owner: str) -> list[Run]:
-    """Return the runs that other servers execute, by their own account, in the order in which
-    their attempts began."""
-    return [_run(row) for row in connection.execute(_owned_by_others, {"owner": owner})]
+class Owned(NamedTuple):
+    """What there is to know of a run that executes, without its spec and other user data."""
+
+    run_id: str
+    thread_id: str | None
+    attempt: int
+    attempts_used: int
+    is_cancelled: bool
 
 
-_owned_by_others = (
-    select(runs)
-    .where(runs.c.owner.is_not(None), runs.c.owner != bindparam("owner"))
-    .order_by(runs.c.update_time, runs.c.run_id)
-    .with_for_update(skip_locked=True)
-)
+def owned_by(connection: Connection, owner: str) -> list[Owned]:
+    """Return the runs that a server executes, by its own account, in the order in which their
+    attempts began."""
+    rows = connection.execute(_owned_by, {"owner": owner}).all()
+    return [Owned._make(row[1:]) for row in sorted(rows)]
 
 
-def owned_by(connection: Connection, owner: str) -> list[Run]:
-    """Return the runs that a server executes, by its own account."""
-    return [_run(row) for row in connection.execute(_owned_by, {"owner": owner})]
-
-
-_owned_by = select(runs).where(runs.c.owner.is_not(None), runs.c.owner == bindparam("owner"))
+_is_owned = (runs.c.owner.is_not(None), runs.c.owner == bindparam("owner"))
+_owned_by = select(
+    runs.c.update_time,
+    runs.c.run_id,
+    runs.c.thread_id,
+    runs.c.attempt,
+    runs.c.attempt - runs.c.attempts_given_back,
+    runs.c.cancel.is_not(None),
+).where(*_is_owned)
 
 
 def cancelling_of(connection: Connection, owner: str) -> list[str]:
@@ -571,10 +578,47 @@ def cancelling_of(connection: Connection, owner: str) -> list[str]:
     return list(connection.scalars(_cancelling_of, {"owner": owner}))
 
 
-_cancelling_of = select(runs.c.run_id).where(
-    runs.c.owner.is_not(None),
-    runs.c.owner == bindparam("owner"),
-    runs.c.state == RunState.CANCELLING.value,
+_cancelling_of = select(runs.c.run_id).where(*_is_owned, runs.c.state == RunState.CANCELLING.value)
+
+
+def list_lost_owners(connection: Connection, now: datetime) -> list[str]:
+    """Return the servers that own runs and hold no lease at `now`."""
+    return list(connection.scalars(_lost_owners, {"now": now}))
+
+
+_lost_owners = (
+    select(runs.c.owner)
+    .distinct()
+    .where(
+        runs.c.owner.is_not(None),
+        ~exists().where(servers.c.server_id == runs.c.owner, LIVE),
+    )
+)
+
+
+def lock_owned(connection: Connection, run_ids: Sequence[str], owner: str) -> list[Run]:
+    """Return those of the runs that `owner` executes and that nobody else has locked, in the order
+    in which their attempts began; nobody else changes them before this transaction ends."""
+    values = {"these_runs": run_ids, "owner": owner}
+    return [_run(row) for row in connection.execute(_lock_owned, values)]
+
+
+_lock_owned = (
+    select(runs)
+    .where(runs.c.run_id.in_(_these), *_is_owned)
+    .order_by(runs.c.update_time, runs.c.run_id)
+    .with_for_update(skip_locked=True)
+)
+
+
+def last_retry(connection: Connection) -> datetime | None:
+    """Return when the last of the runs begins that have begun before and wait for a time."""
+    latest: datetime | None = connection.scalar(_last_retry)
+    return latest
+
+
+_last_retry = select(func.max(runs.c.wake_time)).where(
+    runs.c.wake_time.is_not(None), runs.c.attempt > 0
 )
 
 

@@ -4,7 +4,18 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, exists, insert, or_, select, update
+from sqlalchemy import (
+    Connection,
+    Row,
+    bindparam,
+    delete,
+    exists,
+    insert,
+    not_,
+    or_,
+    select,
+    update,
+)
 
 from runwire.server.model.servers import Server
 from runwire.server.storage.tables import runs, servers
@@ -54,6 +65,17 @@ _renew = (
 _renew_held = _renew.where(LIVE)
 
 
+def lock_dead(connection: Connection, server_id: str, now: datetime) -> Server | None:
+    """Return a server that holds no lease at `now`, and that comes to nothing else before this
+    transaction ends; None when it does, or when somebody else has locked it."""
+    values = {"this_server": server_id, "now": now}
+    row = connection.execute(_lock_dead, values).one_or_none()
+    return None if row is None else _server(row)
+
+
+_lock_dead = select(servers).where(_this, not_(LIVE)).with_for_update(skip_locked=True)
+
+
 def end_lease(connection: Connection, server_id: str, now: datetime) -> None:
     """Let others take what a server has, at once: it stops."""
     connection.execute(_end_lease, {"this_server": server_id, "now": now})
@@ -79,9 +101,10 @@ def list_servers(connection: Connection) -> list[Server]:
 _list = select(servers).order_by(servers.c.start_time, servers.c.server_id)
 
 
-def forget_servers(connection: Connection, *, before: datetime) -> None:
-    """Delete servers whose lease ended before `before` and that no run belongs to any more."""
-    connection.execute(_forget, {"before": before})
+def forget_servers(connection: Connection, *, before: datetime) -> int:
+    """Delete servers whose lease ended before `before` and that no run belongs to any more; return
+    how many there were."""
+    return connection.execute(_forget, {"before": before}).rowcount
 
 
 _forget = delete(servers).where(
