@@ -1,6 +1,7 @@
 """Threads and their states, through a real server."""
 
 import uuid
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from runwire.client import (
     AlreadyExistsError,
     ConflictError,
+    InvalidArgumentError,
     NotFoundError,
     RunwireClient,
 )
@@ -54,6 +56,84 @@ async def test_metadata_is_merged(client: RunwireClient) -> None:
     assert changed["metadata"] == {"a": 1, "c": [2]}
     nothing = await client.threads.update(made["thread_id"], metadata={"d": 1}, return_minimal=True)
     assert nothing is None
+
+
+async def test_a_thread_tells_for_how_long_it_is_kept(client: RunwireClient) -> None:
+    made = await client.threads.create(ttl=90)
+    assert made["ttl"] == {
+        "strategy": "delete",
+        "ttl_minutes": 90.0,
+        "expires_at": made["ttl"]["expires_at"],
+    }
+    assert made["ttl"]["expires_at"]
+    age = datetime.fromisoformat(made["ttl"]["expires_at"]) - datetime.fromisoformat(
+        str(made["updated_at"])
+    )
+    assert age == timedelta(minutes=90)
+    changed = await client.threads.update(
+        made["thread_id"], metadata={}, ttl={"ttl": 0.5, "strategy": "keep_latest"}
+    )
+    assert (changed["ttl"]["strategy"], changed["ttl"]["ttl_minutes"]) == ("keep_latest", 0.5)
+    assert await client.threads.get(made["thread_id"], include=["ttl"]) == changed
+    labelled = await client.threads.update(made["thread_id"], metadata={"a": 1})
+    assert labelled["ttl"]["ttl_minutes"] == 0.5
+    kept = await client.threads.update(made["thread_id"], metadata={}, ttl=0)
+    assert "ttl" not in kept
+
+
+@pytest.mark.parametrize(
+    ("ttl", "error", "words"),
+    [
+        ({"minutes": 5}, TypeError, "'minutes'"),
+        ({"strategy": "delete"}, TypeError, "a number of minutes"),
+        (True, TypeError, "a number of minutes"),
+        ({"ttl": 5, "strategy": "forget"}, ValueError, "'forget'"),
+        (-1, InvalidArgumentError, "negative"),
+        (600_000, InvalidArgumentError, "365 days"),
+    ],
+)
+async def test_a_ttl_that_is_none_is_refused(
+    client: RunwireClient, ttl: Any, error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        await client.threads.create(ttl=ttl)
+
+
+async def test_what_a_thread_takes_up(client: RunwireClient) -> None:
+    thread_id = await counted(client, 3)
+    storage = await client.threads.get_storage(thread_id)
+    history = await client.threads.get_history(thread_id, limit=100)
+    assert storage["thread_id"] == thread_id
+    assert storage["checkpoints"]["count"] == len(history)
+    assert storage["runs"]["count"] == 3
+    for kind in ("checkpoints", "pending_writes", "runs", "event_segments"):
+        use = storage[kind]  # type: ignore[literal-required]
+        assert (use["count"] > 0, use["bytes"] > 0, use["at_least"]) == (True, True, False)
+    newest, oldest = (state["created_at"] for state in (history[0], history[-1]))
+    told = (storage["newest_checkpoint_at"], storage["oldest_checkpoint_at"])
+    for made, shown in zip(told, (newest, oldest), strict=True):
+        assert made
+        assert shown
+        difference = datetime.fromisoformat(made) - datetime.fromisoformat(shown)
+        assert abs(difference) < timedelta(seconds=1)
+
+
+async def test_what_an_empty_thread_takes_up(client: RunwireClient) -> None:
+    thread_id = (await client.threads.create())["thread_id"]
+    storage = await client.threads.get_storage(thread_id)
+    nothing = {"count": 0, "bytes": 0, "at_least": False}
+    assert storage == {
+        "thread_id": thread_id,
+        "checkpoints": nothing,
+        "pending_writes": nothing,
+        "runs": nothing,
+        "event_segments": nothing,
+        "oldest_checkpoint_at": None,
+        "newest_checkpoint_at": None,
+    }
+    with pytest.raises(NotFoundError) as raised:
+        await client.threads.get_storage(str(uuid.uuid4()))
+    assert raised.value.reason == "THREAD_NOT_FOUND"
 
 
 async def test_deleted_is_gone(client: RunwireClient) -> None:
@@ -226,13 +306,10 @@ async def test_a_change_that_the_graph_refuses(client: RunwireClient) -> None:
 
 async def test_what_this_version_does_not_have_is_said(client: RunwireClient) -> None:
     thread_id = (await client.threads.create())["thread_id"]
-    for ttl in (5, 0):
-        with pytest.raises(NotImplementedError, match="ttl"):
-            await client.threads.create(ttl=ttl)
     with pytest.raises(NotImplementedError, match="supersteps"):
         await client.threads.create(supersteps=[{"updates": []}])
     with pytest.raises(NotImplementedError, match="include"):
-        await client.threads.get(thread_id, include=["ttl"])
+        await client.threads.get(thread_id, include=["ttl", "more"])
     with pytest.raises(NotImplementedError, match="values"):
         await client.threads.search(values={"a": 1})
     with pytest.raises(NotImplementedError, match="extract"):

@@ -27,7 +27,7 @@ from runwire.server.model.runs import (
     RunState,
     StreamMode,
 )
-from runwire.server.model.threads import Thread
+from runwire.server.model.threads import Thread, ThreadTtl
 from runwire.server.storage import clock, events, runs, threads
 from tests.support.records import START_TIME, a_server, add_default_assistant
 
@@ -78,9 +78,10 @@ class Server:
         add_default_assistant(connection)
         enter(connection, a_server(server_id=self.server_id), None)
 
-    def thread(self) -> str:
+    def thread(self, ttl: ThreadTtl | None = None) -> str:
         """Return a new thread."""
-        return threads.add_thread(self.connection, new_id(), {}, MovableClock.time).thread_id
+        now = MovableClock.time
+        return threads.add_thread(self.connection, new_id(), {}, now, ttl).thread_id
 
     def get_thread(self, thread_id: str | None) -> Thread:
         """Return a thread as it is stored now."""
@@ -112,9 +113,13 @@ class Server:
         with self.connection.begin_nested():
             return create_runs(self.connection, specs, request, self.rules(**rules), slots=slots)
 
+    def spec(self, **spec: Any) -> RunSpec:
+        """Return what a run is asked to do."""
+        return RunSpec(assistant_id="graph", **spec)
+
     def create(self, thread_id: str | None = None, *, slots: int = 0, **spec: Any) -> Run:
         """Create a run and return it."""
-        wanted = RunSpec(assistant_id="graph", thread_id=thread_id, **spec)
+        wanted = self.spec(thread_id=thread_id, **spec)
         return self.create_all([wanted], slots=slots).runs[0]
 
     def start(self, thread_id: str | None = None, **spec: Any) -> Run:

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection, Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 import orjson
+from google.protobuf.duration_pb2 import Duration
 
-from runwire.v1 import core_pb2, payload_pb2
+from runwire.v1 import core_pb2, payload_pb2, threads_pb2
 
 IF_EXISTS = {"raise": core_pb2.IF_EXISTS_FAIL, "do_nothing": core_pb2.IF_EXISTS_RETURN_EXISTING}
+
+_TTL_STRATEGIES = {
+    "delete": threads_pb2.TTL_STRATEGY_DELETE,
+    "keep_latest": threads_pb2.TTL_STRATEGY_KEEP_LATEST,
+}
 
 _JSON_OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
 
@@ -92,6 +99,24 @@ def build_checkpoint(
     if unknown:
         raise TypeError(f"{name}: {min(unknown)!r} is no part of a checkpoint's name")
     return core_pb2.CheckpointRef(**{key: item for key, item in checkpoint.items() if item})
+
+
+def build_ttl(ttl: float | Mapping[str, Any] | None) -> threads_pb2.ThreadTtl | None:
+    """Return a thread's TTL, given as minutes or as a dict; of 0 minutes: for ever. Raises
+    TypeError, ValueError."""
+    if ttl is None:
+        return None
+    given: Mapping[str, Any] = ttl if isinstance(ttl, Mapping) else {"ttl": ttl}
+    unknown = [key for key in given if key not in ("ttl", "strategy")]
+    if unknown:
+        raise TypeError(f"ttl: {unknown[0]!r} is not among ttl, strategy")
+    if isinstance(given.get("ttl"), bool) or not isinstance(given.get("ttl"), int | float):
+        raise TypeError("ttl: must be a number of minutes")
+    duration = Duration()
+    duration.FromTimedelta(timedelta(minutes=given["ttl"]))
+    return threads_pb2.ThreadTtl(
+        duration=duration, strategy=choice("ttl", given.get("strategy"), _TTL_STRATEGIES)
+    )
 
 
 def choice(name: str, value: str | None, words: Mapping[str, Any]) -> Any:

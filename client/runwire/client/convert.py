@@ -23,8 +23,11 @@ if TYPE_CHECKING:
         Interrupt,
         Run,
         RunFailure,
+        StorageUse,
         Thread,
         ThreadState,
+        ThreadStorage,
+        ThreadTtl,
     )
     from runwire.v1 import assistants_pb2, payload_pb2, runs_pb2
 
@@ -108,9 +111,11 @@ def config_of(config: core_pb2.RunConfig) -> dict[str, Any]:
 def thread_of(thread: threads_pb2.Thread) -> Thread:
     """Return a thread."""
     state = word(threads_pb2.ThreadState, thread.state)
+    ttl = {"ttl": ttl_of(thread.ttl)} if thread.HasField("ttl") else {}
     return cast(
         "Thread",
         {
+            **ttl,
             "thread_id": thread.thread_id,
             "created_at": time_of(thread, "create_time"),
             "updated_at": time_of(thread, "update_time"),
@@ -122,6 +127,32 @@ def thread_of(thread: threads_pb2.Thread) -> Thread:
             "error": failure_of(thread.error) if thread.HasField("error") else None,
         },
     )
+
+
+def ttl_of(ttl: threads_pb2.ThreadTtl) -> ThreadTtl:
+    """Return for how long a thread is kept."""
+    return {
+        "strategy": cast("Any", word(threads_pb2.TtlStrategy, ttl.strategy)),
+        "ttl_minutes": ttl.duration.ToTimedelta().total_seconds() / 60,
+        "expires_at": time_of(ttl, "expire_time"),
+    }
+
+
+def storage_of(storage: threads_pb2.ThreadStorage) -> ThreadStorage:
+    """Return what a thread takes up."""
+    return {
+        "thread_id": storage.thread_id,
+        "checkpoints": _use_of(storage.checkpoints),
+        "pending_writes": _use_of(storage.pending_writes),
+        "runs": _use_of(storage.runs),
+        "event_segments": _use_of(storage.event_segments),
+        "oldest_checkpoint_at": time_of(storage, "oldest_checkpoint_time"),
+        "newest_checkpoint_at": time_of(storage, "newest_checkpoint_time"),
+    }
+
+
+def _use_of(use: threads_pb2.StorageUse) -> StorageUse:
+    return {"count": use.count, "bytes": use.bytes, "at_least": use.at_least}
 
 
 def state_of(state: threads_pb2.StateSnapshot, thread_id: str) -> ThreadState:

@@ -6,9 +6,11 @@ Importing that package takes half a second, so only type checkers do.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
+    from typing import NotRequired
+
     from langgraph_sdk import schema as sdk
     from typing_extensions import TypedDict
 
@@ -59,6 +61,36 @@ if TYPE_CHECKING:
 
         state_updated_at: str | None
         error: RunFailure | None
+        ttl: NotRequired[ThreadTtl]
+        """Only of a thread that is not kept for ever."""
+
+    class ThreadTtl(TypedDict):
+        """For how long a thread is kept when nothing happens on it."""
+
+        strategy: Literal["delete", "keep_latest"]
+        ttl_minutes: float
+        expires_at: str | None
+        """When that is over, if nothing happens before; None while the thread is busy."""
+
+    class StorageUse(TypedDict):
+        """How much there is of one kind of thing."""
+
+        count: int
+        bytes: int
+        """Of the contents, without what the database adds to them."""
+        at_least: bool
+        """There are more than were counted."""
+
+    class ThreadStorage(TypedDict):
+        """What a thread takes up in the server's database."""
+
+        thread_id: str
+        checkpoints: StorageUse
+        pending_writes: StorageUse
+        runs: StorageUse
+        event_segments: StorageUse
+        oldest_checkpoint_at: str | None
+        newest_checkpoint_at: str | None
 
     class CancelOutcome(TypedDict):
         """What became of one run of a bulk cancel."""
@@ -77,6 +109,7 @@ if TYPE_CHECKING:
     ThreadState = sdk.ThreadState
 else:
     RunFailure = Cancel = Run = Thread = CancelOutcome = dict
+    ThreadTtl = StorageUse = ThreadStorage = dict
     Assistant = Checkpoint = GraphSchema = Interrupt = ThreadState = dict
 
 

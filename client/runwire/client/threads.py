@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, Literal, cast, overload
 from runwire.client.arguments import (
     IF_EXISTS,
     build_checkpoint,
+    build_ttl,
     choice,
     new_request_id,
     one_checkpoint,
     payload_or_none,
     refuse,
 )
-from runwire.client.convert import checkpoint_of, state_of, thread_of
+from runwire.client.convert import checkpoint_of, state_of, storage_of, thread_of
 from runwire.client.paging import chosen, collect, order_of
 from runwire.v1 import threads_pb2
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from langgraph_sdk import schema as sdk
 
     from runwire.client.channel import Connection
-    from runwire.client.schema import Checkpoint, Thread, ThreadState
+    from runwire.client.schema import Checkpoint, Thread, ThreadState, ThreadStorage
 
 _PAGE_LIMIT = 500
 _STATES_PAGE_LIMIT = 1000
@@ -56,8 +57,9 @@ class ThreadsClient:
         headers: Mapping[str, str] | None = None,
         params: sdk.QueryParamTypes | None = None,
     ) -> Thread:
-        """Return a thread. Raises `NotFoundError`."""
-        refuse(params=params, include=include)
+        """Return a thread, with its `ttl` if it has one, included or not. Raises
+        `NotFoundError`."""
+        refuse(params=params, include=[part for part in include or () if part != "ttl"])
         response = await self._connection.call(
             self._connection.services.threads.GetThread,
             threads_pb2.GetThreadRequest(thread_id=thread_id),
@@ -80,17 +82,21 @@ class ThreadsClient:
     ) -> Thread:
         """Create an empty thread. `graph_id` becomes a part of its metadata.
 
+        `ttl` is for how many minutes it is kept when nothing happens on it, or a dict with that as
+        `ttl` and a `strategy`, "delete" or "keep_latest"; 0 is for ever, None the server's default.
+
         `request_id` makes the call repeatable: with the same id and the same arguments it answers
         with the same thread; the client makes one for its own retries. Raises `AlreadyExistsError`
         if `thread_id` is taken, unless `if_exists` is "do_nothing".
         """
-        refuse(params=params, supersteps=supersteps, ttl=ttl)
+        refuse(params=params, supersteps=supersteps)
         labels = {**(metadata or {}), **({"graph_id": graph_id} if graph_id else {})}
         request = threads_pb2.CreateThreadRequest(
             thread_id=thread_id,
             metadata=payload_or_none(labels or None, "metadata"),
             if_exists=choice("if_exists", if_exists, IF_EXISTS),
             request_id=request_id or new_request_id(),
+            ttl=build_ttl(ttl),
         )
         response = await self._connection.call(
             self._connection.services.threads.CreateThread, request, headers
@@ -131,11 +137,14 @@ class ThreadsClient:
         headers: Mapping[str, str] | None = None,
         params: sdk.QueryParamTypes | None = None,
     ) -> Thread | None:
-        """Merge metadata into a thread's, key by key; None removes a key. Return the thread, None
-        with `return_minimal`. Raises `NotFoundError`."""
-        refuse(params=params, ttl=ttl)
+        """Merge metadata into a thread's, key by key; None removes a key. `ttl` as with `create`,
+        counted from now; None leaves it as it is. Return the thread, None with `return_minimal`.
+        Raises `NotFoundError`."""
+        refuse(params=params)
         request = threads_pb2.UpdateThreadRequest(
-            thread_id=thread_id, metadata=payload_or_none(metadata, "metadata")
+            thread_id=thread_id,
+            metadata=payload_or_none(metadata, "metadata"),
+            ttl=build_ttl(ttl),
         )
         response = await self._connection.call(
             self._connection.services.threads.UpdateThread, request, headers
@@ -199,6 +208,18 @@ class ThreadsClient:
 
         found, _ = await collect(fetch, limit, offset, page_limit=_PAGE_LIMIT)
         return [chosen(thread_of(thread), select) for thread in found]
+
+    async def get_storage(
+        self, thread_id: str, *, headers: Mapping[str, str] | None = None
+    ) -> ThreadStorage:
+        """Return what a thread takes up in the server's database: checkpoints, pending writes,
+        runs and events. Not in langgraph_sdk. Raises `NotFoundError`."""
+        response = await self._connection.call(
+            self._connection.services.threads.GetThreadStorage,
+            threads_pb2.GetThreadStorageRequest(thread_id=thread_id),
+            headers,
+        )
+        return storage_of(response.storage)
 
     async def get_state(
         self,

@@ -22,12 +22,13 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from runwire.v1 import core_pb2 as runwire_dot_v1_dot_core__pb2
 from runwire.v1 import payload_pb2 as runwire_dot_v1_dot_payload__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18runwire/v1/threads.proto\x12\nrunwire.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15runwire/v1/core.proto\x1a\x18runwire/v1/payload.proto\"\xf8\x02\n\x06Thread\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12&\n\x05state\x18\x02 \x01(\x0e\x32\x17.runwire.v1.ThreadState\x12%\n\x08metadata\x18\x03 \x01(\x0b\x32\x13.runwire.v1.Payload\x12#\n\x06values\x18\x04 \x01(\x0b\x32\x13.runwire.v1.Payload\x12)\n\ninterrupts\x18\x05 \x03(\x0b\x32\x15.runwire.v1.Interrupt\x12#\n\x05\x65rror\x18\x06 \x01(\x0b\x32\x14.runwire.v1.RunError\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x11state_update_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xd0\x02\n\rStateSnapshot\x12#\n\x06values\x18\x01 \x01(\x0b\x32\x13.runwire.v1.Payload\x12\x0c\n\x04next\x18\x02 \x03(\t\x12$\n\x05tasks\x18\x03 \x03(\x0b\x32\x15.runwire.v1.StateTask\x12%\n\x08metadata\x18\x04 \x01(\x0b\x32\x13.runwire.v1.Payload\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\ncheckpoint\x18\x06 \x01(\x0b\x32\x19.runwire.v1.CheckpointRef\x12\x34\n\x11parent_checkpoint\x18\x07 \x01(\x0b\x32\x19.runwire.v1.CheckpointRef\x12)\n\ninterrupts\x18\x08 \x03(\x0b\x32\x15.runwire.v1.Interrupt\"\x85\x02\n\tStateTask\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12!\n\x04path\x18\x03 \x01(\x0b\x32\x13.runwire.v1.Payload\x12\r\n\x05\x65rror\x18\x04 \x01(\t\x12)\n\ninterrupts\x18\x05 \x03(\x0b\x32\x15.runwire.v1.Interrupt\x12-\n\ncheckpoint\x18\x06 \x01(\x0b\x32\x19.runwire.v1.CheckpointRef\x12(\n\x05state\x18\x07 \x01(\x0b\x32\x19.runwire.v1.StateSnapshot\x12#\n\x06result\x18\x08 \x01(\x0b\x32\x13.runwire.v1.Payload\"\x8c\x01\n\x13\x43reateThreadRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12%\n\x08metadata\x18\x02 \x01(\x0b\x32\x13.runwire.v1.Payload\x12\'\n\tif_exists\x18\x03 \x01(\x0e\x32\x14.runwire.v1.IfExists\x12\x12\n\nrequest_id\x18\x04 \x01(\t\":\n\x14\x43reateThreadResponse\x12\"\n\x06thread\x18\x01 \x01(\x0b\x32\x12.runwire.v1.Thread\"%\n\x10GetThreadRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\"7\n\x11GetThreadResponse\x12\"\n\x06thread\x18\x01 \x01(\x0b\x32\x12.runwire.v1.Thread\"\xdc\x01\n\x12ListThreadsRequest\x12\x12\n\nthread_ids\x18\x01 \x03(\t\x12\'\n\x06states\x18\x02 \x03(\x0e\x32\x17.runwire.v1.ThreadState\x12%\n\x08metadata\x18\x03 \x01(\x0b\x32\x13.runwire.v1.Payload\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\x12&\n\x05order\x18\x06 \x01(\x0e\x32\x17.runwire.v1.ThreadOrder\x12\x13\n\x0bomit_values\x18\x07 \x01(\x08\"S\n\x13ListThreadsResponse\x12#\n\x07threads\x18\x01 \x03(\x0b\x32\x12.runwire.v1.Thread\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"O\n\x13UpdateThreadRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12%\n\x08metadata\x18\x02 \x01(\x0b\x32\x13.runwire.v1.Payload\":\n\x14UpdateThreadResponse\x12\"\n\x06thread\x18\x01 \x01(\x0b\x32\x12.runwire.v1.Thread\"(\n\x13\x44\x65leteThreadRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\"\x16\n\x14\x44\x65leteThreadResponse\"t\n\x15GetThreadStateRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12-\n\ncheckpoint\x18\x02 \x01(\x0b\x32\x19.runwire.v1.CheckpointRef\x12\x19\n\x11include_subgraphs\x18\x03 \x01(\x08\"B\n\x16GetThreadStateResponse\x12(\n\x05state\x18\x01 \x01(\x0b\x32\x19.runwire.v1.StateSnapshot\"\xa8\x01\n\x18UpdateThreadStateRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12#\n\x06values\x18\x02 \x01(\x0b\x32\x13.runwire.v1.Payload\x12\x0f\n\x07\x61s_node\x18\x03 \x01(\t\x12-\n\ncheckpoint\x18\x04 \x01(\x0b\x32\x19.runwire.v1.CheckpointRef\x12\x14\n\x0c\x61ssistant_id\x18\x05 \x01(\t\"J\n\x19UpdateThreadStateResponse\x12-\n\ncheckpoint\x18\x01 \x01(\x0b\x32\x19.runwire.v1.CheckpointRef\"\xd4\x01\n\x17ListThreadStatesRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12-\n\ncheckpoint\x18\x02 \x01(\x0b\x32\x19.runwire.v1.CheckpointRef\x12)\n\x06\x62\x65\x66ore\x18\x03 \x01(\x0b\x32\x19.runwire.v1.CheckpointRef\x12%\n\x08metadata\x18\x04 \x01(\x0b\x32\x13.runwire.v1.Payload\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x12\n\npage_token\x18\x06 \x01(\t\"^\n\x18ListThreadStatesResponse\x12)\n\x06states\x18\x01 \x03(\x0b\x32\x19.runwire.v1.StateSnapshot\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\x90\x01\n\x0bThreadState\x12\x1c\n\x18THREAD_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11THREAD_STATE_IDLE\x10\x01\x12\x15\n\x11THREAD_STATE_BUSY\x10\x02\x12\x1c\n\x18THREAD_STATE_INTERRUPTED\x10\x03\x12\x17\n\x13THREAD_STATE_FAILED\x10\x04*\xb5\x01\n\x0bThreadOrder\x12\x1c\n\x18THREAD_ORDER_UNSPECIFIED\x10\x00\x12!\n\x1dTHREAD_ORDER_CREATE_TIME_DESC\x10\x01\x12 \n\x1cTHREAD_ORDER_CREATE_TIME_ASC\x10\x02\x12!\n\x1dTHREAD_ORDER_UPDATE_TIME_DESC\x10\x03\x12 \n\x1cTHREAD_ORDER_UPDATE_TIME_ASC\x10\x04\x32\xbc\x05\n\rThreadService\x12Q\n\x0c\x43reateThread\x12\x1f.runwire.v1.CreateThreadRequest\x1a .runwire.v1.CreateThreadResponse\x12H\n\tGetThread\x12\x1c.runwire.v1.GetThreadRequest\x1a\x1d.runwire.v1.GetThreadResponse\x12N\n\x0bListThreads\x12\x1e.runwire.v1.ListThreadsRequest\x1a\x1f.runwire.v1.ListThreadsResponse\x12Q\n\x0cUpdateThread\x12\x1f.runwire.v1.UpdateThreadRequest\x1a .runwire.v1.UpdateThreadResponse\x12Q\n\x0c\x44\x65leteThread\x12\x1f.runwire.v1.DeleteThreadRequest\x1a .runwire.v1.DeleteThreadResponse\x12W\n\x0eGetThreadState\x12!.runwire.v1.GetThreadStateRequest\x1a\".runwire.v1.GetThreadStateResponse\x12`\n\x11UpdateThreadState\x12$.runwire.v1.UpdateThreadStateRequest\x1a%.runwire.v1.UpdateThreadStateResponse\x12]\n\x10ListThreadStates\x12#.runwire.v1.ListThreadStatesRequest\x1a$.runwire.v1.ListThreadStatesResponseBD\n\x0e\x64\x65v.runwire.v1P\x01Z#runwire.dev/go/runwire/v1;runwirev1\xaa\x02\nRunwire.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18runwire/v1/threads.proto\x12\nrunwire.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15runwire/v1/core.proto\x1a\x18runwire/v1/payload.proto\"\x9c\x03\n\x06Thread\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12&\n\x05state\x18\x02 \x01(\x0e\x32\x17.runwire.v1.ThreadState\x12%\n\x08metadata\x18\x03 \x01(\x0b\x32\x13.runwire.v1.Payload\x12#\n\x06values\x18\x04 \x01(\x0b\x32\x13.runwire.v1.Payload\x12)\n\ninterrupts\x18\x05 \x03(\x0b\x32\x15.runwire.v1.Interrupt\x12#\n\x05\x65rror\x18\x06 \x01(\x0b\x32\x14.runwire.v1.RunError\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x11state_update_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\"\n\x03ttl\x18\n \x01(\x0b\x32\x15.runwire.v1.ThreadTtl\"\x94\x01\n\tThreadTtl\x12+\n\x08\x64uration\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12)\n\x08strategy\x18\x02 \x01(\x0e\x32\x17.runwire.v1.TtlStrategy\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xcd\x02\n\rThreadStorage\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12+\n\x0b\x63heckpoints\x18\x02 \x01(\x0b\x32\x16.runwire.v1.StorageUse\x12.\n\x0epending_writes\x18\x03 \x01(\x0b\x32\x16.runwire.v1.StorageUse\x12$\n\x04runs\x18\x04 \x01(\x0b\x32\x16.runwire.v1.StorageUse\x12.\n\x0e\x65vent_segments\x18\x05 \x01(\x0b\x32\x16.runwire.v1.StorageUse\x12:\n\x16oldest_checkpoint_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12:\n\x16newest_checkpoint_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"<\n\nStorageUse\x12\r\n\x05\x63ount\x18\x01 \x01(\x03\x12\r\n\x05\x62ytes\x18\x02 \x01(\x03\x12\x10\n\x08\x61t_least\x18\x03 \x01(\x08\"\xd0\x02\n\rStateSnapshot\x12#\n\x06values\x18\x01 \x01(\x0b\x32\x13.runwire.v1.Payload\x12\x0c\n\x04next\x18\x02 \x03(\t\x12$\n\x05tasks\x18\x03 \x03(\x0b\x32\x15.runwire.v1.StateTask\x12%\n\x08metadata\x18\x04 \x01(\x0b\x32\x13.runwire.v1.Payload\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\ncheckpoint\x18\x06 \x01(\x0b\x32\x19.runwire.v1.CheckpointRef\x12\x34\n\x11parent_checkpoint\x18\x07 \x01(\x0b\x32\x19.runwire.v1.CheckpointRef\x12)\n\ninterrupts\x18\x08 \x03(\x0b\x32\x15.runwire.v1.Interrupt\"\x85\x02\n\tStateTask\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12!\n\x04path\x18\x03 \x01(\x0b\x32\x13.runwire.v1.Payload\x12\r\n\x05\x65rror\x18\x04 \x01(\t\x12)\n\ninterrupts\x18\x05 \x03(\x0b\x32\x15.runwire.v1.Interrupt\x12-\n\ncheckpoint\x18\x06 \x01(\x0b\x32\x19.runwire.v1.CheckpointRef\x12(\n\x05state\x18\x07 \x01(\x0b\x32\x19.runwire.v1.StateSnapshot\x12#\n\x06result\x18\x08 \x01(\x0b\x32\x13.runwire.v1.Payload\"\xb0\x01\n\x13\x43reateThreadRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12%\n\x08metadata\x18\x02 \x01(\x0b\x32\x13.runwire.v1.Payload\x12\'\n\tif_exists\x18\x03 \x01(\x0e\x32\x14.runwire.v1.IfExists\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\"\n\x03ttl\x18\x05 \x01(\x0b\x32\x15.runwire.v1.ThreadTtl\":\n\x14\x43reateThreadResponse\x12\"\n\x06thread\x18\x01 \x01(\x0b\x32\x12.runwire.v1.Thread\"%\n\x10GetThreadRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\"7\n\x11GetThreadResponse\x12\"\n\x06thread\x18\x01 \x01(\x0b\x32\x12.runwire.v1.Thread\"\xdc\x01\n\x12ListThreadsRequest\x12\x12\n\nthread_ids\x18\x01 \x03(\t\x12\'\n\x06states\x18\x02 \x03(\x0e\x32\x17.runwire.v1.ThreadState\x12%\n\x08metadata\x18\x03 \x01(\x0b\x32\x13.runwire.v1.Payload\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\x12&\n\x05order\x18\x06 \x01(\x0e\x32\x17.runwire.v1.ThreadOrder\x12\x13\n\x0bomit_values\x18\x07 \x01(\x08\"S\n\x13ListThreadsResponse\x12#\n\x07threads\x18\x01 \x03(\x0b\x32\x12.runwire.v1.Thread\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"s\n\x13UpdateThreadRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12%\n\x08metadata\x18\x02 \x01(\x0b\x32\x13.runwire.v1.Payload\x12\"\n\x03ttl\x18\x03 \x01(\x0b\x32\x15.runwire.v1.ThreadTtl\":\n\x14UpdateThreadResponse\x12\"\n\x06thread\x18\x01 \x01(\x0b\x32\x12.runwire.v1.Thread\"(\n\x13\x44\x65leteThreadRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\"\x16\n\x14\x44\x65leteThreadResponse\"t\n\x15GetThreadStateRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12-\n\ncheckpoint\x18\x02 \x01(\x0b\x32\x19.runwire.v1.CheckpointRef\x12\x19\n\x11include_subgraphs\x18\x03 \x01(\x08\"B\n\x16GetThreadStateResponse\x12(\n\x05state\x18\x01 \x01(\x0b\x32\x19.runwire.v1.StateSnapshot\"\xa8\x01\n\x18UpdateThreadStateRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12#\n\x06values\x18\x02 \x01(\x0b\x32\x13.runwire.v1.Payload\x12\x0f\n\x07\x61s_node\x18\x03 \x01(\t\x12-\n\ncheckpoint\x18\x04 \x01(\x0b\x32\x19.runwire.v1.CheckpointRef\x12\x14\n\x0c\x61ssistant_id\x18\x05 \x01(\t\"J\n\x19UpdateThreadStateResponse\x12-\n\ncheckpoint\x18\x01 \x01(\x0b\x32\x19.runwire.v1.CheckpointRef\"\xd4\x01\n\x17ListThreadStatesRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12-\n\ncheckpoint\x18\x02 \x01(\x0b\x32\x19.runwire.v1.CheckpointRef\x12)\n\x06\x62\x65\x66ore\x18\x03 \x01(\x0b\x32\x19.runwire.v1.CheckpointRef\x12%\n\x08metadata\x18\x04 \x01(\x0b\x32\x13.runwire.v1.Payload\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x12\n\npage_token\x18\x06 \x01(\t\"^\n\x18ListThreadStatesResponse\x12)\n\x06states\x18\x01 \x03(\x0b\x32\x19.runwire.v1.StateSnapshot\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\",\n\x17GetThreadStorageRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\"F\n\x18GetThreadStorageResponse\x12*\n\x07storage\x18\x01 \x01(\x0b\x32\x19.runwire.v1.ThreadStorage*b\n\x0bTtlStrategy\x12\x1c\n\x18TTL_STRATEGY_UNSPECIFIED\x10\x00\x12\x17\n\x13TTL_STRATEGY_DELETE\x10\x01\x12\x1c\n\x18TTL_STRATEGY_KEEP_LATEST\x10\x02*\x90\x01\n\x0bThreadState\x12\x1c\n\x18THREAD_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11THREAD_STATE_IDLE\x10\x01\x12\x15\n\x11THREAD_STATE_BUSY\x10\x02\x12\x1c\n\x18THREAD_STATE_INTERRUPTED\x10\x03\x12\x17\n\x13THREAD_STATE_FAILED\x10\x04*\xb5\x01\n\x0bThreadOrder\x12\x1c\n\x18THREAD_ORDER_UNSPECIFIED\x10\x00\x12!\n\x1dTHREAD_ORDER_CREATE_TIME_DESC\x10\x01\x12 \n\x1cTHREAD_ORDER_CREATE_TIME_ASC\x10\x02\x12!\n\x1dTHREAD_ORDER_UPDATE_TIME_DESC\x10\x03\x12 \n\x1cTHREAD_ORDER_UPDATE_TIME_ASC\x10\x04\x32\x9b\x06\n\rThreadService\x12Q\n\x0c\x43reateThread\x12\x1f.runwire.v1.CreateThreadRequest\x1a .runwire.v1.CreateThreadResponse\x12H\n\tGetThread\x12\x1c.runwire.v1.GetThreadRequest\x1a\x1d.runwire.v1.GetThreadResponse\x12N\n\x0bListThreads\x12\x1e.runwire.v1.ListThreadsRequest\x1a\x1f.runwire.v1.ListThreadsResponse\x12Q\n\x0cUpdateThread\x12\x1f.runwire.v1.UpdateThreadRequest\x1a .runwire.v1.UpdateThreadResponse\x12Q\n\x0c\x44\x65leteThread\x12\x1f.runwire.v1.DeleteThreadRequest\x1a .runwire.v1.DeleteThreadResponse\x12W\n\x0eGetThreadState\x12!.runwire.v1.GetThreadStateRequest\x1a\".runwire.v1.GetThreadStateResponse\x12`\n\x11UpdateThreadState\x12$.runwire.v1.UpdateThreadStateRequest\x1a%.runwire.v1.UpdateThreadStateResponse\x12]\n\x10ListThreadStates\x12#.runwire.v1.ListThreadStatesRequest\x1a$.runwire.v1.ListThreadStatesResponse\x12]\n\x10GetThreadStorage\x12#.runwire.v1.GetThreadStorageRequest\x1a$.runwire.v1.GetThreadStorageResponseBD\n\x0e\x64\x65v.runwire.v1P\x01Z#runwire.dev/go/runwire/v1;runwirev1\xaa\x02\nRunwire.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,48 +36,60 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'runwire.v1.threads_pb2', _g
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\016dev.runwire.v1P\001Z#runwire.dev/go/runwire/v1;runwirev1\252\002\nRunwire.V1'
-  _globals['_THREADSTATE']._serialized_start=2663
-  _globals['_THREADSTATE']._serialized_end=2807
-  _globals['_THREADORDER']._serialized_start=2810
-  _globals['_THREADORDER']._serialized_end=2991
-  _globals['_THREAD']._serialized_start=123
-  _globals['_THREAD']._serialized_end=499
-  _globals['_STATESNAPSHOT']._serialized_start=502
-  _globals['_STATESNAPSHOT']._serialized_end=838
-  _globals['_STATETASK']._serialized_start=841
-  _globals['_STATETASK']._serialized_end=1102
-  _globals['_CREATETHREADREQUEST']._serialized_start=1105
-  _globals['_CREATETHREADREQUEST']._serialized_end=1245
-  _globals['_CREATETHREADRESPONSE']._serialized_start=1247
-  _globals['_CREATETHREADRESPONSE']._serialized_end=1305
-  _globals['_GETTHREADREQUEST']._serialized_start=1307
-  _globals['_GETTHREADREQUEST']._serialized_end=1344
-  _globals['_GETTHREADRESPONSE']._serialized_start=1346
-  _globals['_GETTHREADRESPONSE']._serialized_end=1401
-  _globals['_LISTTHREADSREQUEST']._serialized_start=1404
-  _globals['_LISTTHREADSREQUEST']._serialized_end=1624
-  _globals['_LISTTHREADSRESPONSE']._serialized_start=1626
-  _globals['_LISTTHREADSRESPONSE']._serialized_end=1709
-  _globals['_UPDATETHREADREQUEST']._serialized_start=1711
-  _globals['_UPDATETHREADREQUEST']._serialized_end=1790
-  _globals['_UPDATETHREADRESPONSE']._serialized_start=1792
-  _globals['_UPDATETHREADRESPONSE']._serialized_end=1850
-  _globals['_DELETETHREADREQUEST']._serialized_start=1852
-  _globals['_DELETETHREADREQUEST']._serialized_end=1892
-  _globals['_DELETETHREADRESPONSE']._serialized_start=1894
-  _globals['_DELETETHREADRESPONSE']._serialized_end=1916
-  _globals['_GETTHREADSTATEREQUEST']._serialized_start=1918
-  _globals['_GETTHREADSTATEREQUEST']._serialized_end=2034
-  _globals['_GETTHREADSTATERESPONSE']._serialized_start=2036
-  _globals['_GETTHREADSTATERESPONSE']._serialized_end=2102
-  _globals['_UPDATETHREADSTATEREQUEST']._serialized_start=2105
-  _globals['_UPDATETHREADSTATEREQUEST']._serialized_end=2273
-  _globals['_UPDATETHREADSTATERESPONSE']._serialized_start=2275
-  _globals['_UPDATETHREADSTATERESPONSE']._serialized_end=2349
-  _globals['_LISTTHREADSTATESREQUEST']._serialized_start=2352
-  _globals['_LISTTHREADSTATESREQUEST']._serialized_end=2564
-  _globals['_LISTTHREADSTATESRESPONSE']._serialized_start=2566
-  _globals['_LISTTHREADSTATESRESPONSE']._serialized_end=2660
-  _globals['_THREADSERVICE']._serialized_start=2994
-  _globals['_THREADSERVICE']._serialized_end=3694
+  _globals['_TTLSTRATEGY']._serialized_start=3469
+  _globals['_TTLSTRATEGY']._serialized_end=3567
+  _globals['_THREADSTATE']._serialized_start=3570
+  _globals['_THREADSTATE']._serialized_end=3714
+  _globals['_THREADORDER']._serialized_start=3717
+  _globals['_THREADORDER']._serialized_end=3898
+  _globals['_THREAD']._serialized_start=155
+  _globals['_THREAD']._serialized_end=567
+  _globals['_THREADTTL']._serialized_start=570
+  _globals['_THREADTTL']._serialized_end=718
+  _globals['_THREADSTORAGE']._serialized_start=721
+  _globals['_THREADSTORAGE']._serialized_end=1054
+  _globals['_STORAGEUSE']._serialized_start=1056
+  _globals['_STORAGEUSE']._serialized_end=1116
+  _globals['_STATESNAPSHOT']._serialized_start=1119
+  _globals['_STATESNAPSHOT']._serialized_end=1455
+  _globals['_STATETASK']._serialized_start=1458
+  _globals['_STATETASK']._serialized_end=1719
+  _globals['_CREATETHREADREQUEST']._serialized_start=1722
+  _globals['_CREATETHREADREQUEST']._serialized_end=1898
+  _globals['_CREATETHREADRESPONSE']._serialized_start=1900
+  _globals['_CREATETHREADRESPONSE']._serialized_end=1958
+  _globals['_GETTHREADREQUEST']._serialized_start=1960
+  _globals['_GETTHREADREQUEST']._serialized_end=1997
+  _globals['_GETTHREADRESPONSE']._serialized_start=1999
+  _globals['_GETTHREADRESPONSE']._serialized_end=2054
+  _globals['_LISTTHREADSREQUEST']._serialized_start=2057
+  _globals['_LISTTHREADSREQUEST']._serialized_end=2277
+  _globals['_LISTTHREADSRESPONSE']._serialized_start=2279
+  _globals['_LISTTHREADSRESPONSE']._serialized_end=2362
+  _globals['_UPDATETHREADREQUEST']._serialized_start=2364
+  _globals['_UPDATETHREADREQUEST']._serialized_end=2479
+  _globals['_UPDATETHREADRESPONSE']._serialized_start=2481
+  _globals['_UPDATETHREADRESPONSE']._serialized_end=2539
+  _globals['_DELETETHREADREQUEST']._serialized_start=2541
+  _globals['_DELETETHREADREQUEST']._serialized_end=2581
+  _globals['_DELETETHREADRESPONSE']._serialized_start=2583
+  _globals['_DELETETHREADRESPONSE']._serialized_end=2605
+  _globals['_GETTHREADSTATEREQUEST']._serialized_start=2607
+  _globals['_GETTHREADSTATEREQUEST']._serialized_end=2723
+  _globals['_GETTHREADSTATERESPONSE']._serialized_start=2725
+  _globals['_GETTHREADSTATERESPONSE']._serialized_end=2791
+  _globals['_UPDATETHREADSTATEREQUEST']._serialized_start=2794
+  _globals['_UPDATETHREADSTATEREQUEST']._serialized_end=2962
+  _globals['_UPDATETHREADSTATERESPONSE']._serialized_start=2964
+  _globals['_UPDATETHREADSTATERESPONSE']._serialized_end=3038
+  _globals['_LISTTHREADSTATESREQUEST']._serialized_start=3041
+  _globals['_LISTTHREADSTATESREQUEST']._serialized_end=3253
+  _globals['_LISTTHREADSTATESRESPONSE']._serialized_start=3255
+  _globals['_LISTTHREADSTATESRESPONSE']._serialized_end=3349
+  _globals['_GETTHREADSTORAGEREQUEST']._serialized_start=3351
+  _globals['_GETTHREADSTORAGEREQUEST']._serialized_end=3395
+  _globals['_GETTHREADSTORAGERESPONSE']._serialized_start=3397
+  _globals['_GETTHREADSTORAGERESPONSE']._serialized_end=3467
+  _globals['_THREADSERVICE']._serialized_start=3901
+  _globals['_THREADSERVICE']._serialized_end=4696
 # @@protoc_insertion_point(module_scope)

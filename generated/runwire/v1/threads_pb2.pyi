@@ -1,5 +1,6 @@
 import datetime
 
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from runwire.v1 import core_pb2 as _core_pb2
 from runwire.v1 import payload_pb2 as _payload_pb2
@@ -11,6 +12,12 @@ from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class TtlStrategy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    TTL_STRATEGY_UNSPECIFIED: _ClassVar[TtlStrategy]
+    TTL_STRATEGY_DELETE: _ClassVar[TtlStrategy]
+    TTL_STRATEGY_KEEP_LATEST: _ClassVar[TtlStrategy]
 
 class ThreadState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -27,6 +34,9 @@ class ThreadOrder(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     THREAD_ORDER_CREATE_TIME_ASC: _ClassVar[ThreadOrder]
     THREAD_ORDER_UPDATE_TIME_DESC: _ClassVar[ThreadOrder]
     THREAD_ORDER_UPDATE_TIME_ASC: _ClassVar[ThreadOrder]
+TTL_STRATEGY_UNSPECIFIED: TtlStrategy
+TTL_STRATEGY_DELETE: TtlStrategy
+TTL_STRATEGY_KEEP_LATEST: TtlStrategy
 THREAD_STATE_UNSPECIFIED: ThreadState
 THREAD_STATE_IDLE: ThreadState
 THREAD_STATE_BUSY: ThreadState
@@ -39,7 +49,7 @@ THREAD_ORDER_UPDATE_TIME_DESC: ThreadOrder
 THREAD_ORDER_UPDATE_TIME_ASC: ThreadOrder
 
 class Thread(_message.Message):
-    __slots__ = ("thread_id", "state", "metadata", "values", "interrupts", "error", "create_time", "update_time", "state_update_time")
+    __slots__ = ("thread_id", "state", "metadata", "values", "interrupts", "error", "create_time", "update_time", "state_update_time", "ttl")
     THREAD_ID_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     METADATA_FIELD_NUMBER: _ClassVar[int]
@@ -49,6 +59,7 @@ class Thread(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
     STATE_UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    TTL_FIELD_NUMBER: _ClassVar[int]
     thread_id: str
     state: ThreadState
     metadata: _payload_pb2.Payload
@@ -58,7 +69,46 @@ class Thread(_message.Message):
     create_time: _timestamp_pb2.Timestamp
     update_time: _timestamp_pb2.Timestamp
     state_update_time: _timestamp_pb2.Timestamp
-    def __init__(self, thread_id: _Optional[str] = ..., state: _Optional[_Union[ThreadState, str]] = ..., metadata: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., values: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., interrupts: _Optional[_Iterable[_Union[_core_pb2.Interrupt, _Mapping]]] = ..., error: _Optional[_Union[_core_pb2.RunError, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., state_update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    ttl: ThreadTtl
+    def __init__(self, thread_id: _Optional[str] = ..., state: _Optional[_Union[ThreadState, str]] = ..., metadata: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., values: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., interrupts: _Optional[_Iterable[_Union[_core_pb2.Interrupt, _Mapping]]] = ..., error: _Optional[_Union[_core_pb2.RunError, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., state_update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ttl: _Optional[_Union[ThreadTtl, _Mapping]] = ...) -> None: ...
+
+class ThreadTtl(_message.Message):
+    __slots__ = ("duration", "strategy", "expire_time")
+    DURATION_FIELD_NUMBER: _ClassVar[int]
+    STRATEGY_FIELD_NUMBER: _ClassVar[int]
+    EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    duration: _duration_pb2.Duration
+    strategy: TtlStrategy
+    expire_time: _timestamp_pb2.Timestamp
+    def __init__(self, duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., strategy: _Optional[_Union[TtlStrategy, str]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class ThreadStorage(_message.Message):
+    __slots__ = ("thread_id", "checkpoints", "pending_writes", "runs", "event_segments", "oldest_checkpoint_time", "newest_checkpoint_time")
+    THREAD_ID_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINTS_FIELD_NUMBER: _ClassVar[int]
+    PENDING_WRITES_FIELD_NUMBER: _ClassVar[int]
+    RUNS_FIELD_NUMBER: _ClassVar[int]
+    EVENT_SEGMENTS_FIELD_NUMBER: _ClassVar[int]
+    OLDEST_CHECKPOINT_TIME_FIELD_NUMBER: _ClassVar[int]
+    NEWEST_CHECKPOINT_TIME_FIELD_NUMBER: _ClassVar[int]
+    thread_id: str
+    checkpoints: StorageUse
+    pending_writes: StorageUse
+    runs: StorageUse
+    event_segments: StorageUse
+    oldest_checkpoint_time: _timestamp_pb2.Timestamp
+    newest_checkpoint_time: _timestamp_pb2.Timestamp
+    def __init__(self, thread_id: _Optional[str] = ..., checkpoints: _Optional[_Union[StorageUse, _Mapping]] = ..., pending_writes: _Optional[_Union[StorageUse, _Mapping]] = ..., runs: _Optional[_Union[StorageUse, _Mapping]] = ..., event_segments: _Optional[_Union[StorageUse, _Mapping]] = ..., oldest_checkpoint_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., newest_checkpoint_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class StorageUse(_message.Message):
+    __slots__ = ("count", "bytes", "at_least")
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    AT_LEAST_FIELD_NUMBER: _ClassVar[int]
+    count: int
+    bytes: int
+    at_least: bool
+    def __init__(self, count: _Optional[int] = ..., bytes: _Optional[int] = ..., at_least: _Optional[bool] = ...) -> None: ...
 
 class StateSnapshot(_message.Message):
     __slots__ = ("values", "next", "tasks", "metadata", "create_time", "checkpoint", "parent_checkpoint", "interrupts")
@@ -101,16 +151,18 @@ class StateTask(_message.Message):
     def __init__(self, task_id: _Optional[str] = ..., name: _Optional[str] = ..., path: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., error: _Optional[str] = ..., interrupts: _Optional[_Iterable[_Union[_core_pb2.Interrupt, _Mapping]]] = ..., checkpoint: _Optional[_Union[_core_pb2.CheckpointRef, _Mapping]] = ..., state: _Optional[_Union[StateSnapshot, _Mapping]] = ..., result: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ...) -> None: ...
 
 class CreateThreadRequest(_message.Message):
-    __slots__ = ("thread_id", "metadata", "if_exists", "request_id")
+    __slots__ = ("thread_id", "metadata", "if_exists", "request_id", "ttl")
     THREAD_ID_FIELD_NUMBER: _ClassVar[int]
     METADATA_FIELD_NUMBER: _ClassVar[int]
     IF_EXISTS_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    TTL_FIELD_NUMBER: _ClassVar[int]
     thread_id: str
     metadata: _payload_pb2.Payload
     if_exists: _core_pb2.IfExists
     request_id: str
-    def __init__(self, thread_id: _Optional[str] = ..., metadata: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., if_exists: _Optional[_Union[_core_pb2.IfExists, str]] = ..., request_id: _Optional[str] = ...) -> None: ...
+    ttl: ThreadTtl
+    def __init__(self, thread_id: _Optional[str] = ..., metadata: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., if_exists: _Optional[_Union[_core_pb2.IfExists, str]] = ..., request_id: _Optional[str] = ..., ttl: _Optional[_Union[ThreadTtl, _Mapping]] = ...) -> None: ...
 
 class CreateThreadResponse(_message.Message):
     __slots__ = ("thread",)
@@ -157,12 +209,14 @@ class ListThreadsResponse(_message.Message):
     def __init__(self, threads: _Optional[_Iterable[_Union[Thread, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class UpdateThreadRequest(_message.Message):
-    __slots__ = ("thread_id", "metadata")
+    __slots__ = ("thread_id", "metadata", "ttl")
     THREAD_ID_FIELD_NUMBER: _ClassVar[int]
     METADATA_FIELD_NUMBER: _ClassVar[int]
+    TTL_FIELD_NUMBER: _ClassVar[int]
     thread_id: str
     metadata: _payload_pb2.Payload
-    def __init__(self, thread_id: _Optional[str] = ..., metadata: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ...) -> None: ...
+    ttl: ThreadTtl
+    def __init__(self, thread_id: _Optional[str] = ..., metadata: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., ttl: _Optional[_Union[ThreadTtl, _Mapping]] = ...) -> None: ...
 
 class UpdateThreadResponse(_message.Message):
     __slots__ = ("thread",)
@@ -239,3 +293,15 @@ class ListThreadStatesResponse(_message.Message):
     states: _containers.RepeatedCompositeFieldContainer[StateSnapshot]
     next_page_token: str
     def __init__(self, states: _Optional[_Iterable[_Union[StateSnapshot, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class GetThreadStorageRequest(_message.Message):
+    __slots__ = ("thread_id",)
+    THREAD_ID_FIELD_NUMBER: _ClassVar[int]
+    thread_id: str
+    def __init__(self, thread_id: _Optional[str] = ...) -> None: ...
+
+class GetThreadStorageResponse(_message.Message):
+    __slots__ = ("storage",)
+    STORAGE_FIELD_NUMBER: _ClassVar[int]
+    storage: ThreadStorage
+    def __init__(self, storage: _Optional[_Union[ThreadStorage, _Mapping]] = ...) -> None: ...

@@ -86,6 +86,11 @@ class ThreadServiceStub:
                 request_serializer=runwire_dot_v1_dot_threads__pb2.ListThreadStatesRequest.SerializeToString,
                 response_deserializer=runwire_dot_v1_dot_threads__pb2.ListThreadStatesResponse.FromString,
                 _registered_method=True)
+        self.GetThreadStorage = channel.unary_unary(
+                '/runwire.v1.ThreadService/GetThreadStorage',
+                request_serializer=runwire_dot_v1_dot_threads__pb2.GetThreadStorageRequest.SerializeToString,
+                response_deserializer=runwire_dot_v1_dot_threads__pb2.GetThreadStorageResponse.FromString,
+                _registered_method=True)
 
 
 class ThreadServiceServicer:
@@ -130,7 +135,7 @@ class ThreadServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateThread(self, request, context):
-        """Changes a thread's metadata.
+        """Changes a thread's metadata, or its TTL.
 
         Fails with NOT_FOUND and reason THREAD_NOT_FOUND.
         """
@@ -171,6 +176,15 @@ class ThreadServiceServicer:
 
     def ListThreadStates(self, request, context):
         """Lists the states of a thread, one for each checkpoint, the newest first.
+
+        Fails with NOT_FOUND and reason THREAD_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetThreadStorage(self, request, context):
+        """Answers with what a thread takes up in the database.
 
         Fails with NOT_FOUND and reason THREAD_NOT_FOUND.
         """
@@ -220,6 +234,11 @@ def add_ThreadServiceServicer_to_server(servicer, server):
                     servicer.ListThreadStates,
                     request_deserializer=runwire_dot_v1_dot_threads__pb2.ListThreadStatesRequest.FromString,
                     response_serializer=runwire_dot_v1_dot_threads__pb2.ListThreadStatesResponse.SerializeToString,
+            ),
+            'GetThreadStorage': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetThreadStorage,
+                    request_deserializer=runwire_dot_v1_dot_threads__pb2.GetThreadStorageRequest.FromString,
+                    response_serializer=runwire_dot_v1_dot_threads__pb2.GetThreadStorageResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -450,6 +469,33 @@ class ThreadService:
             '/runwire.v1.ThreadService/ListThreadStates',
             runwire_dot_v1_dot_threads__pb2.ListThreadStatesRequest.SerializeToString,
             runwire_dot_v1_dot_threads__pb2.ListThreadStatesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetThreadStorage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runwire.v1.ThreadService/GetThreadStorage',
+            runwire_dot_v1_dot_threads__pb2.GetThreadStorageRequest.SerializeToString,
+            runwire_dot_v1_dot_threads__pb2.GetThreadStorageResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -42,7 +42,7 @@ class ThreadServiceStub:
     ListThreads: _aio.UnaryUnaryMultiCallable[_threads_pb2.ListThreadsRequest, _threads_pb2.ListThreadsResponse]
     """Lists threads."""
     UpdateThread: _aio.UnaryUnaryMultiCallable[_threads_pb2.UpdateThreadRequest, _threads_pb2.UpdateThreadResponse]
-    """Changes a thread's metadata.
+    """Changes a thread's metadata, or its TTL.
 
     Fails with NOT_FOUND and reason THREAD_NOT_FOUND.
     """
@@ -67,6 +67,11 @@ class ThreadServiceStub:
     """
     ListThreadStates: _aio.UnaryUnaryMultiCallable[_threads_pb2.ListThreadStatesRequest, _threads_pb2.ListThreadStatesResponse]
     """Lists the states of a thread, one for each checkpoint, the newest first.
+
+    Fails with NOT_FOUND and reason THREAD_NOT_FOUND.
+    """
+    GetThreadStorage: _aio.UnaryUnaryMultiCallable[_threads_pb2.GetThreadStorageRequest, _threads_pb2.GetThreadStorageResponse]
+    """Answers with what a thread takes up in the database.
 
     Fails with NOT_FOUND and reason THREAD_NOT_FOUND.
     """
@@ -123,7 +128,7 @@ class ThreadServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _threads_pb2.UpdateThreadRequest,
         context: _aio.ServicerContext[_threads_pb2.UpdateThreadRequest, _abc.Awaitable[_threads_pb2.UpdateThreadResponse]],
     ) -> _abc.Awaitable[_threads_pb2.UpdateThreadResponse]:
-        """Changes a thread's metadata.
+        """Changes a thread's metadata, or its TTL.
 
         Fails with NOT_FOUND and reason THREAD_NOT_FOUND.
         """
@@ -172,6 +177,17 @@ class ThreadServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_threads_pb2.ListThreadStatesRequest, _abc.Awaitable[_threads_pb2.ListThreadStatesResponse]],
     ) -> _abc.Awaitable[_threads_pb2.ListThreadStatesResponse]:
         """Lists the states of a thread, one for each checkpoint, the newest first.
+
+        Fails with NOT_FOUND and reason THREAD_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def GetThreadStorage(
+        self,
+        request: _threads_pb2.GetThreadStorageRequest,
+        context: _aio.ServicerContext[_threads_pb2.GetThreadStorageRequest, _abc.Awaitable[_threads_pb2.GetThreadStorageResponse]],
+    ) -> _abc.Awaitable[_threads_pb2.GetThreadStorageResponse]:
+        """Answers with what a thread takes up in the database.
 
         Fails with NOT_FOUND and reason THREAD_NOT_FOUND.
         """

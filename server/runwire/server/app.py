@@ -6,14 +6,13 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from datetime import timedelta
 
 from runwire.server.core.assistants import Assistants
 from runwire.server.core.creation import Rules
 from runwire.server.core.follow import Follower
 from runwire.server.core.hearing import Hearing
 from runwire.server.core.logs import RunLogs
-from runwire.server.core.overview import Overview
 from runwire.server.core.retention import Retention
 from runwire.server.core.runs import Runs
 from runwire.server.core.threads import Threads
@@ -23,17 +22,14 @@ from runwire.server.graphs.saver import RunwireSaver
 from runwire.server.graphs.store import RunwireStore
 from runwire.server.model.errors import DatabaseUnavailable
 from runwire.server.model.faults import armed, fault, parse_faults
+from runwire.server.model.threads import ThreadTtl, TtlStrategy
 from runwire.server.rpc.events import encode_event
 from runwire.server.rpc.server import Answering, Limits, RpcServer
-from runwire.server.rpc.servers import About, Promises
 from runwire.server.runner.retention import RetentionSweeper
 from runwire.server.runner.runner import Runner, RunnerOptions
 from runwire.server.settings import Settings, reachable_address
 from runwire.server.storage.database import Database
 from runwire.server.storage.sqlite import SqliteDatabase
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
 _logger = logging.getLogger(__name__)
 
@@ -67,18 +63,17 @@ class App:
             self.database, self.registry, self.logs, encode_event, _runner_options(settings)
         )
         self.retention = RetentionSweeper(
-            self.database,
-            Retention(**_values_of(settings, Retention)),
-            interval=settings.retention_interval,
+            self.database, _retention(settings), interval=_sweep_interval(settings, config)
         )
+        self._thread_ttl = _thread_ttl(settings, config)
         shared = (self.database, self.registry, self.runner)
         retention = settings.request_retention
         self.assistants = Assistants(*shared, request_retention=retention)
-        self.threads = Threads(*shared, request_retention=retention)
+        self.threads = Threads(*shared, request_retention=retention, default_ttl=self._thread_ttl)
         self.runs = Runs(self.database, self.logs, self.follower, self.runner, self._rules())
         self.rpc_server = RpcServer(
             settings.bind,
-            self.answering() if settings.takes_calls else None,
+            self._answering() if settings.takes_calls else None,
             limits=Limits(
                 request_bytes=settings.max_request_bytes, calls=settings.max_concurrent_calls
             ),
@@ -87,21 +82,8 @@ class App:
             shares_port=shares_port,
         )
 
-    def answering(self) -> Answering:
-        """Return what answers calls."""
-        promises = Promises(**_values_of(self.settings, Promises))
-        about = About(
-            server_id=self.runner.server_id,
-            graph_ids=self.registry.graph_ids,
-            promises=promises,
-        )
-        return Answering(
-            assistants=self.assistants,
-            threads=self.threads,
-            runs=self.runs,
-            overview=Overview(self.database),
-            about=about,
-        )
+    def _answering(self) -> Answering:
+        return Answering(assistants=self.assistants, threads=self.threads, runs=self.runs)
 
     def _rules(self) -> Rules:
         return Rules(
@@ -110,6 +92,7 @@ class App:
             max_pending=self.settings.max_pending_runs,
             request_retention=self.settings.request_retention,
             encode=encode_event,
+            thread_ttl=self._thread_ttl,
         )
 
     @property
@@ -175,6 +158,10 @@ class App:
             self.follower.drain()
 
 
+SWEEP_INTERVAL = timedelta(seconds=60)
+"""How often what is too old is taken, unless something else is set."""
+
+
 @asynccontextmanager
 async def serving(settings: Settings, *, shares_port: bool = False) -> AsyncIterator[App]:
     """Give a server that is up and ready, and stop it on leaving. `shares_port`: other processes
@@ -210,10 +197,27 @@ def _database(settings: Settings) -> Database:
 
 
 def _runner_options(settings: Settings) -> RunnerOptions:
-    values = _values_of(settings, RunnerOptions)
-    return RunnerOptions(**{**values, "max_concurrent_runs": settings.slots})
+    """Return the settings that are the runner's; they have the same names there."""
+    names = [field.name for field in fields(RunnerOptions)]
+    same = {name: getattr(settings, name) for name in names}
+    return RunnerOptions(**{**same, "max_concurrent_runs": settings.slots})
 
 
-def _values_of(settings: Settings, kind: "type[DataclassInstance]") -> dict[str, Any]:
-    """Return the settings that a part takes; they have the same names there."""
-    return {field.name: getattr(settings, field.name) for field in fields(kind)}
+def _sweep_interval(settings: Settings, config: GraphsConfig) -> timedelta:
+    return settings.retention_interval or config.sweep_interval or SWEEP_INTERVAL
+
+
+def _thread_ttl(settings: Settings, config: GraphsConfig) -> ThreadTtl | None:
+    """Return the TTL of new threads: what is set stands above what the file says."""
+    default = config.thread_ttl or ThreadTtl(timedelta(0))
+    duration, strategy = settings.thread_ttl, settings.thread_ttl_strategy
+    return ThreadTtl(
+        default.duration if duration is None else duration,
+        default.strategy if strategy is None else TtlStrategy(strategy),
+    )
+
+
+def _retention(settings: Settings) -> Retention:
+    """Return the settings that say how long things are kept; they have the same names there."""
+    names = [field.name for field in fields(Retention)]
+    return Retention(**{name: getattr(settings, name) for name in names})

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args, get_origin
 
 import typer
 from pydantic import ByteSize
@@ -83,7 +83,16 @@ def _option(name: str, field: FieldInfo) -> Any:
 
 def _metavar(field: FieldInfo) -> str:
     kinds = {int: "NUMBER", ByteSize: "SIZE", timedelta: "DURATION"}
-    return kinds.get(field.annotation, "TEXT") if isinstance(field.annotation, type) else "WORD"
+    kind = _without_none(field.annotation)
+    return kinds.get(kind, "TEXT") if isinstance(kind, type) else "WORD"
+
+
+def _without_none(annotation: Any) -> Any:
+    """Return what a setting holds that may also be unset."""
+    if type(None) not in get_args(annotation):
+        return annotation
+    kind = next(part for part in get_args(annotation) if part is not type(None))
+    return get_args(kind)[0] if get_origin(kind) is Annotated else kind
 
 
 def _help(name: str, field: FieldInfo) -> str:

@@ -132,10 +132,21 @@ class Settings(BaseSettings):
         default=timedelta(hours=24),
         description="How long a repeated request_id is known for what it was.",
     )
-    retention_interval: Interval = Field(
-        default=timedelta(seconds=60),
+    thread_ttl: Retention | None = Field(
+        default=None,
+        description="How long a new thread is kept when nothing happens on it, unless its caller "
+        "says otherwise; 0s: for ever. Without it what checkpointer.ttl of the configuration file "
+        "says, or for ever.",
+    )
+    thread_ttl_strategy: Literal["delete", "keep_latest"] | None = Field(
+        default=None,
+        description="What becomes of such a thread: it is deleted, or its history is and its "
+        "state kept. Without it what checkpointer.ttl says, or delete.",
+    )
+    retention_interval: Interval | None = Field(
+        default=None,
         description="How often what has passed its retention is taken, more or less: that much "
-        "longer it may be there.",
+        "longer it may be there. Without it what checkpointer.ttl says, or 60s.",
     )
     runner: bool = Field(
         default=True,

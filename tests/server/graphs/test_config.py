@@ -2,6 +2,7 @@
 
 import json
 import os
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from tests.server.graphs.conftest import WriteConfig
 
 from runwire.server.graphs.config import ConfigError, GraphEntry, apply_env, read_config
+from runwire.server.model.threads import ThreadTtl, TtlStrategy
 
 ONE = {"chat": "./chat.py:graph"}
 
@@ -77,6 +79,50 @@ def test_a_mistake_is_told_by_file_and_key(tmp_path: Path, content: Any, message
     assert str(caught.value).startswith(f"{path}: ")
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("ttl", "message"),
+    [
+        (5, "checkpointer.ttl: must be an object"),
+        ({"strategy": "forget"}, "checkpointer.ttl.strategy: must be 'delete' or 'keep_latest'"),
+        ({"default_ttl": "5"}, "checkpointer.ttl.default_ttl: must be a number of minutes"),
+        ({"default_ttl": True}, "checkpointer.ttl.default_ttl: must be a number of minutes"),
+        (
+            {"default_ttl": 0},
+            "checkpointer.ttl.default_ttl: must be more than 0 and at most 525600",
+        ),
+        ({"default_ttl": 1e9}, "checkpointer.ttl.default_ttl: must be more than 0 and at most"),
+        ({"sweep_interval_minutes": -1}, "checkpointer.ttl.sweep_interval_minutes: must be more"),
+    ],
+)
+def test_a_mistake_in_the_ttl_is_told(write_config: WriteConfig, ttl: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        write_config({"graphs": ONE, "checkpointer": {"ttl": ttl}})
+
+
+def test_threads_may_have_a_ttl(write_config: WriteConfig) -> None:
+    ttl = {"strategy": "keep_latest", "default_ttl": 90, "sweep_interval_minutes": 0.5}
+    config = write_config({"graphs": ONE, "checkpointer": {"ttl": ttl}})
+    assert config.thread_ttl == ThreadTtl(timedelta(minutes=90), TtlStrategy.KEEP_LATEST)
+    assert config.sweep_interval == timedelta(seconds=30)
+    assert config.warnings == ()
+
+
+def test_of_the_ttl_all_may_be_left_out(write_config: WriteConfig) -> None:
+    for checkpointer in ({}, {"ttl": {}}, {"ttl": None}, {"ttl": {"strategy": "delete"}}):
+        config = write_config({"graphs": ONE, "checkpointer": checkpointer})
+        assert (config.thread_ttl, config.sweep_interval) == (None, None)
+
+
+def test_what_is_not_used_of_the_checkpointer_is_warned_about(write_config: WriteConfig) -> None:
+    checkpointer = {"backend": "mongo", "ttl": {"default_ttl": 5, "sweep_limit": 100}}
+    config = write_config({"graphs": ONE, "checkpointer": checkpointer})
+    assert config.thread_ttl == ThreadTtl(timedelta(minutes=5))
+    assert config.warnings == (
+        "langgraph.json: not used by Runwire: checkpointer.backend",
+        "langgraph.json: not used by Runwire: checkpointer.ttl.sweep_limit",
+    )
 
 
 def test_a_missing_file_is_told(tmp_path: Path) -> None:

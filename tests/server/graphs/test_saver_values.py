@@ -27,7 +27,8 @@ from tests.support.attempts import Attempts, writing_as
 from typing_extensions import TypedDict
 
 from runwire.server.graphs.saver import RunwireSaver
-from runwire.server.storage import checkpoints as queries
+from runwire.server.storage import pruning
+from runwire.server.storage.checkpoints import list_checkpoints
 from runwire.server.storage.database import Database
 from runwire.server.storage.tables import checkpoint_writes, checkpoints
 
@@ -87,7 +88,7 @@ async def test_secrets_in_the_configuration_are_not_stored(
     with writing_as(attempt):
         await graph.ainvoke({"numbers": [0]}, config, durability="sync")
     stored = [found async for found in saver.alist(at(thread_id))]
-    nested = await database.read(lambda c: queries.list_checkpoints(c, thread_id=thread_id))
+    nested = await database.read(lambda c: list_checkpoints(c, thread_id=thread_id))
     assert {found.place.checkpoint_ns.partition(":")[0] for found in nested} == {
         "",
         "through_langchain",
@@ -305,7 +306,7 @@ async def test_delta_channels_are_rebuilt_also_after_pruning(
         assert result["items"] == expected
         if number % 9 == 8:
             before = await database.read(lambda c: c.scalar(count))
-            await database.write(lambda c: queries.prune_thread(c, thread_id))
+            await database.write(lambda c: pruning.prune_thread(c, thread_id))
             assert (await database.read(lambda c: c.scalar(count)) or 0) < (before or 0)
             state = await graph.aget_state(at(thread_id))
             assert state.values["items"] == expected

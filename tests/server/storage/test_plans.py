@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Connection
 
 from runwire.server.model.attempts import Attempt
-from runwire.server.storage import checkpoint_writes, checkpoints, items, runs
+from runwire.server.storage import checkpoint_writes, checkpoints, items, pruning, runs
 from runwire.server.storage.checkpoints import NewCheckpoint, Place
 from runwire.server.storage.database import Database
 
@@ -32,7 +32,7 @@ QUERIES: dict[str, Callable[[Connection], Any]] = {
     "delete_run": lambda c: checkpoints.delete_run(c, "run"),
     "delete_thread": lambda c: checkpoints.delete_thread(c, "thread"),
     "copy_thread": lambda c: checkpoints.copy_thread(c, "thread", "target"),
-    "prune_thread": lambda c: checkpoints.prune_thread(c, "thread"),
+    "prune_thread": lambda c: pruning.prune_thread(c, "thread"),
     "get_item": lambda c: items.get_item(c, ("a",), "key"),
     "search_items": lambda c: items.search_items(c, ("a",), [], limit=10, offset=0),
     "list_namespaces": lambda c: items.list_namespaces(c, ("a", "b")),

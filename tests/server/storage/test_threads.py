@@ -1,4 +1,6 @@
 from dataclasses import replace
+from datetime import timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, update
@@ -8,7 +10,7 @@ from tests.support.records import a_run, add_run, at
 from runwire.server.model.ids import new_id
 from runwire.server.model.requests import Order, SortKey
 from runwire.server.model.runs import Interrupt, RunError
-from runwire.server.model.threads import Thread, ThreadState
+from runwire.server.model.threads import Thread, ThreadState, ThreadTtl, TtlStrategy
 from runwire.server.storage import threads
 from runwire.server.storage.tables import threads as threads_table
 from runwire.server.storage.threads import Remains, ThreadFilter
@@ -44,6 +46,46 @@ def test_an_id_is_taken_once(connection: Connection) -> None:
 
 @pytest.mark.parametrize("columns", [{"state": "asleep"}, {"rest_state": "busy"}])
 def test_a_state_that_is_none_is_refused(connection: Connection, columns: dict[str, str]) -> None:
+    add(connection)
+    with pytest.raises(IntegrityError, match="CHECK"):
+        connection.execute(update(threads_table).values(**columns))
+
+
+TTL = ThreadTtl(timedelta(seconds=10.000001), TtlStrategy.KEEP_LATEST)
+
+
+def test_a_ttl_is_read_as_it_was_stored(connection: Connection) -> None:
+    thread = threads.add_thread(connection, new_id(), {}, at(1), TTL)
+    assert thread.ttl == TTL
+    assert get(connection, thread) == thread
+    assert thread.expire_time == at(11.000001)
+    other = ThreadTtl(timedelta(days=365))
+    threads.set_ttl(connection, thread.thread_id, other, at(2))
+    assert get(connection, thread) == replace(thread, ttl=other, update_time=at(2))
+    threads.set_ttl(connection, thread.thread_id, ThreadTtl(timedelta(0)), at(3))
+    assert get(connection, thread).ttl is None
+    assert get(connection, thread).expire_time is None
+
+
+def test_a_thread_at_work_does_not_expire(connection: Connection) -> None:
+    thread = threads.add_thread(connection, new_id(), {}, at(1), TTL)
+    threads.set_state(connection, thread.thread_id, busy=True, now=at(2))
+    assert get(connection, thread).expire_time is None
+    threads.set_state(connection, thread.thread_id, busy=False, now=at(5))
+    assert get(connection, thread).expire_time == at(15.000001)
+
+
+IMPOSSIBLE: dict[str, dict[str, Any]] = {
+    "a strategy without a time": {"ttl_strategy": "delete"},
+    "a time without a strategy": {"ttl_seconds": 1.0},
+    "a strategy that is none": {"ttl_seconds": 1.0, "ttl_strategy": "forget"},
+    "looked at without a TTL": {"ttl_check_time": at(1)},
+    "to be deleted and never looked at": {"ttl_seconds": 1.0, "ttl_strategy": "delete"},
+}
+
+
+@pytest.mark.parametrize("columns", IMPOSSIBLE.values(), ids=IMPOSSIBLE)
+def test_a_ttl_that_cannot_be_is_refused(connection: Connection, columns: dict[str, Any]) -> None:
     add(connection)
     with pytest.raises(IntegrityError, match="CHECK"):
         connection.execute(update(threads_table).values(**columns))

@@ -32,6 +32,7 @@ from runwire.server.model.runs import (
     RunSpec,
     RunState,
 )
+from runwire.server.model.threads import ThreadTtl
 from runwire.server.storage import checkpoints, locks, runs, threads
 from runwire.server.storage.clock import current_time
 from runwire.server.storage.database import Connection
@@ -42,7 +43,8 @@ from runwire.server.storage.notifications import Kind, notify
 class Rules:
     """What does not change from one creation to the next.
 
-    `graph_ids` are the graphs that this server knows, `owner` is this server.
+    `graph_ids` are the graphs that this server knows, `owner` is this server, `thread_ttl` is that
+    of threads that are made together with a run.
     """
 
     graph_ids: Sequence[str]
@@ -50,6 +52,7 @@ class Rules:
     max_pending: int
     request_retention: timedelta
     encode: Encode
+    thread_ttl: ThreadTtl | None = None
 
 
 @dataclass(slots=True)
@@ -120,7 +123,7 @@ def _create_run(
     now: datetime,
 ) -> None:
     assistant = resolve(connection, spec.assistant_id, spec.assistant_version, rules.graph_ids)
-    thread_id = _thread_of(connection, spec, now)
+    thread_id = _thread_of(connection, spec, rules, now)
     if thread_id is not None and spec.checkpoint is not None:
         check_checkpoint(connection, thread_id, spec.checkpoint)
     blocked = False
@@ -147,18 +150,19 @@ def _create_run(
     creation.runs.append(run)
 
 
-def _thread_of(connection: Connection, spec: RunSpec, now: datetime) -> str | None:
+def _thread_of(connection: Connection, spec: RunSpec, rules: Rules, now: datetime) -> str | None:
     """Return the thread that the run will be on, made if the spec says so; None if stateless."""
     if spec.thread_id is None:
         if spec.on_completion is OnCompletion.KEEP:
-            return threads.add_thread(connection, new_id(), {}, now).thread_id
+            made = threads.add_thread(connection, new_id(), {}, now, rules.thread_ttl)
+            return made.thread_id
         return None
     if not threads.lock_queue(connection, spec.thread_id):
         if spec.if_thread_missing is IfThreadMissing.FAIL:
             raise ThreadNotFound(spec.thread_id)
         locks.hold_name(connection, "thread", spec.thread_id)
         if not threads.lock_queue(connection, spec.thread_id):
-            threads.add_thread(connection, spec.thread_id, {}, now)
+            threads.add_thread(connection, spec.thread_id, {}, now, rules.thread_ttl)
     return spec.thread_id
 
 

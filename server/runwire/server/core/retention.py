@@ -8,8 +8,11 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from time import monotonic
+from typing import TypeVar
 
+from runwire.server.core.expiry import expire_threads
 from runwire.server.storage import requests, servers
 from runwire.server.storage.clock import current_time
 from runwire.server.storage.database import Connection, Database
@@ -25,6 +28,8 @@ SHARE = 0.5
 """The part of the time for which a sweep keeps the writer busy, at most."""
 
 _DAY = timedelta(hours=24)
+
+T = TypeVar("T")
 
 Step = Callable[[Connection], int]
 """A transaction that takes some of what is too old, and returns how much it found."""
@@ -73,11 +78,12 @@ async def sweep(database: Database, retention: Retention) -> None:
     for step in steps(retention):
         while await _write(database, step):
             pass
+    await expire_threads(database, partial(_write, database))
 
 
-async def _write(database: Database, step: Step) -> int:
+async def _write(database: Database, function: Callable[[Connection], T]) -> T:
     """Make one transaction, and leave the writer to others for a while."""
     begin = monotonic()
-    found = await database.write(step)
+    result = await database.write(function)
     await asyncio.sleep((monotonic() - begin) * (1 - SHARE) / SHARE)
-    return found
+    return result

@@ -24,10 +24,18 @@ from runwire.server.model.errors import (
 )
 from runwire.server.model.ids import new_id
 from runwire.server.model.requests import Order, Page, RequestKey
-from runwire.server.model.threads import CheckpointRef, StateSnapshot, Thread, ThreadState
+from runwire.server.model.threads import (
+    CheckpointRef,
+    StateSnapshot,
+    Thread,
+    ThreadState,
+    ThreadStorage,
+    ThreadTtl,
+)
 from runwire.server.storage import checkpoints, locks, runs, threads
 from runwire.server.storage.clock import current_time
 from runwire.server.storage.database import Connection, Database
+from runwire.server.storage.thread_storage import measure_thread
 from runwire.server.storage.threads import ThreadFilter
 
 _EMPTY = StateSnapshot(
@@ -52,11 +60,13 @@ class Threads:
         runner: LocalRunner,
         *,
         request_retention: timedelta,
+        default_ttl: ThreadTtl | None = None,
     ) -> None:
         self._database = database
         self._registry = registry
         self._runner = runner
         self._request_retention = request_retention
+        self._default_ttl = default_ttl
         self._updates = Turns()
 
     async def create(
@@ -66,9 +76,10 @@ class Threads:
         *,
         return_existing: bool,
         request: RequestKey | None,
+        ttl: ThreadTtl | None = None,
     ) -> tuple[Thread, bool]:
         """Return a new thread, and whether it was there before (a repeated request, or
-        `return_existing`). Raises `ThreadExists`, `RequestIdReused`."""
+        `return_existing`). No `ttl`: the default. Raises `ThreadExists`, `RequestIdReused`."""
 
         def create(connection: Connection) -> tuple[Thread, bool]:
             now = current_time(connection)
@@ -83,7 +94,7 @@ class Threads:
             if existing is not None and not return_existing:
                 raise ThreadExists(existing.thread_id)
             thread = existing or threads.add_thread(
-                connection, thread_id or new_id(), metadata, now
+                connection, thread_id or new_id(), metadata, now, ttl or self._default_ttl
             )
             if request is not None:
                 remember(connection, request, [thread.thread_id], now)
@@ -105,15 +116,19 @@ class Threads:
             )
         )
 
-    async def update(self, thread_id: str, metadata: dict[str, Any]) -> Thread:
-        """Merge metadata into a thread's. Raises `ThreadNotFound`."""
+    async def update(
+        self, thread_id: str, metadata: dict[str, Any], ttl: ThreadTtl | None = None
+    ) -> Thread:
+        """Merge metadata into a thread's, and give it another TTL if there is one. Raises
+        `ThreadNotFound`."""
 
         def update(connection: Connection) -> Thread:
             thread = _lock(connection, thread_id)
-            changed = merged(thread.metadata, metadata)
+            changed, now = merged(thread.metadata, metadata), current_time(connection)
             if changed != thread.metadata:
-                now = current_time(connection)
                 threads.set_metadata(connection, thread_id, changed, now)
+            if ttl is not None:
+                threads.set_ttl(connection, thread_id, ttl, now)
             return _get(connection, thread_id)
 
         return await self._database.write(update)
@@ -131,6 +146,15 @@ class Threads:
             threads.delete_thread(connection, thread_id)
 
         await self._database.write(delete)
+
+    async def get_storage(self, thread_id: str) -> ThreadStorage:
+        """Return what a thread takes up in the database. Raises `ThreadNotFound`."""
+
+        def measure(connection: Connection) -> ThreadStorage:
+            _get(connection, thread_id)
+            return measure_thread(connection, thread_id)
+
+        return await self._database.read(measure)
 
     async def get_state(
         self, thread_id: str, checkpoint: CheckpointRef | None, *, include_subgraphs: bool

@@ -6,14 +6,16 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from dotenv import dotenv_values
 
 from runwire.server.model.ids import canonical_id
+from runwire.server.model.threads import ThreadTtl, TtlStrategy
 
-_READ = ("graphs", "env", "dependencies", "$schema")
+_READ = ("graphs", "env", "dependencies", "checkpointer", "$schema")
 
 _NOT_USED = frozenset(
     {
@@ -21,7 +23,6 @@ _NOT_USED = frozenset(
         "api_version",
         "auth",
         "base_image",
-        "checkpointer",
         "dockerfile_lines",
         "encryption",
         "http",
@@ -71,6 +72,7 @@ class GraphsConfig:
     """A configuration file as read.
 
     `directories` (the file's own first) hold the graphs' code and belong on `sys.path`.
+    `thread_ttl` is for new threads, `sweep_interval` how often expired ones are looked for.
     `warnings` are sentences for the log.
     """
 
@@ -78,6 +80,8 @@ class GraphsConfig:
     graphs: Mapping[str, GraphEntry]
     env: Mapping[str, str]
     directories: tuple[Path, ...]
+    thread_ttl: ThreadTtl | None = None
+    sweep_interval: timedelta | None = None
     warnings: tuple[str, ...] = ()
 
     @property
@@ -94,12 +98,21 @@ def read_config(path: Path) -> GraphsConfig:
     path = path.resolve()
     content = _read_object(path)
     env, env_warnings = _read_env(path, content.get("env", {}))
+    checkpointer = _read_part(path, "checkpointer", content.get("checkpointer"))
+    ttl = _read_part(path, "checkpointer.ttl", checkpointer.get("ttl"))
     return GraphsConfig(
         path=path,
         graphs=_read_graphs(path, content.get("graphs")),
         env=env,
         directories=_read_dependencies(path, content.get("dependencies", [])),
-        warnings=(*_strange_keys(path, content), *env_warnings),
+        thread_ttl=_read_ttl(path, ttl),
+        sweep_interval=_read_minutes(path, ttl, "sweep_interval_minutes"),
+        warnings=(
+            *_strange_keys(path, content),
+            *_not_used(path, "checkpointer", checkpointer, ("ttl",)),
+            *_not_used(path, "checkpointer.ttl", ttl, _TTL_KEYS),
+            *env_warnings,
+        ),
     )
 
 
@@ -216,6 +229,47 @@ def _read_dependencies(path: Path, value: Any) -> tuple[Path, ...]:
             raise ConfigError(path, f"dependencies: there is no directory {item}")
         directories.append(directory)
     return tuple(dict.fromkeys(directories))
+
+
+_TTL_KEYS = ("strategy", "default_ttl", "sweep_interval_minutes")
+
+
+def _read_part(path: Path, key: str, value: Any) -> dict[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise ConfigError(path, f"{key}: must be an object")
+    return value
+
+
+def _read_ttl(path: Path, ttl: dict[str, Any]) -> ThreadTtl | None:
+    strategy = ttl.get("strategy", TtlStrategy.DELETE.value)
+    if strategy not in list(TtlStrategy):
+        words = " or ".join(repr(word.value) for word in TtlStrategy)
+        raise ConfigError(path, f"checkpointer.ttl.strategy: must be {words}")
+    duration = _read_minutes(path, ttl, "default_ttl")
+    return None if duration is None else ThreadTtl(duration, TtlStrategy(strategy))
+
+
+def _read_minutes(path: Path, ttl: dict[str, Any], key: str) -> timedelta | None:
+    minutes = ttl.get(key)
+    if minutes is None:
+        return None
+    if isinstance(minutes, bool) or not isinstance(minutes, int | float):
+        raise ConfigError(path, f"checkpointer.ttl.{key}: must be a number of minutes")
+    if not 0 < minutes <= _MOST_MINUTES:
+        raise ConfigError(
+            path, f"checkpointer.ttl.{key}: must be more than 0 and at most {_MOST_MINUTES} minutes"
+        )
+    return timedelta(minutes=minutes)
+
+
+_MOST_MINUTES = 365 * 24 * 60
+
+
+def _not_used(path: Path, place: str, content: dict[str, Any], used: tuple[str, ...]) -> list[str]:
+    others = [f"{place}.{key}" for key in sorted(set(content) - set(used))]
+    return [f"{path.name}: not used by Runwire: {', '.join(others)}"] if others else []
 
 
 def _strange_keys(path: Path, content: dict[str, Any]) -> list[str]:

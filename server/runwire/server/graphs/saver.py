@@ -32,7 +32,7 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from runwire.server.graphs.deltas import DeltaWalk
 from runwire.server.model.attempts import Attempt, StateUpdate, current_writer
 from runwire.server.model.faults import fault
-from runwire.server.storage import checkpoints
+from runwire.server.storage import checkpoints, pruning
 from runwire.server.storage.checkpoint_writes import Write
 from runwire.server.storage.checkpoints import NewCheckpoint, Place, StoredCheckpoint
 from runwire.server.storage.database import Connection, Database
@@ -280,7 +280,7 @@ class RunwireSaver(BaseCheckpointSaver[int]):
         self._refuse_if_fenced()
         if strategy not in ("keep_latest", "delete"):
             raise ValueError(f"unknown strategy {strategy!r}: use 'keep_latest' or 'delete'")
-        prune = checkpoints.prune_thread if strategy == "keep_latest" else checkpoints.delete_thread
+        prune = pruning.prune_thread if strategy == "keep_latest" else checkpoints.delete_thread
 
         def prune_threads(connection: Connection) -> None:
             for thread_id in thread_ids:

@@ -4,9 +4,13 @@ import os
 import threading
 import time
 import uuid
+from datetime import UTC, datetime, timedelta
 from functools import cache
 
 _DEFAULT_ASSISTANTS = uuid.UUID("6f1c4c1e-52f7-5b0a-9a55-3d1f7a2f1d0e")
+
+_GREGORIAN = datetime(1582, 10, 15, tzinfo=UTC)
+"""Where the time of UUIDs of version 6 begins."""
 
 _lock = threading.Lock()
 _last: tuple[int, int] = (0, 0)
@@ -52,3 +56,16 @@ def canonical_id(text: str) -> str | None:
 def default_assistant_id(graph_id: str) -> str:
     """Return the id of a graph's default assistant: the same on every server and every start."""
     return str(uuid.uuid5(_DEFAULT_ASSISTANTS, graph_id))
+
+
+def time_of_checkpoint(checkpoint_id: str | None) -> datetime | None:
+    """Return when a checkpoint was made, by its id; None if the id does not tell, because it is no
+    UUIDv6 as LangGraph makes them."""
+    try:
+        value = uuid.UUID(checkpoint_id or "")
+    except ValueError:
+        return None
+    if value.version != 6:
+        return None
+    ticks = (value.int >> 80 << 12) | (value.int >> 64 & 0xFFF)
+    return _GREGORIAN + timedelta(microseconds=ticks // 10)

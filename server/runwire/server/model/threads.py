@@ -1,7 +1,7 @@
 """Threads: conversations that successive runs continue."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -21,6 +21,28 @@ class ThreadState(StrEnum):
     """The last run failed or timed out."""
 
 
+class TtlStrategy(StrEnum):
+    """What becomes of a thread whose TTL has passed."""
+
+    DELETE = "delete"
+    """It is deleted, with everything that belongs to it."""
+    KEEP_LATEST = "keep_latest"
+    """Its history is deleted; its state stays, so that it can go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadTtl:
+    """For how long a thread is kept when nothing happens on it; a `duration` of 0: for ever."""
+
+    duration: timedelta
+    strategy: TtlStrategy = TtlStrategy.DELETE
+
+    @property
+    def ends(self) -> bool:
+        """Whether it ever passes."""
+        return self.duration > timedelta(0)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thread:
     """A thread as stored. `values` is what the last run, or state update, left behind."""
@@ -34,6 +56,36 @@ class Thread:
     values: JsonText | None = None
     interrupts: tuple[Interrupt, ...] = ()
     error: RunError | None = None
+    ttl: ThreadTtl | None = None
+
+    @property
+    def expire_time(self) -> datetime | None:
+        """When its TTL passes if nothing happens; None if never, or while it is at work."""
+        if self.ttl is None or self.state is ThreadState.BUSY:
+            return None
+        return self.update_time + self.ttl.duration
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """How much there is of one kind of thing; `at_least`: more than was counted."""
+
+    count: int
+    bytes: int
+    at_least: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThreadStorage:
+    """What a thread takes up in the database."""
+
+    thread_id: str
+    checkpoints: Use
+    pending_writes: Use
+    runs: Use
+    event_segments: Use
+    oldest_checkpoint_time: datetime | None
+    newest_checkpoint_time: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,14 @@ from runwire.server.model.runs import (
     RunError,
     RunSpec,
 )
-from runwire.server.model.threads import CheckpointRef, StateSnapshot, StateTask, Thread
+from runwire.server.model.threads import (
+    CheckpointRef,
+    StateSnapshot,
+    StateTask,
+    Thread,
+    ThreadStorage,
+    Use,
+)
 from runwire.server.rpc import enums
 from runwire.server.rpc.payloads import of_data, of_optional, of_text
 from runwire.v1 import assistants_pb2, core_pb2, threads_pb2
@@ -159,7 +166,35 @@ def thread_message(thread: Thread, *, with_values: bool = True) -> threads_pb2.T
         create_time=thread.create_time,
         update_time=thread.update_time,
         state_update_time=thread.state_update_time,
+        ttl=_ttl_message(thread),
     )
+
+
+def _ttl_message(thread: Thread) -> threads_pb2.ThreadTtl | None:
+    if thread.ttl is None:
+        return None
+    return threads_pb2.ThreadTtl(
+        duration=thread.ttl.duration,
+        strategy=enums.TTL_STRATEGIES.number(thread.ttl.strategy),
+        expire_time=thread.expire_time,
+    )
+
+
+def storage_message(storage: ThreadStorage) -> threads_pb2.ThreadStorage:
+    """Return what a thread takes up."""
+    return threads_pb2.ThreadStorage(
+        thread_id=storage.thread_id,
+        checkpoints=_use_message(storage.checkpoints),
+        pending_writes=_use_message(storage.pending_writes),
+        runs=_use_message(storage.runs),
+        event_segments=_use_message(storage.event_segments),
+        oldest_checkpoint_time=storage.oldest_checkpoint_time,
+        newest_checkpoint_time=storage.newest_checkpoint_time,
+    )
+
+
+def _use_message(use: Use) -> threads_pb2.StorageUse:
+    return threads_pb2.StorageUse(count=use.count, bytes=use.bytes, at_least=use.at_least)
 
 
 def checkpoint_message(

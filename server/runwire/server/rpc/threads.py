@@ -5,13 +5,18 @@ from typing import Any
 
 from runwire.server.core.threads import Threads
 from runwire.server.model.requests import Order, RequestKey
-from runwire.server.model.threads import CheckpointRef
+from runwire.server.model.threads import CheckpointRef, ThreadTtl, TtlStrategy
 from runwire.server.rpc import enums
 from runwire.server.rpc.calls import Context
 from runwire.server.rpc.fields import Fields
 from runwire.server.rpc.paging import STATES, PageRequest, read_page
 from runwire.server.rpc.requests import read_key, read_request
-from runwire.server.rpc.resources import checkpoint_message, state_message, thread_message
+from runwire.server.rpc.resources import (
+    checkpoint_message,
+    state_message,
+    storage_message,
+    thread_message,
+)
 from runwire.server.rpc.specs import read_checkpoint
 from runwire.server.storage.threads import ThreadFilter
 from runwire.v1 import threads_pb2 as wire
@@ -36,6 +41,7 @@ class ThreadServicer(threads_pb2_grpc.ThreadServiceServicer):
             draft.metadata,
             return_existing=draft.return_existing,
             request=draft.key,
+            ttl=draft.ttl,
         )
         return wire.CreateThreadResponse(thread=thread_message(thread))
 
@@ -64,9 +70,9 @@ class ThreadServicer(threads_pb2_grpc.ThreadServiceServicer):
     async def UpdateThread(
         self, request: wire.UpdateThreadRequest, context: Context
     ) -> wire.UpdateThreadResponse:
-        """Change a thread's metadata."""
-        thread_id, metadata = await read_request(request, _read_change)
-        thread = await self._threads.update(thread_id, metadata)
+        """Change a thread's metadata, or its TTL."""
+        change = await read_request(request, _read_change)
+        thread = await self._threads.update(change.thread_id, change.metadata, change.ttl)
         return wire.UpdateThreadResponse(thread=thread_message(thread))
 
     async def DeleteThread(
@@ -118,6 +124,13 @@ class ThreadServicer(threads_pb2_grpc.ThreadServiceServicer):
             next_page_token=query.page.next_token(page.next),
         )
 
+    async def GetThreadStorage(
+        self, request: wire.GetThreadStorageRequest, context: Context
+    ) -> wire.GetThreadStorageResponse:
+        """Return what a thread takes up."""
+        storage = await self._threads.get_storage(await read_request(request, _read_id))
+        return wire.GetThreadStorageResponse(storage=storage_message(storage))
+
 
 @dataclass(frozen=True, slots=True)
 class _Draft:
@@ -125,6 +138,14 @@ class _Draft:
     metadata: dict[str, Any]
     return_existing: bool
     key: RequestKey | None
+    ttl: ThreadTtl | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    thread_id: str
+    metadata: dict[str, Any]
+    ttl: ThreadTtl | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,10 +178,28 @@ def _read_draft(request: wire.CreateThreadRequest, fields: Fields) -> _Draft:
         metadata=fields.metadata("metadata", request.metadata),
         return_existing=if_exists is enums.IfExists.RETURN_EXISTING,
         key=read_key("ThreadService/CreateThread", request, fields),
+        ttl=_read_ttl(request, fields),
     )
 
 
-def _read_id(request: wire.GetThreadRequest | wire.DeleteThreadRequest, fields: Fields) -> str:
+def _read_ttl(
+    request: wire.CreateThreadRequest | wire.UpdateThreadRequest, fields: Fields
+) -> ThreadTtl | None:
+    if not request.HasField("ttl"):
+        return None
+    duration = fields.duration("ttl.duration", request.ttl.duration)
+    strategy = fields.word(
+        "ttl.strategy", request.ttl.strategy, enums.TTL_STRATEGIES, TtlStrategy.DELETE
+    )
+    if request.ttl.strategy and not request.ttl.HasField("duration"):
+        fields.refuse("ttl.duration", "is required with ttl.strategy")
+    return ThreadTtl(duration, strategy)
+
+
+def _read_id(
+    request: (wire.GetThreadRequest | wire.DeleteThreadRequest | wire.GetThreadStorageRequest),
+    fields: Fields,
+) -> str:
     return fields.required_id("thread_id", request.thread_id)
 
 
@@ -174,9 +213,12 @@ def _read_query(request: wire.ListThreadsRequest, fields: Fields) -> _Query:
     return _Query(wanted, order, read_page(request, fields))
 
 
-def _read_change(request: wire.UpdateThreadRequest, fields: Fields) -> tuple[str, dict[str, Any]]:
-    metadata = fields.metadata("metadata", request.metadata)
-    return fields.required_id("thread_id", request.thread_id), metadata
+def _read_change(request: wire.UpdateThreadRequest, fields: Fields) -> _Change:
+    return _Change(
+        metadata=fields.metadata("metadata", request.metadata),
+        thread_id=fields.required_id("thread_id", request.thread_id),
+        ttl=_read_ttl(request, fields),
+    )
 
 
 def _read_place(

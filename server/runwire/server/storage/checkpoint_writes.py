@@ -68,11 +68,6 @@ def _merged(rows: Iterable[Any]) -> list[Write]:
     )
 
 
-def delete_writes(connection: Connection, places: Sequence[Mapping[str, str]]) -> None:
-    """Delete all pending writes of checkpoints."""
-    connection.execute(_delete_on_checkpoint, places)
-
-
 def delete_writes_of_run(connection: Connection, run_id: str) -> None:
     """Delete the pending writes that a run made, and all that are pending on its checkpoints."""
     connection.execute(_delete_of_run, {"run_id": run_id})
@@ -125,7 +120,6 @@ _insert = insert(writes).values(
 )
 
 _delete_of_task = delete(writes).where(*_of_task, writes.c.index == bindparam("position"))
-_delete_on_checkpoint = delete(writes).where(*_on_checkpoint)
 _delete_of_run = delete(writes).where(_of_run)
 _delete_on_run = delete(writes).where(
     tuple_(writes.c.thread_id, writes.c.checkpoint_ns, writes.c.checkpoint_id).in_(

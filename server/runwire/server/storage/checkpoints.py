@@ -252,42 +252,6 @@ def copy_thread(connection: Connection, source: str, target: str) -> None:
     checkpoint_writes.copy_writes(connection, source, target)
 
 
-def prune_thread(connection: Connection, thread_id: str) -> None:
-    """Delete all but each namespace's newest checkpoint, and what that one is rebuilt from."""
-    by_namespace: dict[str, list[Any]] = {}
-    for row in connection.execute(_select_chain, {"thread_id": thread_id}):
-        by_namespace.setdefault(row.checkpoint_ns, []).append(row)
-    superfluous = [
-        Place(thread_id, namespace, row.checkpoint_id)._asdict()
-        for namespace, rows in by_namespace.items()
-        for kept in [_kept(rows)]
-        for row in rows
-        if row.checkpoint_id not in kept
-    ]
-    if superfluous:
-        checkpoint_writes.delete_writes(connection, superfluous)
-        connection.execute(_delete_one, superfluous)
-
-
-def _kept(rows: Sequence[Any]) -> set[str]:
-    """Return which of a namespace's checkpoints, newest first, must stay.
-
-    A delta channel is stored whole only now and then and rebuilt from the writes since. While a
-    checkpoint's metadata counts the steps since then for a channel, that channel needs the
-    checkpoint's parent.
-    """
-    by_id = {row.checkpoint_id: row for row in rows}
-    row = rows[0]
-    kept: set[str] = set()
-    channels: set[str] | None = None
-    while row is not None and row.checkpoint_id not in kept:
-        kept.add(row.checkpoint_id)
-        counted = set(row.metadata.get("counters_since_delta_snapshot") or ())
-        channels = counted if channels is None else channels & counted
-        row = by_id.get(row.parent_checkpoint_id) if channels else None
-    return kept
-
-
 def _stored(connection: Connection, row: Any) -> StoredCheckpoint:
     place = Place(row.thread_id, row.checkpoint_ns, row.checkpoint_id)
     return StoredCheckpoint(
@@ -338,16 +302,6 @@ _select = select(
 )
 _select_one = _select.where(*_here)
 _select_newest = _select.where(*_in_namespace).order_by(_newest_first).limit(1)
-_select_chain = (
-    select(
-        checkpoints.c.checkpoint_ns,
-        checkpoints.c.checkpoint_id,
-        checkpoints.c.parent_checkpoint_id,
-        checkpoints.c.metadata,
-    )
-    .where(_of_thread)
-    .order_by(_newest_first)
-)
 
 _insert = insert(checkpoints)
 _delete_one = delete(checkpoints).where(*_here)

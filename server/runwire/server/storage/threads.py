@@ -2,15 +2,26 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Row, bindparam, delete, insert, literal, select, update
+from sqlalchemy import (
+    Connection,
+    Row,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
 
 from runwire.server.model.requests import Order, Page
 from runwire.server.model.runs import Interrupt, JsonText, RunError
-from runwire.server.model.threads import Thread, ThreadState
+from runwire.server.model.threads import Thread, ThreadState, ThreadTtl, TtlStrategy
 from runwire.server.storage.json_contains import contains
 from runwire.server.storage.pages import read_page
 from runwire.server.storage.tables import threads
@@ -32,9 +43,13 @@ class ThreadFilter:
 
 
 def add_thread(
-    connection: Connection, thread_id: str, metadata: dict[str, Any], now: datetime
+    connection: Connection,
+    thread_id: str,
+    metadata: dict[str, Any],
+    now: datetime,
+    ttl: ThreadTtl | None = None,
 ) -> Thread:
-    """Store a new, empty thread and return it."""
+    """Store a new, empty thread and return it. No `ttl`: it is kept for ever."""
     row: dict[str, Any] = {
         "thread_id": thread_id,
         "state": ThreadState.IDLE.value,
@@ -46,6 +61,7 @@ def add_thread(
         "create_time": now,
         "update_time": now,
         "state_update_time": now,
+        **_ttl_columns(ttl, now),
     }
     connection.execute(_insert, row)
     return Thread(
@@ -55,10 +71,21 @@ def add_thread(
         create_time=now,
         update_time=now,
         state_update_time=now,
+        ttl=ttl if ttl and ttl.ends else None,
     )
 
 
 _insert = insert(threads)
+
+
+def _ttl_columns(ttl: ThreadTtl | None, now: datetime) -> dict[str, Any]:
+    if ttl is None or not ttl.ends:
+        return {"ttl_seconds": None, "ttl_strategy": None, "ttl_check_time": None}
+    return {
+        "ttl_seconds": ttl.duration.total_seconds(),
+        "ttl_strategy": ttl.strategy.value,
+        "ttl_check_time": now + ttl.duration,
+    }
 
 
 def get_thread(connection: Connection, thread_id: str) -> Thread | None:
@@ -133,6 +160,24 @@ _set_metadata = (
 )
 
 
+def set_ttl(connection: Connection, thread_id: str, ttl: ThreadTtl, now: datetime) -> None:
+    """Give a thread another TTL, which counts from now."""
+    columns = {f"new_{name}": value for name, value in _ttl_columns(ttl, now).items()}
+    connection.execute(_set_ttl, {"this_thread": thread_id, "now": now, **columns})
+
+
+_set_ttl = (
+    update(threads)
+    .where(_this)
+    .values(
+        ttl_seconds=bindparam("new_ttl_seconds", type_=threads.c.ttl_seconds.type),
+        ttl_strategy=bindparam("new_ttl_strategy", type_=threads.c.ttl_strategy.type),
+        ttl_check_time=bindparam("new_ttl_check_time", type_=_now.type),
+        update_time=_now,
+    )
+)
+
+
 def set_state(connection: Connection, thread_id: str, *, busy: bool, now: datetime) -> None:
     """Make a thread BUSY, or return it to the state in which its last run left it; nothing
     changes if that is its state."""
@@ -140,11 +185,15 @@ def set_state(connection: Connection, thread_id: str, *, busy: bool, now: dateti
     connection.execute(statement, {"this_thread": thread_id, "now": now})
 
 
+# A TTL that had passed, and had left nothing to take, counts again.
+_ttl_check_time = func.coalesce(
+    threads.c.ttl_check_time, case((threads.c.ttl_seconds.is_not(None), _now))
+)
 _BUSY = ThreadState.BUSY.value
 _set_busy = (
     update(threads)
     .where(_this, threads.c.state != _BUSY)
-    .values(state=_BUSY, update_time=_now, state_update_time=_now)
+    .values(state=_BUSY, update_time=_now, state_update_time=_now, ttl_check_time=_ttl_check_time)
 )
 _set_resting = (
     update(threads)
@@ -191,6 +240,7 @@ _leave = (
         error=bindparam("new_error", type_=threads.c.error.type),
         update_time=_now,
         state_update_time=_now,
+        ttl_check_time=_ttl_check_time,
     )
 )
 _leave_values = _leave.values({"values": bindparam("new_values")})
@@ -217,4 +267,11 @@ def _thread(row: Row[Any]) -> Thread:
         interrupts=interrupts_from_data(row.interrupts),
         # A busy thread's is kept for when its run is taken back.
         error=error_from_data(row.error) if state is ThreadState.FAILED else None,
+        ttl=_ttl(row),
     )
+
+
+def _ttl(row: Row[Any]) -> ThreadTtl | None:
+    if row.ttl_seconds is None:
+        return None
+    return ThreadTtl(timedelta(seconds=row.ttl_seconds), TtlStrategy(row.ttl_strategy))
