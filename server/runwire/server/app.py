@@ -7,12 +7,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import fields
 from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 from runwire.server.core.assistants import Assistants
 from runwire.server.core.creation import Rules
 from runwire.server.core.follow import Follower
 from runwire.server.core.hearing import Hearing
 from runwire.server.core.logs import RunLogs
+from runwire.server.core.overview import Overview
 from runwire.server.core.retention import Retention
 from runwire.server.core.runs import Runs
 from runwire.server.core.threads import Threads
@@ -25,11 +27,15 @@ from runwire.server.model.faults import armed, fault, parse_faults
 from runwire.server.model.threads import ThreadTtl, TtlStrategy
 from runwire.server.rpc.events import encode_event
 from runwire.server.rpc.server import Answering, Limits, RpcServer
+from runwire.server.rpc.servers import About, Promises
 from runwire.server.runner.retention import RetentionSweeper
 from runwire.server.runner.runner import Runner, RunnerOptions
 from runwire.server.settings import Settings, reachable_address
 from runwire.server.storage.database import Database
 from runwire.server.storage.sqlite import SqliteDatabase
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 _logger = logging.getLogger(__name__)
 
@@ -63,7 +69,9 @@ class App:
             self.database, self.registry, self.logs, encode_event, _runner_options(settings)
         )
         self.retention = RetentionSweeper(
-            self.database, _retention(settings), interval=_sweep_interval(settings, config)
+            self.database,
+            Retention(**_values_of(settings, Retention)),
+            interval=_sweep_interval(settings, config),
         )
         self._thread_ttl = _thread_ttl(settings, config)
         shared = (self.database, self.registry, self.runner)
@@ -73,7 +81,7 @@ class App:
         self.runs = Runs(self.database, self.logs, self.follower, self.runner, self._rules())
         self.rpc_server = RpcServer(
             settings.bind,
-            self._answering() if settings.takes_calls else None,
+            self.answering() if settings.takes_calls else None,
             limits=Limits(
                 request_bytes=settings.max_request_bytes, calls=settings.max_concurrent_calls
             ),
@@ -82,8 +90,21 @@ class App:
             shares_port=shares_port,
         )
 
-    def _answering(self) -> Answering:
-        return Answering(assistants=self.assistants, threads=self.threads, runs=self.runs)
+    def answering(self) -> Answering:
+        """Return what answers calls."""
+        promises = Promises(**_values_of(self.settings, Promises))
+        about = About(
+            server_id=self.runner.server_id,
+            graph_ids=self.registry.graph_ids,
+            promises=promises,
+        )
+        return Answering(
+            assistants=self.assistants,
+            threads=self.threads,
+            runs=self.runs,
+            overview=Overview(self.database),
+            about=about,
+        )
 
     def _rules(self) -> Rules:
         return Rules(
@@ -197,10 +218,13 @@ def _database(settings: Settings) -> Database:
 
 
 def _runner_options(settings: Settings) -> RunnerOptions:
-    """Return the settings that are the runner's; they have the same names there."""
-    names = [field.name for field in fields(RunnerOptions)]
-    same = {name: getattr(settings, name) for name in names}
-    return RunnerOptions(**{**same, "max_concurrent_runs": settings.slots})
+    values = _values_of(settings, RunnerOptions)
+    return RunnerOptions(**{**values, "max_concurrent_runs": settings.slots})
+
+
+def _values_of(settings: Settings, kind: "type[DataclassInstance]") -> dict[str, Any]:
+    """Return the settings that a part takes; they have the same names there."""
+    return {field.name: getattr(settings, field.name) for field in fields(kind)}
 
 
 def _sweep_interval(settings: Settings, config: GraphsConfig) -> timedelta:
@@ -215,9 +239,3 @@ def _thread_ttl(settings: Settings, config: GraphsConfig) -> ThreadTtl | None:
         default.duration if duration is None else duration,
         default.strategy if strategy is None else TtlStrategy(strategy),
     )
-
-
-def _retention(settings: Settings) -> Retention:
-    """Return the settings that say how long things are kept; they have the same names there."""
-    names = [field.name for field in fields(Retention)]
-    return Retention(**{name: getattr(settings, name) for name in names})

@@ -9,7 +9,7 @@ import pytest
 from tests.support.serving import serve_in_process
 
 from runwire.server.app import App
-from runwire.v1 import assistants_pb2_grpc, runs_pb2_grpc, threads_pb2_grpc
+from runwire.v1 import assistants_pb2_grpc, runs_pb2_grpc, server_pb2_grpc, threads_pb2_grpc
 
 
 @dataclass
@@ -21,6 +21,7 @@ class Served:
     assistants: assistants_pb2_grpc.AssistantServiceStub
     threads: threads_pb2_grpc.ThreadServiceStub
     runs: runs_pb2_grpc.RunServiceStub
+    servers: server_pb2_grpc.ServerServiceStub
 
 
 @pytest.fixture
@@ -36,4 +37,5 @@ async def served(tmp_path: Path) -> AsyncIterator[Served]:
             assistants_pb2_grpc.AssistantServiceStub(channel),
             threads_pb2_grpc.ThreadServiceStub(channel),
             runs_pb2_grpc.RunServiceStub(channel),
+            server_pb2_grpc.ServerServiceStub(channel),
         )

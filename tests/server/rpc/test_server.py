@@ -15,7 +15,7 @@ from tests.support.serving import serve_in_process
 from tests.support.statuses import failure_of
 
 from runwire.server.rpc.health import LIVENESS
-from runwire.server.rpc.server import Answering, CannotListen, Limits, RpcServer
+from runwire.server.rpc.server import CannotListen, Limits, RpcServer
 from runwire.v1 import runs_pb2 as wire
 from runwire.v1 import runs_pb2_grpc, threads_pb2
 
@@ -23,7 +23,7 @@ from runwire.v1 import runs_pb2_grpc, threads_pb2
 def server_of(served: Served, address: str, **limits: int) -> RpcServer:
     """Return a second server before the same core."""
     app = served.app
-    answering = Answering(assistants=app.assistants, threads=app.threads, runs=app.runs)
+    answering = app.answering()
     return RpcServer(address, answering, limits=Limits(**limits))
 
 

@@ -24,7 +24,7 @@ from runwire.server.model.runs import (
     RunError,
     RunState,
 )
-from runwire.server.storage import events, runs
+from runwire.server.storage import events, queues, runs
 from runwire.server.storage.runs import Ending, Owned, Queue, RunFilter
 from runwire.server.storage.tables import run_events
 from runwire.server.storage.tables import runs as runs_table
@@ -501,6 +501,7 @@ BY_INDEX: dict[str, tuple[Callable[[Connection], Any], list[str]]] = {
         lambda c: runs.count_pending(c, up_to=100),
         ["COVERING INDEX ix_runs_queue_of_thread"],
     ),
+    "oldest_claimable": (queues.oldest_claimable, ["ix_runs_claimable"]),
     "owned_by": (lambda c: runs.owned_by(c, "server"), ["ix_runs_owned"]),
     "cancelling_of": (lambda c: runs.cancelling_of(c, "server"), ["ix_runs_owned"]),
     "list_lost_owners": (

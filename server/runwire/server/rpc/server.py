@@ -12,6 +12,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from runwire.server.core.assistants import Assistants
+from runwire.server.core.overview import Overview
 from runwire.server.core.runs import Runs
 from runwire.server.core.threads import Threads
 from runwire.server.rpc.assistants import AssistantServicer
@@ -20,12 +21,15 @@ from runwire.server.rpc.health import HealthServicer
 from runwire.server.rpc.interceptors import Boundary, OpenCalls
 from runwire.server.rpc.reflection import add_reflection
 from runwire.server.rpc.runs import HEARTBEAT, RunServicer
+from runwire.server.rpc.servers import About, ServerServicer
 from runwire.server.rpc.threads import ThreadServicer
 from runwire.v1 import (
     assistants_pb2,
     assistants_pb2_grpc,
     runs_pb2,
     runs_pb2_grpc,
+    server_pb2,
+    server_pb2_grpc,
     threads_pb2,
     threads_pb2_grpc,
 )
@@ -34,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 SERVICES = tuple(
     service.full_name
-    for file in (assistants_pb2, threads_pb2, runs_pb2)
+    for file in (assistants_pb2, threads_pb2, runs_pb2, server_pb2)
     for service in file.DESCRIPTOR.services_by_name.values()
 )
 """The full names of our services."""
@@ -64,6 +68,8 @@ class Answering:
     assistants: Assistants
     threads: Threads
     runs: Runs
+    overview: Overview
+    about: About
 
 
 class RpcServer:
@@ -153,6 +159,9 @@ class RpcServer:
         )
         runs_pb2_grpc.add_RunServiceServicer_to_server(
             RunServicer(answering.runs, disconnects, heartbeat=self._heartbeat), server
+        )
+        server_pb2_grpc.add_ServerServiceServicer_to_server(
+            ServerServicer(answering.overview, answering.about), server
         )
 
 

@@ -225,7 +225,16 @@ runs = Table(
     # Holds all that is asked of a queue, so that rows, whose specs may be large, stay unread.
     _index_where(
         "ix_runs_queue_of_thread",
-        *("thread_id", "due_time", "run_id", "state", "wake_time", "attempt"),
+        *(
+            "thread_id",
+            "due_time",
+            "run_id",
+            "state",
+            "wake_time",
+            "attempt",
+            "graph_id",
+            "runnable",
+        ),
         where=IN_FLIGHT,
     ),
     _index_where("ix_runs_owned", "owner", where=text("owner IS NOT NULL")),

@@ -184,7 +184,16 @@ def _create_runs() -> None:
         ),
     )
     waking, owned = sa.text("wake_time IS NOT NULL"), sa.text("owner IS NOT NULL")
-    queue = ["thread_id", "due_time", "run_id", "state", "wake_time", "attempt"]
+    queue = [
+        "thread_id",
+        "due_time",
+        "run_id",
+        "state",
+        "wake_time",
+        "attempt",
+        "graph_id",
+        "runnable",
+    ]
     _create_index_where("uq_runs_active_on_thread", ["thread_id"], _ACTIVE, unique=True)
     _create_index_where_true("uq_runs_runnable_on_thread", ["thread_id"], "runnable", unique=True)
     _create_index_where_true("ix_runs_claimable", ["due_time", "run_id"], "runnable")

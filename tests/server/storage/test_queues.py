@@ -1,0 +1,62 @@
+"""How the queue stands, counted."""
+
+from typing import Any
+
+from sqlalchemy import Connection
+from tests.support.memory import plans
+from tests.support.records import a_run, add_run, at
+
+from runwire.server.model.ids import new_id
+from runwire.server.model.queues import GraphQueue
+from runwire.server.model.runs import Cancel, CancelAction, CancelCause, Run, RunState
+from runwire.server.storage import queues, runs
+from runwire.server.storage.runs import Ending
+
+CANCEL = Cancel(action=CancelAction.INTERRUPT, cause=CancelCause.CLIENT, request_time=at(0))
+
+
+def running(**changes: Any) -> Run:
+    return a_run(state=RunState.RUNNING, attempt=1, owner="server", **changes)
+
+
+def test_an_empty_queue_has_no_graphs_and_no_age(connection: Connection) -> None:
+    assert queues.count_in_flight(connection, up_to=10) == ([], 0, None)
+    assert queues.oldest_claimable(connection) is None
+
+
+def test_each_run_in_flight_is_counted_once_and_for_its_graph(connection: Connection) -> None:
+    thread_id = new_id()
+    add_run(connection, running(graph_id="a", thread_id=thread_id))
+    add_run(connection, a_run(5, graph_id="a", thread_id=thread_id), runnable=False)
+    add_run(connection, a_run(7, graph_id="a"), runnable=True)
+    add_run(connection, a_run(1, graph_id="b"), runnable=False, wake_time=at(99))
+    cancelled = add_run(connection, running(graph_id="b"))
+    assert runs.request_cancel(connection, cancelled.run_id, CANCEL, at(1))
+    ended = add_run(connection, running(graph_id="c"))
+    ending = Ending(state=RunState.SUCCEEDED)
+    runs.end_run(connection, ended.run_id, ending, at(9), was=frozenset(RunState))
+
+    graphs, claimable, oldest = queues.count_in_flight(connection, up_to=100)
+    assert graphs == [
+        GraphQueue(graph_id="a", pending=2, delayed=0, running=1, cancelling=0),
+        GraphQueue(graph_id="b", pending=0, delayed=1, running=0, cancelling=1),
+    ]
+    assert oldest == at(5), "a delay is no waiting"
+    assert claimable == 1
+    assert queues.oldest_claimable(connection) == at(7)
+
+
+def test_no_more_are_counted_than_were_asked_for(connection: Connection) -> None:
+    for _ in range(5):
+        add_run(connection, a_run(), runnable=True)
+
+    counted = queues.count_in_flight(connection, up_to=3)
+    assert sum(graph.in_flight for graph in counted.graphs) == 3
+    assert counted.claimable == 3
+
+
+def test_runs_in_flight_are_counted_without_reading_their_rows(connection: Connection) -> None:
+    steps = plans(connection, lambda connection: queues.count_in_flight(connection, up_to=10))
+
+    read = [step for step in steps if "runs" in step]
+    assert read == ["SCAN runs USING COVERING INDEX ix_runs_queue_of_thread"]
