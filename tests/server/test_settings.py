@@ -211,6 +211,11 @@ def test_other_durations_are_refused(text: str) -> None:
             {"max_request_bytes": "lots"},
             "--max-request-bytes (RUNWIRE_MAX_REQUEST_BYTES): must be a size, such as 32MiB",
         ),
+        (
+            {"lease": "3s", "beat_interval": "1.1s"},
+            "--beat-interval 1100ms leaves too little time to renew a --lease of 3s: it may be a "
+            "third of it at most, so that one renewal can fail",
+        ),
         ({"colour": "green"}, "colour: is not a setting"),
     ],
 )
@@ -218,6 +223,12 @@ def test_a_refusal_names_the_flag_the_variable_and_the_limit(
     given: dict[str, object], words: str
 ) -> None:
     assert refusal(**given) == words
+
+
+def test_a_lease_is_renewed_five_times_in_it_unless_something_else_is_said() -> None:
+    assert read_settings(Settings, {"lease": "2s"}).beat == timedelta(seconds=0.4)
+    given = {"lease": "2s", "beat_interval": "500ms"}
+    assert read_settings(Settings, given).beat == timedelta(seconds=0.5)
 
 
 def test_everything_that_is_wrong_is_said_at_once(environment: pytest.MonkeyPatch) -> None:

@@ -48,6 +48,9 @@ HEALTH_SECONDS = 1.0
 DATABASE_SECONDS = 5.0
 """How long the database may take to answer a question."""
 
+END_LEASE_SECONDS = 1.0
+"""How long an exit may be held up so that others need not wait for this server's lease."""
+
 LIVE_SECONDS = 30.0
 """A runner loop that has not turned for this long is not taken for slow any more."""
 
@@ -125,6 +128,11 @@ class App:
     def address(self) -> str:
         """Where this machine reaches the server."""
         return reachable_address(self.settings.bind, self.port)
+
+    def end_lease(self) -> None:
+        """Let other servers take what is executed here, because this process is about to exit
+        without further ado. From any thread."""
+        self.runner.heartbeat.end_blocking(END_LEASE_SECONDS)
 
     @asynccontextmanager
     async def loaded(self) -> AsyncIterator[None]:

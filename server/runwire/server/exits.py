@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Callable
 
 from runwire.server.log_output import Format, is_pretty
 
@@ -16,14 +17,16 @@ CLOSE_SECONDS = 15.0
 """How long everything but the runs may take to stop."""
 
 
-def exit_after(seconds: float, reason: str) -> None:
-    """End the process by force unless it has ended by itself until then.
+def exit_after(seconds: float, reason: str, before: Callable[[], object] = lambda: None) -> None:
+    """End the process by force unless it has ended by itself until then. `before` is the last that
+    it does.
 
     What is left behind is in the database, and the next server on it goes on from there.
     """
 
     def exit_now() -> None:
         _logger.warning(reason)
+        before()
         logging.shutdown()
         os._exit(FAILED)
 

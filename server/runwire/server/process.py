@@ -51,22 +51,36 @@ def run_server(settings: Settings, seat: Seat | None = None) -> int:
     if seat is None:
         for name in unknown_variables():
             _logger.warning("%s is not a setting: see runwire serve --help", name)
+    leftover_seconds = LEFTOVER_SECONDS
     try:
-        uvloop.run(_serve(settings, seat))
+        if uvloop.run(_serve(settings, seat)):
+            leftover_seconds = 0.0
     except _EXPECTED as error:
         say_why(settings.log_format, error)
         return FAILED
     finally:
         # User code may have left threads behind that never end, and Python would wait for them.
-        exit_after(LEFTOVER_SECONDS, "threads that do not end are left behind")
+        exit_after(leftover_seconds, "threads that do not end are left behind")
     return STOPPED
 
 
-async def _serve(settings: Settings, seat: Seat | None) -> None:
+async def _serve(settings: Settings, seat: Seat | None) -> bool:
+    """Serve until a signal says to stop. Return whether code is left behind that does not stop."""
+    app: App | None = None
+
+    def let_others_go_on() -> None:
+        if app is not None:
+            app.end_lease()
+
+    def leaves_code() -> bool:
+        return app is not None and app.runner.left_behind
+
+    def leave(seconds: float, why: str) -> None:
+        exit_after(seconds, f"{why}: what still runs is left behind", let_others_go_on)
+
     limit = settings.drain_grace.total_seconds() + CLOSE_SECONDS
     stop = StopSignals(
-        lambda: exit_after(limit, "stopping takes too long: what still runs is left behind"),
-        lambda: exit_after(0, "told to stop twice: what still runs is left behind"),
+        lambda: leave(limit, "stopping takes too long"), lambda: leave(0, "told to stop twice")
     )
     with stop.received():
         async with serving(settings, shares_port=seat is not None) as app:
@@ -80,6 +94,7 @@ async def _serve(settings: Settings, seat: Seat | None) -> None:
             await stop.requested()
             _logger.info("stopping")
     _logger.info("stopped")
+    return leaves_code()
 
 
 async def _announce(app: App, seat: Seat | None) -> None:

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select
 from tests.support.records import at
-from tests.support.transactions import MovableClock, Server
+from tests.support.transactions import MovableClock, Server, encode
 
-from runwire.server.core.endings import ATTEMPTS_EXHAUSTED, store
+from runwire.server.core.endings import ATTEMPTS_EXHAUSTED, leave_attempt, store
 from runwire.server.model.errors import AttemptLost
 from runwire.server.model.events import EventId
 from runwire.server.model.runs import (
@@ -205,6 +205,32 @@ def test_storing_goes_on_from_where_the_database_really_is(server: Server) -> No
 
 
 # Attempts that are given up.
+
+
+def test_an_attempt_can_be_given_up_while_its_code_is_still_at_work(server: Server) -> None:
+    run = server.start(server.thread())
+    server.speak(run)
+    log = server.log(run)
+    assert leave_attempt(server.connection, server.attempt(run), log, encode) is None
+    left = server.row(run)
+    assert (left.state, left.attempts_used) == (RunState.PENDING, 0)
+    assert server.events(run) == ["1-1 Data"]
+    with pytest.raises(AttemptLost):
+        server.speak(run)
+    with pytest.raises(AttemptLost):
+        server.finish(run)
+    assert leave_attempt(server.connection, server.attempt(run), log, encode) is None
+
+
+def test_a_cancelled_run_ends_when_its_attempt_is_given_up(server: Server) -> None:
+    thread_id = server.thread()
+    run, waiting = server.start(thread_id), server.create(thread_id)
+    server.cancel(run)
+    ended = leave_attempt(server.connection, server.attempt(run), server.log(run), encode)
+    assert ended is not None
+    assert ended.cancel is not None
+    assert (ended.state, ended.cancel.abandoned) == (RunState.CANCELLED, True)
+    assert [claimed.run_id for claimed in server.claim()] == [waiting.run_id]
 
 
 def test_an_attempt_that_is_handed_back_is_stored_and_does_not_count(server: Server) -> None:

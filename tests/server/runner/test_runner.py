@@ -240,8 +240,23 @@ async def test_a_drain_ends_though_code_does_not(
         began = time.monotonic()
         await engine.runner.drain()
         assert time.monotonic() - began < 2.9
-        assert (await engine.row(blocking)).state is RunState.RUNNING
+        given_up = await engine.row(blocking)
+        assert (given_up.state, given_up.attempts_used) == (RunState.PENDING, 0)
         assert "runs are left behind" in caplog.text
+        assert engine.runner.left_behind
+
+
+async def test_a_cancel_is_carried_out_by_a_drain_though_the_code_does_not_stop(
+    database_path: Path, meeting: Meeting
+) -> None:
+    grace = timedelta(seconds=0.05)
+    async with open_engine(database_path, drain_grace=grace) as engine:
+        blocking = await meeting.start(engine, "blocks_loop", seconds=3)
+        await engine.runs.cancel(blocking.run_id, CancelAction.INTERRUPT, wait=False)
+        await engine.runner.drain()
+        ended = await engine.ended(blocking)
+        assert ended.cancel is not None
+        assert (ended.state, ended.cancel.abandoned) == (RunState.CANCELLED, True)
 
 
 async def test_a_draining_server_takes_no_new_runs(database_path: Path, meeting: Meeting) -> None:

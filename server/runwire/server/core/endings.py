@@ -250,6 +250,25 @@ def release_attempt(
     return True
 
 
+def leave_attempt(
+    connection: Connection, attempt: Attempt, log: RunLog, encode: Encode
+) -> Run | None:
+    """Give up an attempt although its code is still at work, because its server cannot wait any
+    longer: nothing of what that code writes from now on can land. Return its run when that ended
+    it: it was being cancelled. The attempt does not count."""
+    log.seal()
+    if release_attempt(connection, attempt, log, give_back=True):
+        return None
+    run = runs.lock_run(connection, attempt.run_id)
+    if run is None or not _owns(run, attempt) or run.cancel is None:
+        return None
+    cancel = replace(run.cancel, abandoned=True)
+    now = current_time(connection)
+    ended = end_unclaimed(connection, replace(run, cancel=cancel), _cancelled(cancel), encode, now)
+    settle_thread(connection, run.thread_id, now)
+    return ended
+
+
 def store(connection: Connection, log: RunLog, last: Sequence[LogEntry] = ()) -> EventId:
     """Store what of a log is not stored yet, for an attempt that owns its run, and behind it the
     run's `last` entries; return how far the log is stored then.

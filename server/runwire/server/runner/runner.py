@@ -10,14 +10,14 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from runwire.server.core.endings import Finished
+from runwire.server.core.endings import Finished, leave_attempt
 from runwire.server.core.flushing import Flusher
 from runwire.server.core.logs import Encode, RunLogs
 from runwire.server.core.moves import log_move
 from runwire.server.core.servers import Beat
 from runwire.server.core.sweeping import claim, list_cancelling, look
 from runwire.server.graphs.registry import Registry
-from runwire.server.model.errors import DatabaseUnavailable
+from runwire.server.model.errors import DatabaseUnavailable, StorageFull
 from runwire.server.model.faults import fault
 from runwire.server.model.ids import new_id
 from runwire.server.model.runs import Run
@@ -34,6 +34,12 @@ _logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
 """How often the claim loop looks by itself, should a wake be lost; jittered by a fifth."""
+
+HALT_SECONDS = 0.5
+"""How long runs may take to stop where they are when the grace of a drain has passed."""
+
+LEAVE_SECONDS = 2.0
+"""How long the database may take to note what is given up then."""
 
 LEASE_LOOK_SECONDS = 0.05
 """How often a server that has lost its lease looks whether it has it again."""
@@ -126,6 +132,8 @@ class Runner:
         self._reserved = 0
         self._backlog = False
         self._draining = False
+        self.left_behind = False
+        """Whether code is still at work that nobody waits for: the process need not either."""
         self._idle = asyncio.Event()
         self._idle.set()
         self._woken = asyncio.Event()
@@ -458,10 +466,17 @@ class Runner:
         """Stop claiming, and bring every run to a point where another server can go on.
 
         Runs with checkpoints stop at their next superstep, the others may end; what has not when
-        the grace has passed is stopped where it is. What does not stop then is left to whoever
-        recovers the runs of a server that is gone.
+        the grace has passed is stopped where it is. What does not stop then is given up while its
+        code is still at work. After that this server has nothing, and its lease ends.
         """
         self._draining = True
+        self.heartbeat.hurry()
+        try:
+            await self._drain()
+        finally:
+            await self.heartbeat.end()
+
+    async def _drain(self) -> None:
         for run_id, slot in self._slots.items():
             if slot.execution.checkpointed:
                 self._stop(run_id, Stop.DRAIN)
@@ -470,8 +485,24 @@ class Runner:
         for run_id, slot in self._slots.items():
             self._stop(run_id, Stop.DRAIN)
             slot.loop.loop.call_soon_threadsafe(slot.execution.halt)
-        if not await self._all_done(2.0):
-            _logger.warning("runs are left behind", extra={"runs": sorted(self._slots)})
+        if await self._all_done(HALT_SECONDS):
+            return
+        _logger.warning("runs are left behind", extra={"runs": sorted(self._slots)})
+        with suppress(TimeoutError, DatabaseUnavailable, StorageFull):
+            async with asyncio.timeout(LEAVE_SECONDS):
+                for slot in list(self._slots.values()):
+                    await self._leave(slot)
+
+    async def _leave(self, slot: _Slot) -> None:
+        execution, encode = slot.execution, self._environment.encode
+        ended = await self._database.write(
+            lambda connection: leave_attempt(connection, execution.attempt, execution.log, encode)
+        )
+        if ended is not None:
+            log_move(_logger, ended)
+            self._logs.ended(ended)
+        self.left_behind = True
+        self._close(slot, None)
 
     async def _all_done(self, seconds: float) -> bool:
         """Wait until nothing executes, and nothing is about to: what is being claimed or created

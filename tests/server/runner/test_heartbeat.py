@@ -1,0 +1,229 @@
+"""A server's lease: held while it can be renewed, and given up in time when it cannot be."""
+
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from sqlalchemy import Connection
+from tests.support.engine import until
+
+from runwire.server.core.servers import Beat
+from runwire.server.model.errors import DatabaseUnavailable
+from runwire.server.model.ids import new_id
+from runwire.server.model.servers import Server
+from runwire.server.runner import heartbeat
+from runwire.server.runner.heartbeat import Doing, Heartbeat
+from runwire.server.runner.runner import RunnerOptions
+from runwire.server.storage import servers
+from runwire.server.storage.clock import current_time
+from runwire.server.storage.database import Database
+from runwire.server.storage.sqlite import SqliteDatabase
+
+T = TypeVar("T")
+
+LEASE, BEAT = 0.6, 0.1
+
+
+class SharedFile(SqliteDatabase):
+    """A database that says of itself that others share it, and that can be away."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.is_away = threading.Event()
+        self.beats = 0
+
+    @property
+    def shared(self) -> bool:
+        return True
+
+    def write_apart(self, function: Callable[[Connection], T]) -> T:
+        assert threading.current_thread().name == "heartbeat", "whatever runs do, it beats"
+        if self.is_away.is_set():
+            raise DatabaseUnavailable
+        self.beats += 1
+        return super().write_apart(function)
+
+
+@dataclass
+class Beating:
+    """A heartbeat, and what it told."""
+
+    heart: Heartbeat
+    server_id: str
+    database: Database
+    doing: Doing = field(default_factory=lambda: Doing(0, False))
+    beats: list[Beat] = field(default_factory=list)
+
+    async def row(self) -> Server:
+        """Return the server as the others see it."""
+        row = await self.database.read(
+            lambda connection: servers.get_server(connection, self.server_id)
+        )
+        assert row is not None
+        return row
+
+    async def is_alive(self) -> bool:
+        row = await self.row()
+        return row.is_alive(await self.database.read(current_time))
+
+
+@asynccontextmanager
+async def beating(database: Database, **options: Any) -> AsyncIterator[Beating]:
+    given = {"lease": timedelta(seconds=LEASE), "beat": timedelta(seconds=BEAT), **options}
+    server_id = new_id()
+    heart = Heartbeat(
+        database,
+        server_id,
+        RunnerOptions(**given),
+        doing=lambda: beating.doing,
+        on_beat=lambda beat: beating.beats.append(beat),
+    )
+    beating = Beating(heart, server_id, database)
+    async with heart:
+        yield beating
+
+
+@pytest.fixture
+async def shared(database_path: Path) -> AsyncIterator[SharedFile]:
+    async with SharedFile(database_path) as database:
+        yield database
+
+
+async def test_a_lease_is_renewed_before_it_ends(shared: SharedFile) -> None:
+    async with beating(shared) as server:
+        first = await server.row()
+        await until(lambda: len(server.beats) > LEASE / BEAT + 3)
+        assert all(beat == Beat(held=True, cancelling=[]) for beat in server.beats)
+        later = await server.row()
+        assert later.lease_until is not None
+        assert first.lease_until is not None
+        assert later.lease_until > first.lease_until
+        assert later.start_time == first.start_time
+        assert server.heart.is_held
+        assert 0 < server.heart.seconds_left <= LEASE - BEAT
+
+
+async def test_a_beat_says_what_the_server_does(shared: SharedFile) -> None:
+    async with beating(shared, max_concurrent_runs=7, takes_calls=False) as server:
+        assert (await server.row()).executing == 0
+        server.doing = Doing(3, True)
+        server.heart.announce("127.0.0.1:1")
+        await until(lambda: any_said(server))
+        row = await server.row()
+        assert (row.address, row.draining, row.max_concurrent_runs) == ("127.0.0.1:1", True, 7)
+        assert (row.takes_calls, row.executes_runs) == (False, True)
+        assert row.name
+        assert row.version
+
+
+async def any_said(server: Beating) -> bool:
+    return (await server.row()).executing == 3
+
+
+async def test_what_cannot_be_renewed_is_given_up_a_beat_before_others_may_take_it(
+    shared: SharedFile, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with beating(shared) as server:
+        await until(lambda: server.beats)
+        shared.is_away.set()
+        await until(lambda: not server.heart.is_held)
+        assert await server.is_alive()
+        await until(lambda: not_alive(server))
+        assert not server.heart.is_held
+        assert caplog.text.count("the lease cannot be renewed") == 1
+
+
+async def not_alive(server: Beating) -> bool:
+    return not await server.is_alive()
+
+
+async def test_it_is_had_again_when_the_database_is_back_and_the_gap_is_told(
+    shared: SharedFile,
+) -> None:
+    async with beating(shared) as server:
+        await until(lambda: server.beats)
+        shared.is_away.set()
+        await until(lambda: not server.heart.is_held)
+        server.beats.clear()
+        shared.is_away.clear()
+        await until(lambda: server.beats)
+        assert server.heart.is_held
+        assert not server.beats[0].held
+        await until(lambda: len(server.beats) > 1)
+        assert server.beats[1].held
+
+
+async def test_who_was_away_lets_everybody_come_back_before_it_takes_their_runs(
+    shared: SharedFile,
+) -> None:
+    async with beating(shared) as server:
+        assert not server.heart.is_settled, "whoever has just started does not know either"
+        await until(lambda: server.heart.is_settled)
+        shared.is_away.set()
+        await until(lambda: not server.heart.is_held)
+        assert not server.heart.is_settled
+        shared.is_away.clear()
+        beats = shared.beats
+        await until(lambda: server.heart.is_held)
+        await until(lambda: server.heart.is_settled)
+        assert shared.beats - beats >= LEASE / BEAT - 2
+
+
+async def test_one_beat_that_fails_costs_nothing(shared: SharedFile) -> None:
+    async with beating(shared) as server:
+        await until(lambda: server.heart.is_settled)
+        shared.is_away.set()
+        await until(lambda: server.heart.seconds_left < LEASE - 2 * BEAT)
+        shared.is_away.clear()
+        beats = len(server.beats)
+        await until(lambda: len(server.beats) > beats)
+        assert server.beats[-1].held
+        assert server.heart.is_settled
+
+
+async def test_a_server_that_was_forgotten_makes_itself_known_again(shared: SharedFile) -> None:
+    async with beating(shared) as server:
+        await shared.write(lambda connection: servers.forget_others(connection, new_id()))
+        await until(lambda: any(not beat.held for beat in server.beats))
+        assert await server.is_alive()
+
+
+async def test_the_lease_ends_with_the_server(shared: SharedFile) -> None:
+    async with beating(shared) as server:
+        await until(lambda: server.beats)
+    assert not await server.is_alive()
+    assert (await server.row()).draining
+    assert not [thread for thread in threading.enumerate() if thread.name == "heartbeat"]
+
+
+async def test_an_exit_in_a_hurry_ends_the_lease_as_far_as_it_can(
+    shared: SharedFile, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with beating(shared) as server:
+        shared.is_away.set()
+        server.heart.end_blocking(heartbeat.END_SECONDS)
+    assert await server.is_alive()
+    assert "the lease could not be ended" in caplog.text
+
+
+async def test_a_database_of_its_own_needs_no_lease(database: Database) -> None:
+    stale = new_id()
+    async with beating(database) as former:
+        stale = former.server_id
+    async with beating(database) as server:
+        row = await server.row()
+        assert row.lease_until is None
+        assert server.heart.is_held
+        assert server.heart.is_settled
+        server.doing = Doing(2, False)
+        await server.heart.note()
+        assert (await server.row()).executing == 2
+        listed = await database.read(servers.list_servers)
+        assert [each.server_id for each in listed] == [server.server_id]
+        assert stale != server.server_id
+        assert not [thread for thread in threading.enumerate() if thread.name == "heartbeat"]
