@@ -4,26 +4,15 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-import sqlalchemy
 
 import runwire.server.graphs  # noqa: F401 - makes LangGraph strict, so it comes before LangGraph
+from runwire.server.storage.connecting import engine_on
 from runwire.server.storage.database import Database
 from runwire.server.storage.migrate import migrate
-from runwire.server.storage.sqlite import SqliteDatabase
+from runwire.server.storage.opening import database_at
 from tests.support.postgres import Databases, postgres_databases
 
-
-@pytest.fixture
-def database_path(tmp_path: Path) -> Path:
-    """Where a server would keep its SQLite file; nothing is there yet."""
-    return tmp_path / "runwire" / "runwire.db"
-
-
-@pytest.fixture
-async def database(database_path: Path) -> AsyncIterator[Database]:
-    """An open database of its own for each test."""
-    async with SqliteDatabase(database_path) as database:
-        yield database
+BOTH = ("sqlite", "postgresql")
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +20,7 @@ def postgres() -> Iterator[Databases]:
     """Databases on PostgreSQL, migrated. Without PostgreSQL, whatever needs them fails."""
 
     def make_tables(url: str) -> None:
-        engine = sqlalchemy.create_engine(url.replace("postgresql:", "postgresql+psycopg:", 1))
+        engine = engine_on(url, connections=1)
         migrate(engine)
         engine.dispose()
 
@@ -45,3 +34,38 @@ def postgres_url(postgres: Databases) -> Iterator[str]:
     """A PostgreSQL database of its own for each test, migrated."""
     with postgres.create() as url:
         yield url
+
+
+@pytest.fixture
+def database_path(tmp_path: Path) -> Path:
+    """Where a server would keep its SQLite file; nothing is there yet."""
+    return tmp_path / "runwire" / "runwire.db"
+
+
+@pytest.fixture
+def sqlite_url(database_path: Path) -> str:
+    """A SQLite database of its own for each test; nothing is there yet."""
+    return f"sqlite:///{database_path}"
+
+
+@pytest.fixture(params=BOTH)
+def database_url(request: pytest.FixtureRequest) -> str:
+    """A database of its own for each test: each test runs on SQLite and on PostgreSQL."""
+    url: str = request.getfixturevalue(
+        "sqlite_url" if request.param == "sqlite" else "postgres_url"
+    )
+    return url
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """An open database of its own for each test."""
+    async with database_at(database_url) as database:
+        yield database
+
+
+@pytest.fixture
+async def sqlite_database(sqlite_url: str) -> AsyncIterator[Database]:
+    """An open SQLite database, for what only one that belongs to one server does."""
+    async with database_at(sqlite_url) as database:
+        yield database

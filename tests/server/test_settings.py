@@ -91,14 +91,32 @@ def test_an_empty_variable_is_as_good_as_none(environment: pytest.MonkeyPatch) -
     assert settings.bind == "127.0.0.1:50051"
 
 
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://user:secret@db:5432/app?sslmode=require", "postgresql://user@db:5432/app"),
+        ("postgres://user:secret@a,b/app", "postgresql://user@a,b/app"),
+        ("postgresql://db/app?user=user&password=secret", "postgresql://user@db/app"),
+        ("postgresql:///app", "postgresql://localhost/app"),
+    ],
+)
+def test_postgresql_is_taken_and_shown_without_its_password(url: str, shown: str) -> None:
+    settings = read_settings(Settings, {"database_url": url})
+    assert settings.database_url == url
+    assert settings.database_shown == shown
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://user:secret%zz@db/app", "postgresql://user:secret@db:port/app?what=this"]
+)
 def test_postgresql_is_refused_without_telling_its_password(
-    environment: pytest.MonkeyPatch,
+    environment: pytest.MonkeyPatch, url: str
 ) -> None:
-    environment.setenv("DATABASE_URL", "postgresql://user:secret@db/app")
+    environment.setenv("DATABASE_URL", url)
 
     words = refusal()
 
-    assert "this version keeps its data in SQLite" in words
+    assert "no URL that PostgreSQL's client library understands" in words
     assert "DATABASE_URL" in words
     assert "secret" not in words
 
@@ -106,7 +124,7 @@ def test_postgresql_is_refused_without_telling_its_password(
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("mysql://host/db", "must begin with sqlite:///, not with mysql://"),
+        ("mysql://host/db", "must begin with sqlite:/// or postgresql://, not with mysql://"),
         ("runwire.db", "must be a URL, such as sqlite:///runwire.db"),
         ("sqlite://", "the path of a file"),
         ("sqlite:///", "the path of a file"),
@@ -114,7 +132,7 @@ def test_postgresql_is_refused_without_telling_its_password(
         ("sqlite:///:memory:", "would lose every run"),
     ],
 )
-def test_what_is_no_sqlite_file_is_refused(url: str, words: str) -> None:
+def test_what_is_no_database_is_refused(url: str, words: str) -> None:
     assert words in refusal(database_url=url)
 
 

@@ -25,7 +25,7 @@ from runwire.server.rpc.events import encode_event
 from runwire.server.rpc.selection import joined
 from runwire.server.runner.runner import Runner, RunnerOptions
 from runwire.server.storage.database import Connection, Database
-from runwire.server.storage.sqlite import SqliteDatabase
+from runwire.server.storage.opening import database_at
 from runwire.v1.events_pb2 import RunEvent
 from runwire.v1.runs_pb2 import RunStreamResponse
 
@@ -122,21 +122,21 @@ class Engine:
 
 @asynccontextmanager
 async def open_engine(
-    path: Path,
+    url: str,
     *,
     graphs: Path = SUPPORT_GRAPHS,
     max_pending: int = 1_000,
     request_retention: timedelta = timedelta(hours=24),
     **options: Any,
 ) -> AsyncIterator[Engine]:
-    """Give an engine whose database is `path`; `graphs` is a configuration file, `options` are the
-    runner's.
+    """Give an engine whose database is at `url`; `graphs` is a configuration file, `options` are
+    the runner's.
 
     On leaving nothing is drained: what executes is left as a crash would leave it, but for its
     code, which is stopped.
     """
     options = {"cancel_grace": timedelta(seconds=0.3), **options}
-    async with SqliteDatabase(path) as database:
+    async with database_at(url) as database:
         registry = Registry(
             read_config(graphs), saver=RunwireSaver(database), store=RunwireStore(database)
         )

@@ -32,13 +32,14 @@ from runwire.server.storage import clock, events, runs, threads
 from tests.support.records import START_TIME, a_server, add_default_assistant
 
 
-class MovableClock(datetime):
-    """Stands in for `datetime` where the database's clock looks."""
+class MovableClock:
+    """What the database's clock shows."""
 
     time = START_TIME
 
     @classmethod
-    def now(cls, tz: Any = None) -> datetime:
+    def ask(cls, connection: Connection) -> datetime:
+        """Return what it shows now."""
         return cls.time
 
 
@@ -46,7 +47,7 @@ class MovableClock(datetime):
 def stopped_clock() -> Iterator[type[MovableClock]]:
     """Let the database's time go on only where a test says so."""
     MovableClock.time = START_TIME
-    with mock.patch.object(clock, "datetime", MovableClock):
+    with mock.patch.object(clock, "_ask", MovableClock.ask):
         yield MovableClock
 
 

@@ -31,8 +31,7 @@ from runwire.server.rpc.servers import About, Promises
 from runwire.server.runner.retention import RetentionSweeper
 from runwire.server.runner.runner import Runner, RunnerOptions
 from runwire.server.settings import Settings, reachable_address
-from runwire.server.storage.database import Database
-from runwire.server.storage.sqlite import SqliteDatabase
+from runwire.server.storage.opening import database_at
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -62,7 +61,9 @@ class App:
         self, settings: Settings, config: GraphsConfig, *, shares_port: bool = False
     ) -> None:
         self.settings = settings
-        self.database = _database(settings)
+        self.database = database_at(
+            settings.database_url, sqlite_full_sync=settings.sqlite_full_sync
+        )
         self.registry = Registry(
             config, saver=RunwireSaver(self.database), store=RunwireStore(self.database)
         )
@@ -219,10 +220,6 @@ async def serving(settings: Settings, *, shares_port: bool = False) -> AsyncIter
             app.ready(),
         ):
             yield app
-
-
-def _database(settings: Settings) -> Database:
-    return SqliteDatabase(settings.database_path, full_sync=settings.sqlite_full_sync)
 
 
 def _runner_options(settings: Settings) -> RunnerOptions:

@@ -42,7 +42,7 @@ def render_banner(
     facts = {
         "listens on": f"{address}, {reach}, in the clear",
         "graphs": f"{', '.join(graph_ids)} ({settings.config})",
-        "database": str(settings.database_path),
+        "database": settings.database_shown,
         "reflection": "on" if settings.reflects else "off",
     }
     lines = [

@@ -120,7 +120,7 @@ def _facts(app: App) -> dict[str, Any]:
         "address": app.address,
         "port": app.port,
         "graphs": app.registry.graph_ids,
-        "database": str(settings.database_path),
+        "database": settings.database_shown,
         "reflection": settings.reflects,
         "takes_calls": settings.takes_calls,
         "executes_runs": settings.executes_runs,

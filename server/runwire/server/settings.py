@@ -26,6 +26,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from runwire.server.durations import Grace, Interval, Retention, format_duration
 from runwire.server.model.faults import parse_faults
+from runwire.server.storage.addresses import SQLITE, check_address, path_of, shown
 
 ENV_PREFIX = "RUNWIRE_"
 
@@ -40,8 +41,6 @@ NOT_SETTINGS = frozenset({"RUNWIRE_ADDRESS", SEAT_VARIABLE})
 server."""
 
 DEFAULT_BIND = "127.0.0.1:50051"
-
-_SQLITE = "sqlite:///"
 
 
 class SettingsError(Exception):
@@ -106,9 +105,10 @@ class Settings(BaseSettings):
         description="How long a stream may be silent before it says that it lives.",
     )
     database_url: str = Field(
-        default=f"{_SQLITE}.runwire/runwire.db",
+        default=f"{SQLITE}.runwire/runwire.db",
         validation_alias=AliasChoices("RUNWIRE_DATABASE_URL", "DATABASE_URL"),
-        description="The SQLite file: sqlite:///relative.db or sqlite:////absolute.db.",
+        description="The database: sqlite:///relative.db or sqlite:////absolute.db for a file that "
+        "one server has, or postgresql://user:password@host/database, which servers may share.",
     )
     sqlite_full_sync: bool = Field(
         default=False,
@@ -244,20 +244,7 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _check_database_url(cls, value: str) -> str:
-        scheme, separator, rest = value.partition("://")
-        if not separator:
-            raise ValueError(f"must be a URL, such as {_SQLITE}runwire.db")
-        if scheme.startswith("postgres"):
-            raise ValueError(
-                "this version keeps its data in SQLite and cannot use PostgreSQL: say "
-                f"{ENV_PREFIX}DATABASE_URL={_SQLITE}runwire.db, which stands above DATABASE_URL"
-            )
-        if scheme != "sqlite":
-            raise ValueError(f"must begin with {_SQLITE}, not with {scheme}://")
-        if not rest.startswith("/") or rest == "/" or "?" in rest or "#" in rest:
-            raise ValueError(f"must be {_SQLITE} and the path of a file, without parameters")
-        if rest == "/:memory:":
-            raise ValueError("a database in memory would lose every run with the server")
+        check_address(value)
         return value
 
     @model_validator(mode="after")
@@ -313,7 +300,7 @@ class Settings(BaseSettings):
     @property
     def is_embedded(self) -> bool:
         """Whether the database is a file that no other server can have meanwhile."""
-        return self.database_url.startswith(_SQLITE)
+        return self.database_url.startswith(SQLITE)
 
     @property
     def beat(self) -> timedelta:
@@ -339,7 +326,12 @@ class Settings(BaseSettings):
     @property
     def database_path(self) -> Path:
         """The SQLite file."""
-        return Path(self.database_url.removeprefix(_SQLITE))
+        return path_of(self.database_url)
+
+    @property
+    def database_shown(self) -> str:
+        """The database as an operator may see it, without a password."""
+        return shown(self.database_url)
 
 
 class DevSettings(Settings):

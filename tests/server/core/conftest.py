@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterator
 
 import pytest
-from tests.support.memory import open_memory
+from sqlalchemy import Connection
 from tests.support.transactions import MovableClock, Server, stopped_clock
 
 
@@ -16,11 +16,8 @@ def moving_clock() -> Iterator[type[MovableClock]]:
 
 
 @pytest.fixture
-def server(moving_clock: type[MovableClock]) -> Iterator[Server]:
-    """A server's transactions, on a database in memory."""
+def server(connection: Connection, moving_clock: type[MovableClock]) -> Iterator[Server]:
+    """A server's transactions."""
     loop = asyncio.new_event_loop()
-    engine = open_memory()
-    with engine.begin() as connection:
-        yield Server(connection, loop)
-    engine.dispose()
+    yield Server(connection, loop)
     loop.close()

@@ -183,11 +183,11 @@ async def test_an_assistant_whose_graph_is_gone_can_be_read_but_not_run(
         await engine.assistants.schemas(assistant.assistant_id)
 
 
-async def test_assistants_outlive_their_server(database_path: Path) -> None:
-    async with open_engine(database_path) as engine:
+async def test_assistants_outlive_their_server(database_url: str) -> None:
+    async with open_engine(database_url) as engine:
         assistant, _ = await engine.assistants.create(DRAFT, None)
         await engine.assistants.update(assistant.assistant_id, AssistantChange(name="x"))
-    async with open_engine(database_path) as engine:
+    async with open_engine(database_url) as engine:
         assert await versions(engine, assistant.assistant_id) == 2
 
 

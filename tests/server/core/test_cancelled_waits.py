@@ -5,7 +5,6 @@ A cancel that is lost leaves a call that nobody listens to, or a server that doe
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,8 +35,8 @@ async def test_a_reader_that_leaves_as_it_is_woken() -> None:
 
 
 @pytest.mark.timeout(20)
-async def test_a_runner_that_is_left_as_it_is_woken_stops(database_path: Path) -> None:
-    async with open_engine(database_path, max_concurrent_runs=1) as engine:
+async def test_a_runner_that_is_left_as_it_is_woken_stops(database_url: str) -> None:
+    async with open_engine(database_url, max_concurrent_runs=1) as engine:
         spec = RunSpec(assistant_id="slow_async", input={"seconds": 30})
         await engine.create(spec)
 

@@ -245,9 +245,9 @@ async def test_a_reader_that_leaves_lets_go_of_the_log(engine: Engine, tmp_path:
 
 @pytest.mark.usefixtures("no_polls")
 async def test_a_reader_sees_the_boundary_between_two_attempts(
-    database_path: Path, tmp_path: Path
+    database_url: str, tmp_path: Path
 ) -> None:
-    async with open_engine(database_path) as engine:
+    async with open_engine(database_url) as engine:
         graph_input = {"steps": 6, "seconds": 0.05, "directory": str(tmp_path)}
         run = await engine.start("steps", graph_input, thread_id=await engine.thread())
         await until((tmp_path / "started").exists)
@@ -258,7 +258,7 @@ async def test_a_reader_sees_the_boundary_between_two_attempts(
             await reader
         before = await engine.row(run)
     assert (before.state, before.attempt) == (RunState.PENDING, 1)
-    async with open_engine(database_path) as engine:
+    async with open_engine(database_url) as engine:
         events = await engine.events(run)
     started = [event for event in events if event.HasField("attempt_started")]
     assert [event.id for event in started] == ["1-1", "2-1"]

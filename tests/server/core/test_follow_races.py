@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any, cast
 
 from tests.support.engine import Engine, decode, kinds, open_engine
@@ -35,9 +34,9 @@ async def follow_live(engine: Engine, run: Run, happens: Callable[[], Awaitable[
 
 
 async def test_a_late_joiner_is_told_of_an_end_that_comes_while_it_joins(
-    database_path: Path,
+    database_url: str,
 ) -> None:
-    async with open_engine(database_path) as engine:
+    async with open_engine(database_url) as engine:
         run = await engine.start("slow_async", {"seconds": 30})
 
         async def ends() -> None:
@@ -46,8 +45,8 @@ async def test_a_late_joiner_is_told_of_an_end_that_comes_while_it_joins(
         assert await follow_live(engine, run, ends) == ["run_ended"]
 
 
-async def test_a_late_joiner_of_a_waiting_run_is_told_of_its_cancel(database_path: Path) -> None:
-    async with open_engine(database_path) as engine:
+async def test_a_late_joiner_of_a_waiting_run_is_told_of_its_cancel(database_url: str) -> None:
+    async with open_engine(database_url) as engine:
         thread_id = await engine.thread()
         await engine.start("slow_async", {"seconds": 30}, thread_id=thread_id)
         waiting = await engine.start("slow_async", {"seconds": 30}, thread_id=thread_id)

@@ -120,8 +120,8 @@ async def test_a_caller_that_hangs_up_while_its_run_is_created_leaves_one_that_e
     await until(lambda: engine.runner._idle.is_set())
 
 
-async def test_a_creation_that_fails_returns_its_slots(database_path: Path) -> None:
-    async with open_engine(database_path, max_concurrent_runs=2) as engine:
+async def test_a_creation_that_fails_returns_its_slots(database_url: str) -> None:
+    async with open_engine(database_url, max_concurrent_runs=2) as engine:
         for _ in range(5):
             with pytest.raises(ThreadNotFound):
                 await engine.start("echo", thread_id=new_id())
@@ -130,8 +130,8 @@ async def test_a_creation_that_fails_returns_its_slots(database_path: Path) -> N
         await engine.ended(run)
 
 
-async def test_more_runs_than_may_wait_are_refused(database_path: Path) -> None:
-    async with open_engine(database_path, max_pending=2) as engine:
+async def test_more_runs_than_may_wait_are_refused(database_url: str) -> None:
+    async with open_engine(database_url, max_pending=2) as engine:
         for _ in range(2):
             await later(engine)
         with pytest.raises(QueueFull) as error:

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import time
-from pathlib import Path
 
 import pytest
 from langgraph.checkpoint.base import id as checkpoint_ids
@@ -22,8 +21,8 @@ async def add(engine: Engine, thread_id: str, name: str) -> None:
     )
 
 
-async def test_each_of_many_updates_at_once_builds_on_the_one_before(database_path: Path) -> None:
-    async with open_engine(database_path) as engine:
+async def test_each_of_many_updates_at_once_builds_on_the_one_before(database_url: str) -> None:
+    async with open_engine(database_url) as engine:
         thread_id = await engine.thread()
         await engine.run("counter", thread_id=thread_id)
         names = [str(number) for number in range(UPDATES)]
@@ -37,10 +36,10 @@ async def test_each_of_many_updates_at_once_builds_on_the_one_before(database_pa
 
 
 async def test_an_update_is_not_hidden_behind_what_a_server_with_a_clock_ahead_wrote(
-    database_path: Path, monkeypatch: pytest.MonkeyPatch
+    database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checkpoint_ids, "_last_v6_timestamp", None)
-    async with open_engine(database_path) as engine:
+    async with open_engine(database_url) as engine:
         thread_id = await engine.thread()
         real = time.time_ns
         with monkeypatch.context() as ahead:

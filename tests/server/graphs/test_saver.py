@@ -5,19 +5,23 @@ import operator
 import random
 import sqlite3
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
+import psycopg
 import pytest
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import empty_checkpoint
 from langgraph.checkpoint.conformance import checkpointer_test, validate
 from langgraph.graph import START, StateGraph
 from sqlalchemy import func, select, text
+from tests.conftest import BOTH
 from tests.support.attempts import Attempts, writing_as
+from tests.support.postgres import Databases
 from typing_extensions import TypedDict
 
 from runwire.server.graphs.saver import RunwireSaver
@@ -25,9 +29,10 @@ from runwire.server.model.attempts import Attempt, StateUpdate
 from runwire.server.model.errors import AttemptLost, ThreadInUse
 from runwire.server.model.ids import new_id
 from runwire.server.storage import checkpoints as queries
+from runwire.server.storage.addresses import is_postgresql, path_of
 from runwire.server.storage.checkpoints import CheckpointOutOfOrder
 from runwire.server.storage.database import Connection, Database
-from runwire.server.storage.sqlite import SqliteDatabase
+from runwire.server.storage.opening import database_at
 from runwire.server.storage.tables import checkpoint_writes, checkpoints
 
 
@@ -46,13 +51,25 @@ async def count_rows(database: Database) -> tuple[int, int]:
     return await database.read(count)
 
 
-async def test_the_conformance_suite_of_langgraph_passes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("where", BOTH)
+async def test_the_conformance_suite_of_langgraph_passes(
+    tmp_path: Path, postgres: Databases, where: str
+) -> None:
     names = iter(range(100))
+
+    @contextmanager
+    def address() -> Iterator[str]:
+        if where == "sqlite":
+            yield f"sqlite:///{tmp_path / f'{next(names)}.db'}"
+        else:
+            with postgres.create() as url:
+                yield url
 
     @checkpointer_test(name="RunwireSaver")
     async def saver() -> AsyncIterator[RunwireSaver]:
-        async with SqliteDatabase(tmp_path / f"{next(names)}.db") as database:
-            yield RunwireSaver(database, fenced=False)
+        with address() as url:
+            async with database_at(url) as database:
+                yield RunwireSaver(database, fenced=False)
 
     report = await validate(saver)
     passed = {name: result.tests_passed for name, result in report.results.items()}
@@ -376,8 +393,22 @@ async def test_a_sync_graph_in_a_thread_uses_the_same_saver(
     assert state.values == result
 
 
+def others_may_write(url: str) -> None:
+    """See that no transaction is open, so that strangers can write at once."""
+    if not is_postgresql(url):
+        stranger = sqlite3.connect(path_of(url), timeout=0.5)
+        stranger.execute("BEGIN IMMEDIATE")
+        stranger.execute("ROLLBACK")
+        stranger.close()
+        return
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("SET lock_timeout = '500ms'")
+        for table in (checkpoints, checkpoint_writes):
+            connection.execute(f"BEGIN; LOCK TABLE {table.name}; ROLLBACK".encode())
+
+
 async def test_cancels_at_any_moment_leave_no_open_transaction(
-    saver: RunwireSaver, attempts: Attempts, database: Database
+    saver: RunwireSaver, attempts: Attempts, database: Database, database_url: str
 ) -> None:
     class Steps(TypedDict, total=False):
         count: int
@@ -411,11 +442,7 @@ async def test_cancels_at_any_moment_leave_no_open_transaction(
         async with asyncio.timeout(1):
             await database.write(lambda c: c.execute(text("SELECT 1")).scalar())
         if cancelled % 50 == 0:
-            # Another connection, as a stranger would open it, can write at once.
-            stranger = sqlite3.connect(database.path, timeout=0.5)
-            stranger.execute("BEGIN IMMEDIATE")
-            stranger.execute("ROLLBACK")
-            stranger.close()
+            others_may_write(database_url)
     assert cancelled > 50
     state = await graph.aget_state(at(thread_id))
     assert state is not None

@@ -22,7 +22,7 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.graph import START, StateGraph
 from langgraph.graph.message import add_messages
 from pydantic import BaseModel
-from sqlalchemy import func, select, update
+from sqlalchemy import Connection, func, select, update
 from tests.support.attempts import Attempts, writing_as
 from typing_extensions import TypedDict
 
@@ -30,7 +30,7 @@ from runwire.server.graphs.saver import RunwireSaver
 from runwire.server.storage import pruning
 from runwire.server.storage.checkpoints import list_checkpoints
 from runwire.server.storage.database import Database
-from runwire.server.storage.tables import checkpoint_writes, checkpoints
+from runwire.server.storage.tables import checkpoint_writes, checkpoints, metadata
 
 
 def at(thread_id: str, checkpoint_ns: str = "") -> RunnableConfig:
@@ -57,6 +57,13 @@ def nested_graph(saver: RunwireSaver) -> Any:
         .add_edge("through_langchain", "add")
         .compile(checkpointer=saver)
     )
+
+
+def everything_stored(connection: Connection) -> bytes:
+    """Return all that the database holds."""
+    tables = (connection.execute(select(table)).all() for table in metadata.sorted_tables)
+    cells = (cell for rows in tables for row in rows for cell in row)
+    return b"".join(cell if isinstance(cell, bytes) else str(cell).encode() for cell in cells)
 
 
 async def test_secrets_in_the_configuration_are_not_stored(
@@ -111,7 +118,9 @@ async def test_secrets_in_the_configuration_are_not_stored(
         assert row.metadata["purpose"] == "test"
         assert "CANARY" not in str(row.metadata)
         assert "8273645" not in str(row.metadata)
-    everything = b"".join(path.read_bytes() for path in database_path.parent.iterdir())
+    everything = await database.read(everything_stored)
+    if not database.shared:
+        everything += b"".join(path.read_bytes() for path in database_path.parent.iterdir())
     assert b"CANARY" not in everything
     assert b"test" in everything
 

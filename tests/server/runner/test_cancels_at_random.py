@@ -5,7 +5,6 @@ import asyncio
 import random
 from collections import Counter
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 from tests.support.engine import Engine, kinds, open_engine
@@ -76,12 +75,12 @@ async def check(engine: Engine, ended: Run, answered: Run | None, refused: str) 
     assert await engine.row(ended) == ended
 
 
-async def test_each_run_ends_once_and_everything_agrees(database_path: Path) -> None:
+async def test_each_run_ends_once_and_everything_agrees(database_url: str) -> None:
     seed = random.randrange(10**9)
     print(f"seed {seed}")  # noqa: T201 - shown if this fails
     chance = random.Random(seed)
     grace = timedelta(seconds=20)
-    async with open_engine(database_path, cancel_grace=grace) as engine:
+    async with open_engine(database_url, cancel_grace=grace) as engine:
         threads = [await engine.thread() for _ in range(15)]
         left = iter(range(COUNT))
         ended: list[Run] = []

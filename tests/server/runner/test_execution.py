@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from tests.support.engine import Engine, ids, kinds, open_engine, until
 from tests.support.meeting import Meeting
 
@@ -34,9 +35,9 @@ CUSTOM = {"stream_modes": (StreamMode.CUSTOM,)}
 
 
 @pytest.fixture
-async def troubled(database_path: Path) -> AsyncIterator[Engine]:
+async def troubled(database_url: str) -> AsyncIterator[Engine]:
     """An engine with graphs that get in the way."""
-    async with open_engine(database_path, graphs=GRAPHS) as engine:
+    async with open_engine(database_url, graphs=GRAPHS) as engine:
         yield engine
 
 
@@ -80,10 +81,10 @@ async def test_code_that_awaits_is_stopped_where_it_is(
 
 
 async def test_code_may_clean_up_for_as_long_as_the_grace_and_is_not_disturbed(
-    database_path: Path, meeting: Meeting
+    database_url: str, meeting: Meeting
 ) -> None:
     grace = timedelta(seconds=20)
-    async with open_engine(database_path, graphs=GRAPHS, cancel_grace=grace) as engine:
+    async with open_engine(database_url, graphs=GRAPHS, cancel_grace=grace) as engine:
         run = await meeting.start(engine, "cleans_up_slowly", seconds=0.3)
         cancelling = asyncio.create_task(cancel(engine, run))
         for _ in range(20):
@@ -133,9 +134,9 @@ async def test_a_run_that_is_cancelled_before_its_code_begins_has_an_attempt_all
 @pytest.mark.usefixtures("no_polls")
 @pytest.mark.parametrize("graph_id", ["slow_sync", "locked"])
 async def test_the_thread_stays_taken_until_code_that_cannot_be_stopped_has_ended(
-    database_path: Path, meeting: Meeting, graph_id: str
+    database_url: str, meeting: Meeting, graph_id: str
 ) -> None:
-    async with open_engine(database_path, cancel_grace=timedelta(seconds=20)) as engine:
+    async with open_engine(database_url, cancel_grace=timedelta(seconds=20)) as engine:
         on = {"spec": {"thread_id": await engine.thread()}}
         run = await meeting.start(engine, graph_id, seconds=0.4, **on)
         following = await engine.start("slow_async", meeting.input(seconds=0), **on["spec"])
@@ -159,11 +160,11 @@ async def test_the_thread_stays_taken_until_code_that_cannot_be_stopped_has_ende
 
 @pytest.mark.parametrize("graph_id", ["slow_sync", "locked", "stubborn", "blocks_loop"])
 async def test_code_that_does_not_stop_within_the_grace_is_left_behind_and_changes_nothing(
-    database_path: Path, meeting: Meeting, graph_id: str, monkeypatch: pytest.MonkeyPatch
+    database_url: str, meeting: Meeting, graph_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runner, "BLOCKED_MARGIN_SECONDS", 0.1)
     grace = timedelta(seconds=0.2)
-    async with open_engine(database_path, cancel_grace=grace, runner_loops=2) as engine:
+    async with open_engine(database_url, cancel_grace=grace, runner_loops=2) as engine:
         on = {"spec": {"thread_id": await engine.thread()}}
         run = await meeting.start(engine, graph_id, seconds=1, **on)
         began = time.monotonic()
@@ -190,10 +191,10 @@ async def test_code_that_does_not_stop_within_the_grace_is_left_behind_and_chang
 
 
 async def test_a_sibling_that_can_be_stopped_does_not_free_the_thread(
-    database_path: Path, meeting: Meeting
+    database_url: str, meeting: Meeting
 ) -> None:
     grace = timedelta(seconds=20)
-    async with open_engine(database_path, graphs=GRAPHS, cancel_grace=grace) as engine:
+    async with open_engine(database_url, graphs=GRAPHS, cancel_grace=grace) as engine:
         run = await meeting.start(engine, "mixed", seconds=0.3)
         ended = await cancel(engine, run)
         assert (meeting.directory / "ended").exists()
@@ -202,9 +203,9 @@ async def test_a_sibling_that_can_be_stopped_does_not_free_the_thread(
 
 
 async def test_a_rollback_of_code_that_was_left_behind_takes_everything_back(
-    database_path: Path, meeting: Meeting
+    database_url: str, meeting: Meeting
 ) -> None:
-    async with open_engine(database_path, cancel_grace=timedelta(seconds=0.1)) as engine:
+    async with open_engine(database_url, cancel_grace=timedelta(seconds=0.1)) as engine:
         thread_id = await engine.thread()
         await engine.run("counter", thread_id=thread_id)
         before = await engine.threads.get_state(thread_id, None, include_subgraphs=True)
@@ -218,9 +219,9 @@ async def test_a_rollback_of_code_that_was_left_behind_takes_everything_back(
 
 
 async def test_code_that_blocks_its_loop_holds_up_nobody_on_another_loop(
-    database_path: Path, meeting: Meeting
+    database_url: str, meeting: Meeting
 ) -> None:
-    async with open_engine(database_path, runner_loops=2) as engine:
+    async with open_engine(database_url, runner_loops=2) as engine:
         blocking = await meeting.start(engine, "blocks_loop", seconds=1)
         others = [await engine.start("slow_async", {"seconds": 60}) for _ in range(4)]
         free = [run for run in others if loop_of(engine, run) != loop_of(engine, blocking)]
@@ -270,14 +271,14 @@ async def test_a_run_that_ends_in_time_is_left_alone(engine: Engine) -> None:
     assert run.state is RunState.SUCCEEDED
 
 
-async def test_time_counts_from_the_first_attempt(database_path: Path, meeting: Meeting) -> None:
-    async with open_engine(database_path) as engine:
+async def test_time_counts_from_the_first_attempt(database_url: str, meeting: Meeting) -> None:
+    async with open_engine(database_url) as engine:
         spec = {"thread_id": await engine.thread(), "timeout": timedelta(seconds=0.4)}
         run = await meeting.start(engine, "steps", steps=99, seconds=0.05, spec=spec)
         await engine.runner.drain()
         assert (await engine.row(run)).state is RunState.PENDING
     await asyncio.sleep(0.4)
-    async with open_engine(database_path) as engine:
+    async with open_engine(database_url) as engine:
         ended = await engine.ended(run)
         assert (ended.state, ended.attempt) == (RunState.TIMED_OUT, 2)
         told = kinds(await engine.events(run))
@@ -386,7 +387,7 @@ async def test_a_run_whose_checkpoint_was_taken_back_meanwhile_fails_and_says_so
 # Lost attempts.
 
 
-TAKE_AWAY = "UPDATE runs SET owner = 'another', attempt = attempt + 1 WHERE run_id = ?"
+TAKE_AWAY = text("UPDATE runs SET owner = 'another', attempt = attempt + 1 WHERE run_id = :run_id")
 
 
 @pytest.mark.usefixtures("no_polls")
@@ -398,7 +399,7 @@ async def test_an_attempt_that_has_lost_its_run_stops_and_writes_nothing(
     run = await meeting.start(troubled, graph_id, steps=10_000, seconds=0.01, spec=spec)
 
     def take_away(connection: Any) -> tuple[Any, Any]:
-        connection.exec_driver_sql(TAKE_AWAY, (run.run_id,))
+        connection.execute(TAKE_AWAY, {"run_id": run.run_id})
         return runs.get_run(connection, run.run_id), snapshot(connection, run)
 
     lost, before = await troubled.execute(take_away)
@@ -413,7 +414,9 @@ def snapshot(connection: Any, run: Run) -> Any:
     """Return all that a run has written."""
     queries = ["checkpoints", "checkpoint_writes", "run_events"]
     return [
-        connection.exec_driver_sql(f"SELECT * FROM {table} WHERE run_id = ?", (run.run_id,)).all()
+        connection.execute(
+            text(f"SELECT * FROM {table} WHERE run_id = :run_id"), {"run_id": run.run_id}
+        ).all()
         for table in queries
     ]
 
@@ -422,7 +425,7 @@ async def test_an_attempt_that_lost_its_run_and_ends_leaves_the_end_to_others(
     engine: Engine, meeting: Meeting
 ) -> None:
     run = await meeting.start(engine, "gate")
-    await engine.execute(lambda c: c.exec_driver_sql(TAKE_AWAY, (run.run_id,)) and None)
+    await engine.execute(lambda c: c.execute(TAKE_AWAY, {"run_id": run.run_id}).rowcount)
     meeting.open()
     await until(lambda: run.run_id not in engine.runner._slots)
     taken = await engine.row(run)
@@ -430,13 +433,13 @@ async def test_an_attempt_that_lost_its_run_and_ends_leaves_the_end_to_others(
 
 
 async def test_the_next_attempt_can_begin_while_a_lost_one_still_stops(
-    database_path: Path, meeting: Meeting
+    database_url: str, meeting: Meeting
 ) -> None:
-    async with open_engine(database_path, cancel_grace=timedelta(seconds=20)) as engine:
+    async with open_engine(database_url, cancel_grace=timedelta(seconds=20)) as engine:
         run = await meeting.start(engine, "gate_sync")
         reader = asyncio.create_task(engine.events(run))
-        statement = "UPDATE runs SET attempt = 2 WHERE run_id = ?"
-        await engine.execute(lambda c: c.exec_driver_sql(statement, (run.run_id,)) and None)
+        statement = text("UPDATE runs SET attempt = 2 WHERE run_id = :run_id")
+        await engine.execute(lambda c: c.execute(statement, {"run_id": run.run_id}).rowcount)
         again = await engine.row(run)
         assert engine.runner.reserve(1) == 1
         engine.runner.start([again])

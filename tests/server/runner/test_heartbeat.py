@@ -211,7 +211,8 @@ async def test_an_exit_in_a_hurry_ends_the_lease_as_far_as_it_can(
     assert "the lease could not be ended" in caplog.text
 
 
-async def test_a_database_of_its_own_needs_no_lease(database: Database) -> None:
+async def test_a_database_of_its_own_needs_no_lease(sqlite_database: Database) -> None:
+    database = sqlite_database
     stale = new_id()
     async with beating(database) as former:
         stale = former.server_id

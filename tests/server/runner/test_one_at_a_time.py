@@ -44,13 +44,13 @@ async def use(engine: Engine, meeting: Meeting, chance: random.Random, thread_id
     return created
 
 
-async def test_runs_of_a_thread_never_overlap(database_path: Path, meeting: Meeting) -> None:
+async def test_runs_of_a_thread_never_overlap(database_url: str, meeting: Meeting) -> None:
     seed = random.randrange(10**9)
     print(f"seed {seed}")  # noqa: T201 - shown if this fails
     chance = random.Random(seed)
     grace = timedelta(seconds=20)
     options = {"graphs": GRAPHS, "cancel_grace": grace, "max_concurrent_runs": 6}
-    async with open_engine(database_path, **options) as engine:
+    async with open_engine(database_url, **options) as engine:
         threads = [await engine.thread() for _ in range(THREADS)]
         created = await asyncio.gather(
             *(use(engine, meeting, chance, thread_id) for thread_id in threads)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from tests.support.engine import Engine, kinds, open_engine, until
 from tests.support.meeting import Meeting
 
@@ -27,9 +28,9 @@ async def running(engine: Engine) -> int:
 
 @pytest.mark.usefixtures("no_polls")
 async def test_no_more_runs_execute_than_there_are_slots_and_all_get_their_turn(
-    database_path: Path,
+    database_url: str,
 ) -> None:
-    async with open_engine(database_path, max_concurrent_runs=3) as engine:
+    async with open_engine(database_url, max_concurrent_runs=3) as engine:
         most = 0
         created = [await engine.start("slow_async", {"seconds": 0.02}) for _ in range(30)]
         ended = [asyncio.create_task(engine.ended(run)) for run in created]
@@ -45,9 +46,9 @@ async def test_no_more_runs_execute_than_there_are_slots_and_all_get_their_turn(
 
 @pytest.mark.usefixtures("no_polls")
 async def test_a_busy_thread_does_not_keep_others_from_the_slots(
-    database_path: Path, meeting: Meeting
+    database_url: str, meeting: Meeting
 ) -> None:
-    async with open_engine(database_path, max_concurrent_runs=2) as engine:
+    async with open_engine(database_url, max_concurrent_runs=2) as engine:
         on = {"thread_id": await engine.thread()}
         busy = await meeting.start(engine, "gate", spec=on)
         queued = [await engine.start("echo", **on) for _ in range(20)]
@@ -59,9 +60,9 @@ async def test_a_busy_thread_does_not_keep_others_from_the_slots(
 
 
 async def test_slots_are_counted_through_all_that_happens(
-    database_path: Path, meeting: Meeting
+    database_url: str, meeting: Meeting
 ) -> None:
-    async with open_engine(database_path, max_concurrent_runs=5) as engine:
+    async with open_engine(database_url, max_concurrent_runs=5) as engine:
         assert (engine.runner.reserve(3), engine.runner.reserve(9)) == (3, 2)
         assert engine.runner.reserve(1) == 0
         engine.runner.give_back(5)
@@ -76,12 +77,12 @@ async def test_slots_are_counted_through_all_that_happens(
 
 
 async def test_a_server_without_slots_leaves_runs_to_others_and_still_reads_threads(
-    database_path: Path,
+    database_url: str,
 ) -> None:
-    async with open_engine(database_path) as engine:
+    async with open_engine(database_url) as engine:
         on = {"thread_id": await engine.thread()}
         await engine.run("echo", {"text": "before"}, **on)
-    async with open_engine(database_path, max_concurrent_runs=0) as engine:
+    async with open_engine(database_url, max_concurrent_runs=0) as engine:
         runs = [await engine.start("echo", {"text": "after"}, **on) for _ in range(2)]
         left = await engine.start("echo")
         cancelled = await engine.runs.cancel(left.run_id, CancelAction.INTERRUPT, wait=True)
@@ -94,12 +95,12 @@ async def test_a_server_without_slots_leaves_runs_to_others_and_still_reads_thre
     assert cancelled.state is RunState.CANCELLED
     assert state.values is not None
     assert "before" in state.values
-    async with open_engine(database_path) as engine:
+    async with open_engine(database_url) as engine:
         assert [(await engine.ended(run)).state for run in runs] == [RunState.SUCCEEDED] * 2
 
 
 async def test_full_slots_and_a_delay_that_is_over_do_not_make_the_server_spin(
-    database_path: Path, meeting: Meeting, monkeypatch: pytest.MonkeyPatch
+    database_url: str, meeting: Meeting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks = 0
     look = runner.look
@@ -110,7 +111,7 @@ async def test_full_slots_and_a_delay_that_is_over_do_not_make_the_server_spin(
         return look(connection)
 
     monkeypatch.setattr(runner, "look", counted)
-    async with open_engine(database_path, max_concurrent_runs=1) as engine:
+    async with open_engine(database_url, max_concurrent_runs=1) as engine:
         run = await meeting.start(engine, "gate")
         delayed = await engine.start("echo", start_delay=timedelta(seconds=0.05))
         await asyncio.sleep(0.1)
@@ -132,8 +133,8 @@ async def test_delays_that_end_one_after_the_other_are_all_noticed(engine: Engin
         assert 0 <= (ended.start_time - run.due_time).total_seconds() < 0.5
 
 
-async def test_runs_are_spread_over_the_loops(database_path: Path) -> None:
-    async with open_engine(database_path, runner_loops=3) as engine:
+async def test_runs_are_spread_over_the_loops(database_url: str) -> None:
+    async with open_engine(database_url, runner_loops=3) as engine:
         created = [await engine.start("slow_async", {"seconds": 60}) for _ in range(6)]
         assert [loop.runs for loop in engine.runner._loops.loops] == [2, 2, 2]
         assert len(created) == 6
@@ -157,7 +158,7 @@ async def test_claims_go_on_after_one_that_failed(
 
 
 async def test_a_start_that_fails_leaves_no_thread_behind(
-    database_path: Path, monkeypatch: pytest.MonkeyPatch
+    database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[Any] = []
     start = runner.RunnerLoops.start
@@ -172,7 +173,7 @@ async def test_a_start_that_fails_leaves_no_thread_behind(
     monkeypatch.setattr(runner.RunnerLoops, "start", note)
     monkeypatch.setattr(sweeper.Sweeper, "recover", fail)
     with pytest.raises(LookupError):
-        async with open_engine(database_path):
+        async with open_engine(database_url):
             pass
     await until(lambda: started[0].loops[0].loop.is_closed())
 
@@ -183,9 +184,9 @@ async def test_a_start_that_fails_leaves_no_thread_behind(
 @pytest.mark.usefixtures("no_polls")
 @pytest.mark.parametrize("durability", Durability)
 async def test_a_drained_run_goes_on_elsewhere_with_nothing_executed_again(
-    database_path: Path, meeting: Meeting, durability: Durability
+    database_url: str, meeting: Meeting, durability: Durability
 ) -> None:
-    async with open_engine(database_path) as engine:
+    async with open_engine(database_url) as engine:
         spec = {"thread_id": await engine.thread(), "durability": durability}
         run = await meeting.start(engine, "steps", steps=8, seconds=0.04, spec=spec)
         following = await engine.start("counter", thread_id=run.thread_id)
@@ -196,7 +197,7 @@ async def test_a_drained_run_goes_on_elsewhere_with_nothing_executed_again(
         assert (handed_back.attempt, handed_back.attempts_used) == (1, 0)
         assert meeting.notes(run).count("step") < 8
         assert (await engine.row(following)).state is RunState.PENDING
-    async with open_engine(database_path) as engine:
+    async with open_engine(database_url) as engine:
         ended = await engine.ended(run)
         assert (ended.state, ended.attempt, ended.attempts_used) == (RunState.SUCCEEDED, 2, 1)
         steps = [note["step"] for note in meeting.ledger() if note["what"] == "step"]
@@ -207,9 +208,9 @@ async def test_a_drained_run_goes_on_elsewhere_with_nothing_executed_again(
 
 
 async def test_a_run_that_leaves_no_checkpoints_may_end(
-    database_path: Path, meeting: Meeting
+    database_url: str, meeting: Meeting
 ) -> None:
-    async with open_engine(database_path, drain_grace=timedelta(seconds=20)) as engine:
+    async with open_engine(database_url, drain_grace=timedelta(seconds=20)) as engine:
         run = await meeting.start(engine, "steps", steps=5, seconds=0.02)
         await engine.runner.drain()
         assert (await engine.row(run)).state is RunState.SUCCEEDED
@@ -218,10 +219,10 @@ async def test_a_run_that_leaves_no_checkpoints_may_end(
 @pytest.mark.parametrize("stateless", [True, False])
 @pytest.mark.parametrize("graph_id", ["gate", "turns_cancel_into_failure", "cleans_up_slowly"])
 async def test_what_does_not_stop_in_time_is_stopped_where_it_is_and_handed_back(
-    database_path: Path, meeting: Meeting, graph_id: str, stateless: bool
+    database_url: str, meeting: Meeting, graph_id: str, stateless: bool
 ) -> None:
     grace = timedelta(seconds=0.1)
-    async with open_engine(database_path, graphs=GRAPHS, drain_grace=grace) as engine:
+    async with open_engine(database_url, graphs=GRAPHS, drain_grace=grace) as engine:
         spec = {} if stateless else {"thread_id": await engine.thread()}
         run = await meeting.start(engine, graph_id, seconds=0.05, spec=spec)
         began = time.monotonic()
@@ -232,10 +233,10 @@ async def test_what_does_not_stop_in_time_is_stopped_where_it_is_and_handed_back
 
 
 async def test_a_drain_ends_though_code_does_not(
-    database_path: Path, meeting: Meeting, caplog: pytest.LogCaptureFixture
+    database_url: str, meeting: Meeting, caplog: pytest.LogCaptureFixture
 ) -> None:
     grace = timedelta(seconds=0.05)
-    async with open_engine(database_path, drain_grace=grace, cancel_grace=3 * grace) as engine:
+    async with open_engine(database_url, drain_grace=grace, cancel_grace=3 * grace) as engine:
         blocking = await meeting.start(engine, "blocks_loop", seconds=3)
         began = time.monotonic()
         await engine.runner.drain()
@@ -247,10 +248,10 @@ async def test_a_drain_ends_though_code_does_not(
 
 
 async def test_a_cancel_is_carried_out_by_a_drain_though_the_code_does_not_stop(
-    database_path: Path, meeting: Meeting
+    database_url: str, meeting: Meeting
 ) -> None:
     grace = timedelta(seconds=0.05)
-    async with open_engine(database_path, drain_grace=grace) as engine:
+    async with open_engine(database_url, drain_grace=grace) as engine:
         blocking = await meeting.start(engine, "blocks_loop", seconds=3)
         await engine.runs.cancel(blocking.run_id, CancelAction.INTERRUPT, wait=False)
         await engine.runner.drain()
@@ -259,8 +260,8 @@ async def test_a_cancel_is_carried_out_by_a_drain_though_the_code_does_not_stop(
         assert (ended.state, ended.cancel.abandoned) == (RunState.CANCELLED, True)
 
 
-async def test_a_draining_server_takes_no_new_runs(database_path: Path, meeting: Meeting) -> None:
-    async with open_engine(database_path, drain_grace=timedelta(seconds=20)) as engine:
+async def test_a_draining_server_takes_no_new_runs(database_url: str, meeting: Meeting) -> None:
+    async with open_engine(database_url, drain_grace=timedelta(seconds=20)) as engine:
         executing = await meeting.start(engine, "gate")
         draining = asyncio.create_task(engine.runner.drain())
         await until(lambda: engine.runner._draining)
@@ -270,7 +271,7 @@ async def test_a_draining_server_takes_no_new_runs(database_path: Path, meeting:
         await draining
         assert (await engine.row(executing)).state is RunState.SUCCEEDED
         assert {(await engine.row(run)).state for run in created} == {RunState.PENDING}
-    async with open_engine(database_path) as engine:
+    async with open_engine(database_url) as engine:
         for run in created:
             ended = await engine.ended(run)
             assert (ended.state, ended.attempt) == (RunState.SUCCEEDED, 1)
@@ -298,15 +299,11 @@ async def test_a_run_that_begins_while_the_server_drains_is_handed_back(
 ) -> None:
     run = await engine.start("echo", start_delay=timedelta(days=1))
     assert engine.runner.reserve(1) == 1
-    await engine.execute(
-        lambda c: (
-            c.exec_driver_sql(
-                "UPDATE runs SET state = 'running', owner = ?, attempt = 1, wake_time = NULL",
-                (engine.runner.server_id,),
-            )
-            and None
-        )
+    statement = text(
+        "UPDATE runs SET state = 'running', owner = :owner, attempt = 1, wake_time = NULL"
     )
+    values = {"owner": engine.runner.server_id}
+    await engine.execute(lambda c: c.execute(statement, values).rowcount)
     draining = asyncio.create_task(engine.runner.drain())
     await until(lambda: engine.runner._draining)
     assert not draining.done()
@@ -324,18 +321,18 @@ async def test_an_idle_server_drains_at_once(engine: Engine) -> None:
 
 @pytest.mark.usefixtures("no_polls")
 async def test_servers_that_come_and_go_execute_every_step_once(
-    database_path: Path, meeting: Meeting
+    database_url: str, meeting: Meeting
 ) -> None:
-    async with open_engine(database_path) as engine:
+    async with open_engine(database_url) as engine:
         spec = {"thread_id": await engine.thread()}
         run = await meeting.start(engine, "steps", steps=20, seconds=0.02, spec=spec)
         await engine.runner.drain()
     for _ in range(5):
         done = meeting.notes(run).count("step")
-        async with open_engine(database_path) as engine:
+        async with open_engine(database_url) as engine:
             await until(lambda done=done: done == 20 or meeting.notes(run).count("step") > done)
             await engine.runner.drain()
-    async with open_engine(database_path) as engine:
+    async with open_engine(database_url) as engine:
         ended = await engine.ended(run)
         assert (ended.state, ended.attempts_used) == (RunState.SUCCEEDED, 1)
         steps = [note["step"] for note in meeting.ledger() if note["what"] == "step"]

@@ -44,9 +44,9 @@ async def test_a_committed_cancel_that_nobody_told_of_is_heard_within_a_second_o
 
 
 @pytest.mark.usefixtures("fast_sweeps")
-async def test_sweeps_do_not_disturb_what_cleans_up(database_path: Path, meeting: Meeting) -> None:
+async def test_sweeps_do_not_disturb_what_cleans_up(database_url: str, meeting: Meeting) -> None:
     grace = timedelta(seconds=20)
-    async with open_engine(database_path, graphs=GRAPHS, cancel_grace=grace) as engine:
+    async with open_engine(database_url, graphs=GRAPHS, cancel_grace=grace) as engine:
         run = await meeting.start(engine, "cleans_up_slowly", seconds=0.3)
         await engine.runs.cancel(run.run_id, CancelAction.INTERRUPT, wait=True)
         assert (meeting.directory / "cleaned").exists()
@@ -116,9 +116,10 @@ async def test_sweeps_go_on_after_one_that_failed(
 
 
 async def test_a_new_server_takes_back_what_the_former_one_had(
-    database_path: Path, meeting: Meeting
+    sqlite_url: str, meeting: Meeting
 ) -> None:
-    async with open_engine(database_path) as engine:
+    database_url = sqlite_url  # nobody else can have it: there is no lease to wait for the end of
+    async with open_engine(database_url) as engine:
         thread_id = await engine.thread()
         run = await meeting.start(engine, "gate", spec={"thread_id": thread_id})
         cancelled = await meeting.start(engine, "gate_sync")
@@ -128,7 +129,7 @@ async def test_a_new_server_takes_back_what_the_former_one_had(
         waiting = await engine.start("echo", thread_id=thread_id)
         meeting_is_over = engine.runner.server_id
     meeting.open()
-    async with open_engine(database_path) as engine:
+    async with open_engine(database_url) as engine:
         assert engine.runner.server_id != meeting_is_over
         assert (await engine.row(cancelled)).state is RunState.CANCELLED
         ended = await engine.ended(run)

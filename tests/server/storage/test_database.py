@@ -3,7 +3,6 @@
 import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection
@@ -11,7 +10,7 @@ from tests.support.writes import add_and_fail, adding, all_keys, held
 
 from runwire.server.model.errors import DatabaseUnavailable
 from runwire.server.storage.database import Database
-from runwire.server.storage.sqlite import SqliteDatabase
+from runwire.server.storage.opening import database_at
 
 
 async def test_a_write_is_seen_by_the_reads_that_follow(database: Database) -> None:
@@ -125,20 +124,20 @@ async def test_a_loop_that_closes_leaves_its_writes_and_its_neighbours_in_peace(
     assert await database.read(all_keys) == ["left behind", "staying"]
 
 
-async def test_what_was_queued_before_the_end_is_finished(database_path: Path) -> None:
+async def test_what_was_queued_before_the_end_is_finished(database_url: str) -> None:
     keys = [f"{number:03}" for number in range(200)]
-    async with SqliteDatabase(database_path) as database:
+    async with database_at(database_url) as database:
         waiting = [asyncio.create_task(database.write(adding(key))) for key in keys]
         reading = asyncio.create_task(database.read(all_keys))
         await asyncio.sleep(0)
     assert await asyncio.gather(*waiting) == keys
     assert len(await reading) <= len(keys)
-    async with SqliteDatabase(database_path) as database:
+    async with database_at(database_url) as database:
         assert await database.read(all_keys) == keys
 
 
-async def test_a_closed_database_refuses_instead_of_waiting(database_path: Path) -> None:
-    async with SqliteDatabase(database_path) as database:
+async def test_a_closed_database_refuses_instead_of_waiting(database_url: str) -> None:
+    async with database_at(database_url) as database:
         pass
     for call in (database.write, database.read):
         with pytest.raises(DatabaseUnavailable):

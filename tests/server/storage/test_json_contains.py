@@ -2,7 +2,7 @@ import json
 from typing import Any
 
 import pytest
-from sqlalchemy import column, literal, select
+from sqlalchemy import JSON, column, literal, select
 from sqlalchemy.dialects import postgresql
 
 from runwire.server.storage.database import Database
@@ -41,14 +41,16 @@ NOT_HELD = [
 async def test_a_document_contains_what_postgresql_says_it_does(
     database: Database, document: Any, wanted: Any, held: bool
 ) -> None:
-    query = select(contains(literal(json.dumps(document)), literal(json.dumps(wanted))))
+    query = select(contains(literal(document, JSON()), json.dumps(wanted)))
     assert bool(await database.read(lambda c: c.scalar(query))) is held
 
 
 async def test_no_document_contains_nothing(database: Database) -> None:
-    assert not await database.read(lambda c: c.scalar(select(contains(literal(None), "{}"))))
+    assert not await database.read(
+        lambda c: c.scalar(select(contains(literal(None, JSON()), "{}")))
+    )
 
 
 def test_on_postgresql_it_is_the_operator() -> None:
-    query = select(contains(column("metadata"), literal("{}")))
-    assert "(metadata @> CAST(" in str(query.compile(dialect=postgresql.dialect()))
+    query = select(contains(column("metadata"), "{}"))
+    assert "(CAST(metadata AS JSONB) @> CAST(" in str(query.compile(dialect=postgresql.dialect()))

@@ -1,15 +1,15 @@
-"""How SQLite finds what the saver and the store ask for: never by reading a whole table."""
+"""How the databases find what the saver and the store ask for: never by reading a whole table."""
 
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection
+from tests.support.plans import postgres_plans, sqlite_plans
 
 from runwire.server.model.attempts import Attempt
 from runwire.server.storage import checkpoint_writes, checkpoints, items, pruning, runs
 from runwire.server.storage.checkpoints import NewCheckpoint, Place
-from runwire.server.storage.database import Database
 
 ATTEMPT = Attempt("run", "thread", "graph", 1, "owner")
 PLACE = Place("thread", "", "checkpoint")
@@ -40,22 +40,16 @@ QUERIES: dict[str, Callable[[Connection], Any]] = {
 
 
 @pytest.mark.parametrize("query", QUERIES.values(), ids=QUERIES)
-async def test_nothing_reads_a_whole_table(
-    database: Database, query: Callable[[Connection], Any]
+def test_nothing_reads_a_whole_table(
+    memory: Connection, query: Callable[[Connection], Any]
 ) -> None:
-    def plans(connection: Connection) -> list[str]:
-        driver = connection.connection.driver_connection
-        assert driver is not None
-        asked: list[str] = []
-        driver.set_trace_callback(asked.append)
-        query(connection)
-        driver.set_trace_callback(None)
-        return [
-            row[3]
-            for statement in asked
-            for row in driver.execute(f"EXPLAIN QUERY PLAN {statement}")
-        ]
-
-    found = await database.write(plans)
-    assert found
+    found = sqlite_plans(memory, query)
     assert [step for step in found if step.startswith("SCAN") and "CONSTANT ROW" not in step] == []
+
+
+@pytest.mark.parametrize("query", QUERIES.values(), ids=QUERIES)
+def test_postgresql_reads_no_whole_table(
+    filled: Connection, query: Callable[[Connection], Any]
+) -> None:
+    found = postgres_plans(filled, query)
+    assert [line for line in found if "Seq Scan" in line] == [], found

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection, select
-from tests.support.memory import plans
+from tests.support.plans import sqlite_plans
 
 from runwire.server.storage import pruning
 from runwire.server.storage.checkpoint_writes import Write
@@ -129,9 +129,9 @@ def test_a_chain_that_is_broken_or_runs_in_a_ring_ends(connection: Connection) -
     assert left(connection) == [("", 3), ("", 5), ("sub", 4)]
 
 
-def test_checkpoints_are_found_by_their_key(connection: Connection) -> None:
+def test_checkpoints_are_found_by_their_key(memory: Connection) -> None:
     for number in range(1, 4):
-        add(connection, number, counters_since_delta_snapshot={"a": number})
-        add(connection, number, namespace="sub")
-    found = plans(connection, lambda c: prune_thread(c, "thread"))
+        add(memory, number, counters_since_delta_snapshot={"a": number})
+        add(memory, number, namespace="sub")
+    found = sqlite_plans(memory, lambda c: prune_thread(c, "thread"))
     assert not [step for step in found if step.startswith("SCAN") or "TEMP B-TREE" in step], found

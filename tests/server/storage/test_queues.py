@@ -3,7 +3,7 @@
 from typing import Any
 
 from sqlalchemy import Connection
-from tests.support.memory import plans
+from tests.support.plans import sqlite_plans
 from tests.support.records import a_run, add_run, at
 
 from runwire.server.model.ids import new_id
@@ -55,8 +55,8 @@ def test_no_more_are_counted_than_were_asked_for(connection: Connection) -> None
     assert counted.claimable == 3
 
 
-def test_runs_in_flight_are_counted_without_reading_their_rows(connection: Connection) -> None:
-    steps = plans(connection, lambda connection: queues.count_in_flight(connection, up_to=10))
+def test_runs_in_flight_are_counted_without_reading_their_rows(memory: Connection) -> None:
+    steps = sqlite_plans(memory, lambda connection: queues.count_in_flight(connection, up_to=10))
 
     read = [step for step in steps if "runs" in step]
     assert read == ["SCAN runs USING COVERING INDEX ix_runs_queue_of_thread"]

@@ -1,5 +1,5 @@
 from sqlalchemy import Connection
-from tests.support.memory import plans
+from tests.support.plans import postgres_plans, sqlite_plans
 from tests.support.records import at
 
 from runwire.server.storage.requests import (
@@ -46,8 +46,10 @@ def test_the_oldest_answers_go_first_and_only_some_at_once(connection: Connectio
     assert delete_expired(connection, before=at(9), limit=9) == 3
 
 
-def test_old_answers_are_found_by_their_index(connection: Connection) -> None:
-    found = plans(connection, lambda c: delete_expired(c, before=at(2), limit=9))
+def test_old_answers_are_found_by_their_index(memory: Connection, filled: Connection) -> None:
+    found = postgres_plans(filled, lambda c: delete_expired(c, before=at(2), limit=9))
+    assert not [line for line in found if "Seq Scan" in line], found
+    found = sqlite_plans(memory, lambda c: delete_expired(c, before=at(2), limit=9))
     steps = [step for step in found if step.startswith(("SEARCH", "SCAN requests"))]
     assert ["PRIMARY KEY" in steps[0], "ix_requests_create_time" in steps[1]] == [True, True]
     assert len(steps) == 2, found

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection, func, select
-from tests.support.memory import plans
+from tests.support.plans import postgres_plans, sqlite_plans
 from tests.support.records import a_run, add_run, at, get_run
 
 from runwire.server.model.events import Segment
@@ -169,19 +169,23 @@ BY_INDEX: dict[str, tuple[Callable[[Connection], Any], str]] = {
 
 @pytest.mark.parametrize(("query", "index"), BY_INDEX.values(), ids=BY_INDEX)
 def test_what_is_too_old_is_found_by_its_index(
-    connection: Connection, query: Callable[[Connection], Any], index: str
+    memory: Connection, filled: Connection, query: Callable[[Connection], Any], index: str
 ) -> None:
-    (step,) = plans(connection, query)
+    (step,) = sqlite_plans(memory, query)
     assert re.search(f"SEARCH runs USING (COVERING )?INDEX {index} ", step), step
+    found = postgres_plans(filled, query)
+    assert not [line for line in found if "Seq Scan" in line], found
 
 
 @pytest.mark.parametrize("long", [False, True])
 def test_events_are_found_by_their_run(
-    connection: Connection, monkeypatch: pytest.MonkeyPatch, long: bool
+    memory: Connection, monkeypatch: pytest.MonkeyPatch, long: bool
 ) -> None:
     if long:
         monkeypatch.setattr(retention, "SEGMENTS", 1)
     for _ in range(2):
-        ended(connection, segments=2)
-    found = plans(connection, lambda c: delete_leftovers(c, Leftover.STATELESS_RUN, before=at(10)))
+        ended(memory, segments=2)
+    found = sqlite_plans(
+        memory, lambda c: delete_leftovers(c, Leftover.STATELESS_RUN, before=at(10))
+    )
     assert not [step for step in found if step.startswith("SCAN") or "TEMP B-TREE" in step], found

@@ -7,6 +7,7 @@ import sqlite3
 import stat
 import sys
 import threading
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,12 @@ from runwire.server.storage.database import Database
 from runwire.server.storage.files import DatabaseInUse, create_private_file
 from runwire.server.storage.sqlite import MAX_WRITES, SqliteDatabase
 from runwire.server.storage.tables import store_items
+
+
+@pytest.fixture
+async def database(database_path: Path) -> AsyncIterator[Database]:
+    async with SqliteDatabase(database_path) as database:
+        yield database
 
 
 @pytest.fixture

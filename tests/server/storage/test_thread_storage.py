@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection
-from tests.support.memory import plans
+from tests.support.plans import sqlite_plans
 from tests.support.records import a_run, add_run
 
 from runwire.server.model.events import Segment
@@ -90,8 +90,8 @@ def test_events_of_older_runs_may_have_been_left_out(
     assert (found.event_segments.count, found.event_segments.at_least) == (1, True)
 
 
-def test_all_is_found_by_an_index(connection: Connection) -> None:
-    found = plans(connection, lambda c: measure_thread(c, "thread"))
+def test_all_is_found_by_an_index(memory: Connection) -> None:
+    found = sqlite_plans(memory, lambda c: measure_thread(c, "thread"))
     assert not [step for step in found if "TEMP B-TREE" in step], found
     reads = [step for step in found if step.startswith("SCAN")]
     assert [step for step in reads if "CONSTANT ROW" not in step and "anon" not in step] == [], (

@@ -47,7 +47,7 @@ def test_an_id_is_taken_once(connection: Connection) -> None:
 @pytest.mark.parametrize("columns", [{"state": "asleep"}, {"rest_state": "busy"}])
 def test_a_state_that_is_none_is_refused(connection: Connection, columns: dict[str, str]) -> None:
     add(connection)
-    with pytest.raises(IntegrityError, match="CHECK"):
+    with pytest.raises(IntegrityError, match=r"(?i)check"):
         connection.execute(update(threads_table).values(**columns))
 
 
@@ -87,7 +87,7 @@ IMPOSSIBLE: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("columns", IMPOSSIBLE.values(), ids=IMPOSSIBLE)
 def test_a_ttl_that_cannot_be_is_refused(connection: Connection, columns: dict[str, Any]) -> None:
     add(connection)
-    with pytest.raises(IntegrityError, match="CHECK"):
+    with pytest.raises(IntegrityError, match=r"(?i)check"):
         connection.execute(update(threads_table).values(**columns))
 
 
@@ -182,5 +182,5 @@ def test_a_thread_is_deleted_once_no_run_refers_to_it(connection: Connection) ->
     assert threads.delete_thread(connection, thread.thread_id)
     assert not threads.delete_thread(connection, thread.thread_id)
     run = add_run(connection, a_run(thread_id=new_id()))
-    with pytest.raises(IntegrityError, match="FOREIGN KEY"):
+    with pytest.raises(IntegrityError, match=r"(?i)foreign key"):
         threads.delete_thread(connection, run.thread_id or "")

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Row, bindparam, delete, func, insert, literal, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 
 from runwire.server.model.assistants import Assistant
 from runwire.server.model.requests import Order, Page
@@ -96,7 +96,7 @@ def list_assistants(
         query = query.where(assistants.c.name.icontains(wanted.name, autoescape=True))
     if wanted.metadata:
         text = orjson.dumps(wanted.metadata).decode()
-        query = query.where(contains(assistants.c.metadata, literal(text)))
+        query = query.where(contains(assistants.c.metadata, text))
     column = assistants.c[order.by.value]
     rows, following = read_page(
         connection, query, (column, assistants.c.assistant_id), order, limit, cursor

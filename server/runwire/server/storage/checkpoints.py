@@ -210,7 +210,7 @@ def list_checkpoints(
     if before is not None:
         query = query.where(columns.checkpoint_id < before)
     if metadata is not None:
-        query = query.where(contains(columns.metadata, literal(metadata)))
+        query = query.where(contains(columns.metadata, metadata))
     return [_stored(connection, row) for row in connection.execute(query.limit(limit)).all()]
 
 

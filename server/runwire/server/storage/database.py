@@ -4,7 +4,8 @@ A transaction is a plain function that takes a `Connection`. `Database.write` an
 run it on database threads and can be awaited from any event loop; a caller that is cancelled
 while it waits never interrupts a transaction half way. One thread writes: what has queued up while
 it was busy shares one transaction, in such a way that one caller's error is nobody else's. Reads
-that have queued up share a snapshot. How that is done is each database's own: see `sqlite`.
+that have queued up share a snapshot. How that is done is each database's own: see `sqlite` and
+`postgres`.
 
 A function returns plain values, never a result with rows still to fetch: cursors end on the thread
 that opened them.

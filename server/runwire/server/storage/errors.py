@@ -4,11 +4,29 @@ import traceback
 from contextlib import suppress
 from inspect import CO_COROUTINE
 
+import psycopg
 from sqlalchemy.exc import DBAPIError
 
 from runwire.server.model.errors import DatabaseUnavailable, StorageFull
 
-_UNAVAILABLE = ("SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_BUSY", "SQLITE_READONLY")
+_UNAVAILABLE_IN_SQLITE = ("SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_BUSY", "SQLITE_READONLY")
+
+_UNAVAILABLE = (
+    "08",  # the connection is lost
+    "25006",  # it takes no writes: a standby
+    "25P03",  # the transaction was idle for too long
+    "40001",  # another transaction was first
+    "40P01",  # deadlock
+    "53",  # out of connections or memory
+    "55P03",  # another transaction has held a lock for too long
+    "57",  # it shuts down, has crashed, starts up, or somebody has cancelled the statement
+    "58",  # its disk fails
+)
+"""How PostgreSQL's codes begin of errors that may be gone in a moment."""
+
+_RUN_AGAIN = ("40001", "40P01", "23505")
+
+_OUT_OF_DISK = "53100"
 
 
 def told(error: BaseException) -> BaseException:
@@ -19,18 +37,42 @@ def told(error: BaseException) -> BaseException:
     """
     _clear_frames(error)
     original = error.orig if isinstance(error, DBAPIError) else error
-    name = getattr(original, "sqlite_errorname", "")
-    told: BaseException = error
-    if name.startswith("SQLITE_FULL"):
-        told = StorageFull()
-    elif name.startswith(_UNAVAILABLE):
-        told = DatabaseUnavailable()
-    elif isinstance(error, StopIteration):
+    told = _of_driver(original)
+    if isinstance(error, StopIteration):
         # No future takes one, and whoever waits for it would wait for ever.
         told = RuntimeError("a transaction raised StopIteration")
-    if told is not error:
-        told.__cause__ = error
+    if told is None:
+        return error
+    told.__cause__ = error
     return told
+
+
+def _of_driver(error: BaseException | None) -> Exception | None:
+    if isinstance(error, psycopg.Error):
+        return _of_postgres(error)
+    name = getattr(error, "sqlite_errorname", "")
+    if name.startswith("SQLITE_FULL"):
+        return StorageFull()
+    return DatabaseUnavailable() if name.startswith(_UNAVAILABLE_IN_SQLITE) else None
+
+
+def _of_postgres(error: psycopg.Error) -> Exception | None:
+    if error.sqlstate == _OUT_OF_DISK:
+        return StorageFull()
+    # What never came from a server has no code: the driver could not reach one.
+    is_away = error.sqlstate is None and isinstance(
+        error, psycopg.OperationalError | psycopg.InterfaceError
+    )
+    is_away = is_away or (error.sqlstate or "").startswith(_UNAVAILABLE)
+    return DatabaseUnavailable() if is_away else None
+
+
+def may_succeed_again(error: BaseException) -> bool:
+    """Return whether a transaction that PostgreSQL has refused may succeed if it is run again,
+    seeing what another has done meanwhile: one that it conflicted with, or that was first to make
+    the row it was to make."""
+    original = error.orig if isinstance(error, DBAPIError) else error
+    return isinstance(original, psycopg.Error) and original.sqlstate in _RUN_AGAIN
 
 
 def _clear_frames(error: BaseException | None) -> None:

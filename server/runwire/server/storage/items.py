@@ -11,7 +11,6 @@ from sqlalchemy import (
     bindparam,
     delete,
     insert,
-    literal,
     or_,
     select,
     true,
@@ -76,7 +75,7 @@ def search_items(
     query = select(store_items).where(
         _below(prefix),
         *(
-            compare(store_items.c.value, literal(key), literal(operator), literal(operand))
+            compare(store_items.c.value, key, operator, operand)
             for key, operator, operand in conditions
         ),
     )

@@ -5,8 +5,12 @@ from collections.abc import Callable
 from typing import Any
 
 import orjson
-from sqlalchemy import Boolean
+from sqlalchemy import Boolean, ColumnElement, literal
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import GenericFunction
+
+from runwire.server.storage.json_text import JsonKey, JsonText
 
 _ORDERS: dict[str, Callable[[Any, Any], bool]] = {
     "$gt": operator.gt,
@@ -24,6 +28,48 @@ class compare(GenericFunction[bool]):  # noqa: N801 - SQLAlchemy names functions
     type = Boolean()
     inherit_cache = True
     name = "json_compare"
+
+    def __init__(self, document: ColumnElement[Any], key: str, operator: str, operand: str) -> None:
+        right = literal(operand, JsonText())
+        super().__init__(document, literal(key, JsonKey()), literal(operator), right)
+
+
+_ON_POSTGRESQL = """
+(CASE
+    WHEN {name} IN ('$eq', '$ne') THEN ({value} = {other}) = ({name} = '$eq')
+    WHEN jsonb_typeof({value}) <> jsonb_typeof({other}) THEN false
+    WHEN jsonb_typeof({value}) = 'number' THEN
+        CASE {name}
+            WHEN '$gt' THEN {value} > {other}
+            WHEN '$gte' THEN {value} >= {other}
+            WHEN '$lt' THEN {value} < {other}
+            ELSE {value} <= {other}
+        END
+    WHEN jsonb_typeof({value}) = 'string' THEN
+        CASE {name}
+            WHEN '$gt' THEN {text} > {other_text}
+            WHEN '$gte' THEN {text} >= {other_text}
+            WHEN '$lt' THEN {text} < {other_text}
+            ELSE {text} <= {other_text}
+        END
+    ELSE false
+END)
+"""
+
+
+@compiles(compare, "postgresql")
+def _as_case(element: ColumnElement[bool], compiler: SQLCompiler, **options: Any) -> str:
+    document, key, name, operand = (compiler.process(each, **options) for each in element.clauses)
+    value = f"COALESCE(CAST({document} AS JSONB) -> {key}, 'null')"
+    other = f"CAST({operand} AS JSONB)"
+    return _ON_POSTGRESQL.format(
+        name=name,
+        value=value,
+        other=other,
+        # A language's order of strings is not everybody's: by their characters' numbers.
+        text=f"({value} #>> '{{}}') COLLATE \"C\"",
+        other_text=f"({other} #>> '{{}}') COLLATE \"C\"",
+    )
 
 
 def json_compare(document: str, key: str, name: str, operand: str) -> bool:

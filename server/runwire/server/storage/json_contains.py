@@ -3,10 +3,12 @@
 from typing import Any
 
 import orjson
-from sqlalchemy import Boolean, ColumnElement
+from sqlalchemy import Boolean, ColumnElement, literal
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import GenericFunction
+
+from runwire.server.storage.json_text import JsonText
 
 
 class contains(GenericFunction[bool]):  # noqa: N801 - SQLAlchemy names functions by their class
@@ -16,12 +18,15 @@ class contains(GenericFunction[bool]):  # noqa: N801 - SQLAlchemy names function
     inherit_cache = True
     name = "json_contains"
 
+    def __init__(self, document: ColumnElement[Any], wanted: str) -> None:
+        super().__init__(document, literal(wanted, JsonText()))
+
 
 @compiles(contains, "postgresql")
 def _as_operator(element: ColumnElement[bool], compiler: SQLCompiler, **options: Any) -> str:
-    column, text = element.clauses
-    left, right = compiler.process(column, **options), compiler.process(text, **options)
-    return f"({left} @> CAST({right} AS JSONB))"
+    document, wanted = element.clauses
+    left, right = compiler.process(document, **options), compiler.process(wanted, **options)
+    return f"(CAST({left} AS JSONB) @> CAST({right} AS JSONB))"
 
 
 def json_contains(document: str | None, wanted: str) -> bool:

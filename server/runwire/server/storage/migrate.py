@@ -10,8 +10,10 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     String,
     Table,
+    func,
     insert,
     inspect,
+    select,
     text,
 )
 
@@ -25,22 +27,36 @@ class SchemaTooNew(Exception):
     """The database was migrated by a newer version of Runwire."""
 
 
+_LOCK = 7_231_900_571_000_001
+"""The number of the advisory lock that migrating servers take in PostgreSQL: any, but always the
+same."""
+
+
 def migrate(engine: Engine) -> None:
     """Migrate to `HEAD`; at once when the database is there already.
 
-    Raises `SchemaTooNew` for a schema that this version does not know: a newer server wrote it.
+    Of servers that start at the same time one migrates, and the others wait for it. Raises
+    `SchemaTooNew` for a schema that this version does not know: a newer server wrote it.
     """
     with engine.begin() as connection:
+        if _current(connection) == HEAD:
+            return
+    with engine.begin() as connection:
+        _lock(connection)
         current = _current(connection)
         if current is None and not inspect(connection).get_table_names():
             _create(connection)
-            return
-    if current == HEAD:
-        return
-    upgrade(engine, current)
+        elif current != HEAD:
+            upgrade(connection, current)
 
 
-def upgrade(engine: Engine, current: str | None) -> None:
+def _lock(connection: Connection) -> None:
+    # SQLite's file belongs to one server anyway.
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+
+
+def upgrade(connection: Connection, current: str | None) -> None:
     """Run the migrations from `current` on, None for all of them. Raises `SchemaTooNew`."""
     # Alembic takes a second and several megabytes to import: only a start that migrates pays.
     import alembic.command
@@ -52,9 +68,8 @@ def upgrade(engine: Engine, current: str | None) -> None:
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     if current is not None and current not in known:
         raise SchemaTooNew(f"the database has schema {current}; this version knows up to {HEAD}")
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        alembic.command.upgrade(config, "head")
+    config.attributes["connection"] = connection
+    alembic.command.upgrade(config, "head")
 
 
 def _create(connection: Connection) -> None:

@@ -148,7 +148,7 @@ def _filtered(wanted: RunFilter) -> Any:
         query = query.where(runs.c.state.in_(sorted(wanted.states)))
     if wanted.metadata:
         text = orjson.dumps(wanted.metadata).decode()
-        query = query.where(contains(runs.c.metadata, literal(text)))
+        query = query.where(contains(runs.c.metadata, text))
     return query
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Boolean,
     CheckConstraint,
     Column,
@@ -25,7 +26,6 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
 
 metadata = MetaData(
     naming_convention={
@@ -39,7 +39,7 @@ metadata = MetaData(
 
 
 class UtcTime(TypeDecorator[datetime]):
-    """A moment. SQLite keeps no zone and returns naive values; these are UTC on both sides."""
+    """A moment, in UTC. SQLite keeps no zone and returns naive values."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -48,7 +48,9 @@ class UtcTime(TypeDecorator[datetime]):
         return None if value is None else value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        return None if value is None else value.replace(tzinfo=UTC)
+        if value is None:
+            return None
+        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
 
 
 class PlainData(TypeDecorator[Any]):
@@ -65,16 +67,29 @@ class PlainData(TypeDecorator[Any]):
 
 
 def _searchable() -> JSON[Any]:
-    return JSON[Any](none_as_null=True).with_variant(JSONB(), "postgresql")
+    """JSON data that queries look into. In PostgreSQL too it is kept as it came: what looks into
+    it converts it."""
+    return JSON[Any](none_as_null=True)
+
+
+def _string(length: int | None = None) -> String:
+    """A string that is compared by its characters' numbers, as SQLite does: in PostgreSQL the
+    database's language would have a say in what is before what, and in what an index is for."""
+    kind = Text if length is None else String
+    return kind(length).with_variant(kind(length, collation="C"), "postgresql")
+
+
+_LARGE_NUMBER = BigInteger().with_variant(Integer(), "sqlite")
+"""SQLite's integers are all of this size, and it counts up only what it calls INTEGER."""
 
 
 assistants = Table(
     "assistants",
     metadata,
-    Column("assistant_id", String(36), primary_key=True),
-    Column("graph_id", Text, nullable=False),
-    Column("name", Text, nullable=False),
-    Column("description", Text, nullable=False),
+    Column("assistant_id", _string(36), primary_key=True),
+    Column("graph_id", _string(), nullable=False),
+    Column("name", _string(), nullable=False),
+    Column("description", _string(), nullable=False),
     Column("config", PlainData, nullable=False),
     Column("context", PlainData),
     Column("metadata", _searchable(), nullable=False),
@@ -89,14 +104,14 @@ assistant_versions = Table(
     metadata,
     Column(
         "assistant_id",
-        String(36),
+        _string(36),
         ForeignKey("assistants.assistant_id", ondelete="CASCADE"),
         primary_key=True,
     ),
     Column("version", Integer, primary_key=True),
-    Column("graph_id", Text, nullable=False),
-    Column("name", Text, nullable=False),
-    Column("description", Text, nullable=False),
+    Column("graph_id", _string(), nullable=False),
+    Column("name", _string(), nullable=False),
+    Column("description", _string(), nullable=False),
     Column("config", PlainData, nullable=False),
     Column("context", PlainData),
     Column("metadata", _searchable(), nullable=False),
@@ -133,12 +148,12 @@ def _index_where_true(name: str, *columns: str, flag: str, unique: bool = False)
 threads = Table(
     "threads",
     metadata,
-    Column("thread_id", String(36), primary_key=True),
-    Column("state", String(16), nullable=False),
+    Column("thread_id", _string(36), primary_key=True),
+    Column("state", _string(16), nullable=False),
     # What `state` returns to once nothing is in flight. A run taken back leaves it as it was.
-    Column("rest_state", String(16), nullable=False),
+    Column("rest_state", _string(16), nullable=False),
     Column("metadata", _searchable(), nullable=False),
-    Column("values", Text),
+    Column("values", _string()),
     Column("interrupts", PlainData, nullable=False),
     Column("error", PlainData),
     Column("create_time", UtcTime, nullable=False),
@@ -146,7 +161,7 @@ threads = Table(
     Column("state_update_time", UtcTime, nullable=False),
     # How long after `update_time`; no TTL, and none of what follows, if unset.
     Column("ttl_seconds", Float),
-    Column("ttl_strategy", String(16)),
+    Column("ttl_strategy", _string(16)),
     # When to look whether the TTL has passed, never later than it does: what happens on a thread
     # need not move it. Unset once there is nothing to take until something happens.
     Column("ttl_check_time", UtcTime),
@@ -169,12 +184,12 @@ threads = Table(
 runs = Table(
     "runs",
     metadata,
-    Column("run_id", String(36), primary_key=True),
-    Column("thread_id", String(36), ForeignKey("threads.thread_id")),
-    Column("assistant_id", String(36), nullable=False),
+    Column("run_id", _string(36), primary_key=True),
+    Column("thread_id", _string(36), ForeignKey("threads.thread_id")),
+    Column("assistant_id", _string(36), nullable=False),
     Column("assistant_version", Integer, nullable=False),
-    Column("graph_id", Text, nullable=False),
-    Column("state", String(16), nullable=False),
+    Column("graph_id", _string(), nullable=False),
+    Column("state", _string(16), nullable=False),
     Column("spec", PlainData, nullable=False),
     Column("config", PlainData, nullable=False),
     Column("context", PlainData),
@@ -183,7 +198,7 @@ runs = Table(
     Column("attempt", Integer, nullable=False),
     # How many of those attempts do not count, because their server chose to stop.
     Column("attempts_given_back", Integer, nullable=False),
-    Column("owner", String(36)),
+    Column("owner", _string(36)),
     # Claimable now: the first of its thread's queue, nothing of that thread executing.
     Column("runnable", Boolean(create_constraint=False), nullable=False),
     # Set while a start delay keeps the run out of its thread's queue.
@@ -195,7 +210,7 @@ runs = Table(
     Column("end_time", UtcTime),
     Column("error", PlainData),
     Column("cancel", PlainData),
-    Column("output", Text),
+    Column("output", _string()),
     Column("interrupts", PlainData, nullable=False),
     Column("rolled_back", Boolean(create_constraint=False), nullable=False),
     # Set at the end, until retention takes the events.
@@ -260,7 +275,7 @@ runs = Table(
 run_events = Table(
     "run_events",
     metadata,
-    Column("run_id", String(36), ForeignKey("runs.run_id", ondelete="CASCADE"), primary_key=True),
+    Column("run_id", _string(36), ForeignKey("runs.run_id", ondelete="CASCADE"), primary_key=True),
     Column("attempt", Integer, primary_key=True),
     Column("first_index", Integer, primary_key=True),
     Column("last_index", Integer, nullable=False),
@@ -276,8 +291,8 @@ run_events = Table(
 requests = Table(
     "requests",
     metadata,
-    Column("method", String(64), primary_key=True),
-    Column("request_id", String(128), primary_key=True),
+    Column("method", _string(64), primary_key=True),
+    Column("request_id", _string(128), primary_key=True),
     Column("body_hash", LargeBinary, nullable=False),
     Column("answer", PlainData, nullable=False),
     Column("create_time", UtcTime, nullable=False),
@@ -288,14 +303,14 @@ requests = Table(
 checkpoints = Table(
     "checkpoints",
     metadata,
-    Column("thread_id", Text, primary_key=True),
-    Column("checkpoint_ns", Text, primary_key=True),
-    Column("checkpoint_id", Text, primary_key=True),
-    Column("parent_checkpoint_id", Text),
+    Column("thread_id", _string(), primary_key=True),
+    Column("checkpoint_ns", _string(), primary_key=True),
+    Column("checkpoint_id", _string(), primary_key=True),
+    Column("parent_checkpoint_id", _string()),
     # The run whose attempt wrote it; empty for a state update by a caller.
-    Column("run_id", String(36), nullable=False),
-    Column("graph_id", Text, nullable=False),
-    Column("type", Text, nullable=False),
+    Column("run_id", _string(36), nullable=False),
+    Column("graph_id", _string(), nullable=False),
+    Column("type", _string(), nullable=False),
     Column("checkpoint", LargeBinary, nullable=False),
     Column("metadata", _searchable(), nullable=False),
     Index("ix_checkpoints_run_id", "run_id"),
@@ -305,17 +320,17 @@ checkpoint_writes = Table(
     "checkpoint_writes",
     metadata,
     # Grows with every write: of two runs' writes to one place, the later one counts.
-    Column("sequence", Integer, primary_key=True, autoincrement=True),
-    Column("thread_id", Text, nullable=False),
-    Column("checkpoint_ns", Text, nullable=False),
-    Column("checkpoint_id", Text, nullable=False),
-    Column("task_id", Text, nullable=False),
+    Column("sequence", _LARGE_NUMBER, primary_key=True, autoincrement=True),
+    Column("thread_id", _string(), nullable=False),
+    Column("checkpoint_ns", _string(), nullable=False),
+    Column("checkpoint_id", _string(), nullable=False),
+    Column("task_id", _string(), nullable=False),
     Column("index", Integer, nullable=False),
-    Column("run_id", String(36), nullable=False),
-    Column("channel", Text, nullable=False),
-    Column("type", Text, nullable=False),
+    Column("run_id", _string(36), nullable=False),
+    Column("channel", _string(), nullable=False),
+    Column("type", _string(), nullable=False),
     Column("value", LargeBinary, nullable=False),
-    Column("task_path", Text, nullable=False),
+    Column("task_path", _string(), nullable=False),
     # Named by hand: the convention's name would be longer than PostgreSQL's 63 bytes.
     UniqueConstraint(
         "thread_id",
@@ -333,8 +348,8 @@ store_items = Table(
     "store_items",
     metadata,
     # Labels joined by the unit separator, which no label may hold.
-    Column("namespace", Text, primary_key=True),
-    Column("key", Text, primary_key=True),
+    Column("namespace", _string(), primary_key=True),
+    Column("key", _string(), primary_key=True),
     Column("value", _searchable(), nullable=False),
     Column("create_time", UtcTime, nullable=False),
     Column("update_time", UtcTime, nullable=False),
@@ -345,12 +360,12 @@ servers = Table(
     "servers",
     metadata,
     # Random for each start: no server is ever taken for its former self.
-    Column("server_id", String(36), primary_key=True),
+    Column("server_id", _string(36), primary_key=True),
     # The machine's name: what an operator knows it by.
-    Column("name", Text, nullable=False),
-    Column("version", Text, nullable=False),
+    Column("name", _string(), nullable=False),
+    Column("version", _string(), nullable=False),
     # Where callers reach it; empty while, or because, it takes no calls.
-    Column("address", Text, nullable=False),
+    Column("address", _string(), nullable=False),
     Column("takes_calls", Boolean(create_constraint=False), nullable=False),
     Column("executes_runs", Boolean(create_constraint=False), nullable=False),
     Column("max_concurrent_runs", Integer, nullable=False),

@@ -14,7 +14,6 @@ from sqlalchemy import (
     delete,
     func,
     insert,
-    literal,
     select,
     update,
 )
@@ -135,7 +134,7 @@ def list_threads(
         query = query.where(threads.c.state.in_(sorted(wanted.states)))
     if wanted.metadata:
         text = orjson.dumps(wanted.metadata).decode()
-        query = query.where(contains(threads.c.metadata, literal(text)))
+        query = query.where(contains(threads.c.metadata, text))
     column = threads.c[order.by.value]
     rows, following = read_page(
         connection, query, (column, threads.c.thread_id), order, limit, cursor

@@ -7,7 +7,6 @@ from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.dialects import postgresql
 
 revision = "0001"
 down_revision = None
@@ -28,7 +27,16 @@ def upgrade() -> None:
 
 
 def _json() -> sa.types.TypeEngine[Any]:
-    return sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
+    return sa.JSON()
+
+
+def _string(length: int | None = None) -> sa.String:
+    kind = sa.Text if length is None else sa.String
+    return kind(length).with_variant(kind(length, collation="C"), "postgresql")
+
+
+def _large_number() -> sa.types.TypeEngine[int]:
+    return sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def _moment() -> sa.DateTime:
@@ -38,10 +46,10 @@ def _moment() -> sa.DateTime:
 def _create_assistants() -> None:
     op.create_table(
         "assistants",
-        sa.Column("assistant_id", sa.String(36), nullable=False),
-        sa.Column("graph_id", sa.Text(), nullable=False),
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("description", sa.Text(), nullable=False),
+        sa.Column("assistant_id", _string(36), nullable=False),
+        sa.Column("graph_id", _string(), nullable=False),
+        sa.Column("name", _string(), nullable=False),
+        sa.Column("description", _string(), nullable=False),
         sa.Column("config", sa.Text(), nullable=False),
         sa.Column("context", sa.Text()),
         sa.Column("metadata", _json(), nullable=False),
@@ -53,11 +61,11 @@ def _create_assistants() -> None:
     op.create_index("ix_assistants_graph_id", "assistants", ["graph_id", "assistant_id"])
     op.create_table(
         "assistant_versions",
-        sa.Column("assistant_id", sa.String(36), nullable=False),
+        sa.Column("assistant_id", _string(36), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
-        sa.Column("graph_id", sa.Text(), nullable=False),
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("description", sa.Text(), nullable=False),
+        sa.Column("graph_id", _string(), nullable=False),
+        sa.Column("name", _string(), nullable=False),
+        sa.Column("description", _string(), nullable=False),
         sa.Column("config", sa.Text(), nullable=False),
         sa.Column("context", sa.Text()),
         sa.Column("metadata", _json(), nullable=False),
@@ -75,18 +83,18 @@ def _create_assistants() -> None:
 def _create_threads() -> None:
     op.create_table(
         "threads",
-        sa.Column("thread_id", sa.String(36), nullable=False),
-        sa.Column("state", sa.String(16), nullable=False),
-        sa.Column("rest_state", sa.String(16), nullable=False),
+        sa.Column("thread_id", _string(36), nullable=False),
+        sa.Column("state", _string(16), nullable=False),
+        sa.Column("rest_state", _string(16), nullable=False),
         sa.Column("metadata", _json(), nullable=False),
-        sa.Column("values", sa.Text()),
+        sa.Column("values", _string()),
         sa.Column("interrupts", sa.Text(), nullable=False),
         sa.Column("error", sa.Text()),
         sa.Column("create_time", _moment(), nullable=False),
         sa.Column("update_time", _moment(), nullable=False),
         sa.Column("state_update_time", _moment(), nullable=False),
         sa.Column("ttl_seconds", sa.Float()),
-        sa.Column("ttl_strategy", sa.String(16)),
+        sa.Column("ttl_strategy", _string(16)),
         sa.Column("ttl_check_time", _moment()),
         sa.PrimaryKeyConstraint("thread_id", name=op.f("pk_threads")),
         sa.CheckConstraint(
@@ -119,19 +127,19 @@ def _create_threads() -> None:
 def _create_runs() -> None:
     op.create_table(
         "runs",
-        sa.Column("run_id", sa.String(36), nullable=False),
-        sa.Column("thread_id", sa.String(36)),
-        sa.Column("assistant_id", sa.String(36), nullable=False),
+        sa.Column("run_id", _string(36), nullable=False),
+        sa.Column("thread_id", _string(36)),
+        sa.Column("assistant_id", _string(36), nullable=False),
         sa.Column("assistant_version", sa.Integer(), nullable=False),
-        sa.Column("graph_id", sa.Text(), nullable=False),
-        sa.Column("state", sa.String(16), nullable=False),
+        sa.Column("graph_id", _string(), nullable=False),
+        sa.Column("state", _string(16), nullable=False),
         sa.Column("spec", sa.Text(), nullable=False),
         sa.Column("config", sa.Text(), nullable=False),
         sa.Column("context", sa.Text()),
         sa.Column("metadata", _json(), nullable=False),
         sa.Column("attempt", sa.Integer(), nullable=False),
         sa.Column("attempts_given_back", sa.Integer(), nullable=False),
-        sa.Column("owner", sa.String(36)),
+        sa.Column("owner", _string(36)),
         sa.Column("runnable", sa.Boolean(), nullable=False),
         sa.Column("wake_time", _moment()),
         sa.Column("due_time", _moment(), nullable=False),
@@ -141,7 +149,7 @@ def _create_runs() -> None:
         sa.Column("end_time", _moment()),
         sa.Column("error", sa.Text()),
         sa.Column("cancel", sa.Text()),
-        sa.Column("output", sa.Text()),
+        sa.Column("output", _string()),
         sa.Column("interrupts", sa.Text(), nullable=False),
         sa.Column("rolled_back", sa.Boolean(), nullable=False),
         sa.Column("events_kept", sa.Boolean(), nullable=False),
@@ -249,7 +257,7 @@ def _create_index_where_true(
 def _create_run_events() -> None:
     op.create_table(
         "run_events",
-        sa.Column("run_id", sa.String(36), nullable=False),
+        sa.Column("run_id", _string(36), nullable=False),
         sa.Column("attempt", sa.Integer(), nullable=False),
         sa.Column("first_index", sa.Integer(), nullable=False),
         sa.Column("last_index", sa.Integer(), nullable=False),
@@ -268,8 +276,8 @@ def _create_run_events() -> None:
 def _create_requests() -> None:
     op.create_table(
         "requests",
-        sa.Column("method", sa.String(64), nullable=False),
-        sa.Column("request_id", sa.String(128), nullable=False),
+        sa.Column("method", _string(64), nullable=False),
+        sa.Column("request_id", _string(128), nullable=False),
         sa.Column("body_hash", sa.LargeBinary(), nullable=False),
         sa.Column("answer", sa.Text(), nullable=False),
         sa.Column("create_time", _moment(), nullable=False),
@@ -282,13 +290,13 @@ def _create_requests() -> None:
 def _create_checkpoints() -> None:
     op.create_table(
         "checkpoints",
-        sa.Column("thread_id", sa.Text(), nullable=False),
-        sa.Column("checkpoint_ns", sa.Text(), nullable=False),
-        sa.Column("checkpoint_id", sa.Text(), nullable=False),
-        sa.Column("parent_checkpoint_id", sa.Text()),
-        sa.Column("run_id", sa.String(36), nullable=False),
-        sa.Column("graph_id", sa.Text(), nullable=False),
-        sa.Column("type", sa.Text(), nullable=False),
+        sa.Column("thread_id", _string(), nullable=False),
+        sa.Column("checkpoint_ns", _string(), nullable=False),
+        sa.Column("checkpoint_id", _string(), nullable=False),
+        sa.Column("parent_checkpoint_id", _string()),
+        sa.Column("run_id", _string(36), nullable=False),
+        sa.Column("graph_id", _string(), nullable=False),
+        sa.Column("type", _string(), nullable=False),
         sa.Column("checkpoint", sa.LargeBinary(), nullable=False),
         sa.Column("metadata", _json(), nullable=False),
         sa.PrimaryKeyConstraint(
@@ -298,17 +306,17 @@ def _create_checkpoints() -> None:
     op.create_index("ix_checkpoints_run_id", "checkpoints", ["run_id"])
     op.create_table(
         "checkpoint_writes",
-        sa.Column("sequence", sa.Integer(), autoincrement=True, nullable=False),
-        sa.Column("thread_id", sa.Text(), nullable=False),
-        sa.Column("checkpoint_ns", sa.Text(), nullable=False),
-        sa.Column("checkpoint_id", sa.Text(), nullable=False),
-        sa.Column("task_id", sa.Text(), nullable=False),
+        sa.Column("sequence", _large_number(), autoincrement=True, nullable=False),
+        sa.Column("thread_id", _string(), nullable=False),
+        sa.Column("checkpoint_ns", _string(), nullable=False),
+        sa.Column("checkpoint_id", _string(), nullable=False),
+        sa.Column("task_id", _string(), nullable=False),
         sa.Column("index", sa.Integer(), nullable=False),
-        sa.Column("run_id", sa.String(36), nullable=False),
-        sa.Column("channel", sa.Text(), nullable=False),
-        sa.Column("type", sa.Text(), nullable=False),
+        sa.Column("run_id", _string(36), nullable=False),
+        sa.Column("channel", _string(), nullable=False),
+        sa.Column("type", _string(), nullable=False),
         sa.Column("value", sa.LargeBinary(), nullable=False),
-        sa.Column("task_path", sa.Text(), nullable=False),
+        sa.Column("task_path", _string(), nullable=False),
         sa.PrimaryKeyConstraint("sequence", name=op.f("pk_checkpoint_writes")),
         sa.UniqueConstraint(
             "thread_id",
@@ -326,8 +334,8 @@ def _create_checkpoints() -> None:
 def _create_store_items() -> None:
     op.create_table(
         "store_items",
-        sa.Column("namespace", sa.Text(), nullable=False),
-        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("namespace", _string(), nullable=False),
+        sa.Column("key", _string(), nullable=False),
         sa.Column("value", _json(), nullable=False),
         sa.Column("create_time", _moment(), nullable=False),
         sa.Column("update_time", _moment(), nullable=False),
@@ -339,10 +347,10 @@ def _create_store_items() -> None:
 def _create_servers() -> None:
     op.create_table(
         "servers",
-        sa.Column("server_id", sa.String(36), nullable=False),
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("version", sa.Text(), nullable=False),
-        sa.Column("address", sa.Text(), nullable=False),
+        sa.Column("server_id", _string(36), nullable=False),
+        sa.Column("name", _string(), nullable=False),
+        sa.Column("version", _string(), nullable=False),
+        sa.Column("address", _string(), nullable=False),
         sa.Column("takes_calls", sa.Boolean(), nullable=False),
         sa.Column("executes_runs", sa.Boolean(), nullable=False),
         sa.Column("max_concurrent_runs", sa.Integer(), nullable=False),

@@ -1,0 +1,98 @@
+"""Connections to a PostgreSQL server, and what is said when there is none."""
+
+from typing import Any, Final
+
+import psycopg
+import sqlalchemy
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.types.json import set_json_dumps, set_json_loads
+from sqlalchemy import Engine, event
+
+from runwire.server.storage.addresses import shown, without_password
+from runwire.server.storage.beginning import begin, note_change
+from runwire.server.storage.database import DatabaseUnusable
+from runwire.server.storage.json_text import dump_json, load_json
+
+OLDEST_VERSION = 14
+"""The oldest PostgreSQL that is supported, as its own project supports it."""
+
+# What an address in DATABASE_URL may say otherwise. A server that has vanished is noticed soon: a
+# kernel would keep a connection to it for hours.
+_PARAMETERS: Final = {
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 8000,
+    "application_name": "runwire",
+    # Of several hosts, the one that can be written to.
+    "target_session_attrs": "read-write",
+}
+
+# Said on each connection, because poolers refuse it among the parameters.
+# A process that is stopped in the middle of a transaction must not keep its locks for long.
+_SESSION = "SET TimeZone = 'UTC'; SET idle_in_transaction_session_timeout = '3s'"
+
+
+class BinaryCursor(psycopg.Cursor[Any]):
+    """A cursor whose results travel as they are, and not as text: half the bytes of events."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.format = psycopg.pq.Format.BINARY
+
+
+def connect(url: str, purpose: str = "") -> psycopg.Connection[Any]:
+    """Return a connection on which each statement is its own transaction, unless BEGIN says
+    otherwise. `purpose` is what `pg_stat_activity` shows. Raises `psycopg.Error`."""
+    given: dict[str, Any] = {**_PARAMETERS, **conninfo_to_dict(url)}
+    if purpose:
+        given["application_name"] += f" {purpose}"
+    connection = psycopg.connect(**given, autocommit=True)
+    try:
+        connection.execute(_SESSION, prepare=False)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def engine_on(url: str, *, connections: int) -> Engine:
+    """Return SQLAlchemy's engine for a database, with up to `connections` at a time."""
+
+    def connect_engine() -> psycopg.Connection[Any]:
+        connection = connect(url)
+        connection.cursor_factory = BinaryCursor
+        set_json_dumps(dump_json, connection)
+        set_json_loads(load_json, connection)
+        return connection
+
+    engine = sqlalchemy.create_engine(
+        "postgresql+psycopg://",
+        creator=connect_engine,
+        pool_size=connections,
+        max_overflow=0,
+        pool_use_lifo=True,
+        use_native_hstore=False,  # looking for it would be one more question on each connection
+    )
+    # The driver would begin a transaction with a round trip of its own, and know one kind of them.
+    event.listen(engine, "begin", begin)
+    event.listen(engine, "before_cursor_execute", note_change)
+    return engine
+
+
+def check_server(url: str) -> None:
+    """Return if the database can be connected to. Raises `DatabaseUnusable` with a sentence that
+    tells no password."""
+    try:
+        connection = connect(url)
+    except psycopg.Error as error:
+        why = without_password(str(error), url)
+        raise DatabaseUnusable(f"{shown(url)} cannot be used: {why}") from None
+    version = connection.info.server_version
+    connection.close()
+    if version < OLDEST_VERSION * 10_000:
+        raise DatabaseUnusable(
+            f"{shown(url)} is PostgreSQL {version // 10_000}: {OLDEST_VERSION} is the oldest that"
+            " Runwire works with"
+        )

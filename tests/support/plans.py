@@ -1,0 +1,103 @@
+"""How the databases carry out statements."""
+
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, event, text
+
+from runwire.server.model.runs import RunConfig, RunSpec
+from runwire.server.storage.values import config_to_data, spec_to_data
+
+Query = Callable[[Connection], Any]
+
+
+def sqlite_plans(connection: Connection, query: Query) -> list[str]:
+    """Return how SQLite carries out the statements of `query`, a function of a connection.
+
+    It is asked with the statements' parameters as such: what it does for values that stand in the
+    text of a statement says nothing.
+    """
+    driver: Any = connection.connection.driver_connection
+    return [
+        row[3]
+        for statement, parameters in _statements(connection, query)
+        for row in driver.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+    ]
+
+
+def postgres_plans(connection: Connection, query: Query) -> list[str]:
+    """Return how PostgreSQL carries out the statements of `query`."""
+    driver: Any = connection.connection.driver_connection
+    return [
+        row[0]
+        for statement, parameters in _statements(connection, query)
+        for row in driver.execute(f"EXPLAIN {statement}", parameters)
+    ]
+
+
+def _statements(connection: Connection, query: Query) -> list[tuple[str, Any]]:
+    asked: list[tuple[str, Any]] = []
+
+    def note(_: Any, cursor: Any, statement: str, parameters: Any, *more: Any) -> None:
+        asked.append((statement, parameters[0] if isinstance(parameters, list) else parameters))
+
+    event.listen(connection, "before_cursor_execute", note)
+    try:
+        query(connection)
+    finally:
+        event.remove(connection, "before_cursor_execute", note)
+    assert asked
+    return asked
+
+
+def fill_postgres(connection: Connection) -> None:
+    """Put as many rows into the tables as make it worth while to look for an index."""
+    spec = orjson.dumps(spec_to_data(RunSpec(assistant_id="graph"))).decode()
+    config = orjson.dumps(config_to_data(RunConfig())).decode()
+    for statement in _FILL.split(";"):
+        values = {"spec": spec, "config": config} if ":spec" in statement else {}
+        connection.execute(text(statement), values)
+
+
+_FILL = """
+INSERT INTO threads (thread_id, state, rest_state, metadata, interrupts, create_time, update_time,
+        state_update_time)
+    SELECT 'thread' || n, 'idle', 'idle', '{}', '[]', now() - n * interval '1 s', now(), now()
+    FROM generate_series(1, 3000) n;
+INSERT INTO assistants (assistant_id, graph_id, name, description, config, metadata, version,
+        create_time, update_time)
+    SELECT 'assistant' || n, 'graph' || n % 50, 'name', '', '{}', '{}', 1, now(), now()
+    FROM generate_series(1, 3000) n;
+INSERT INTO runs (run_id, thread_id, assistant_id, assistant_version, graph_id, state, spec, config,
+        metadata, attempt, attempts_given_back, owner, runnable, wake_time, due_time, create_time,
+        update_time, end_time, interrupts, rolled_back, events_kept)
+    SELECT 'run' || n, 'thread' || n % 3000 + 1, 'assistant' || n % 3000 + 1, 1, 'graph',
+        CASE WHEN n <= 50 THEN 'running' WHEN n <= 200 THEN 'pending' ELSE 'succeeded' END,
+        CAST(:spec AS TEXT), CAST(:config AS TEXT), '{}', 1, 0,
+        CASE WHEN n <= 50 THEN 'server' || n % 20 END,
+        n > 50 AND n <= 150, CASE WHEN n > 150 AND n <= 200 THEN now() + n * interval '1 s' END,
+        now() - n * interval '1 s', now() - n * interval '1 s', now(),
+        CASE WHEN n > 200 THEN now() - n * interval '1 s' END, '[]', false, n > 15000
+    FROM generate_series(1, 20000) n;
+INSERT INTO run_events (run_id, attempt, first_index, last_index, final, lengths, data)
+    SELECT 'run' || n / 5 + 1, 1, n % 5 * 10 + 1, n % 5 * 10 + 10, false, '',
+        repeat('x', 200)::bytea
+    FROM generate_series(0, 29999) n;
+INSERT INTO requests (method, request_id, body_hash, answer, create_time)
+    SELECT 'create', 'request' || n, '', '[]', now() - n * interval '1 s'
+    FROM generate_series(1, 10000) n;
+INSERT INTO checkpoints (thread_id, checkpoint_ns, checkpoint_id, run_id, graph_id, type,
+        checkpoint, metadata)
+    SELECT 'thread' || n / 5, '', 'checkpoint' || n % 5, 'run' || n / 5, 'graph', 'msgpack', '',
+        '{}'
+    FROM generate_series(0, 9999) n;
+INSERT INTO checkpoint_writes (thread_id, checkpoint_ns, checkpoint_id, task_id, index, run_id,
+        channel, type, value, task_path)
+    SELECT 'thread' || n / 10, '', 'checkpoint' || n % 5, 'task' || n % 2, 0, 'run' || n / 10, 'c',
+        'msgpack', '', ''
+    FROM generate_series(0, 19999) n;
+INSERT INTO store_items (namespace, key, value, create_time, update_time)
+    SELECT 'a' || n % 1000, 'key' || n, '{}', now(), now() FROM generate_series(1, 10000) n;
+ANALYZE
+"""
