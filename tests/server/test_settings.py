@@ -142,6 +142,17 @@ def test_a_server_does_everything_unless_it_is_told_otherwise() -> None:
     assert (settings.takes_calls, settings.executes_runs, settings.slots) == (True, True, 7)
 
 
+def test_a_worker_finds_a_port_beside_a_server_of_its_machine() -> None:
+    url = "postgresql://user@host/database"
+    server, worker = (
+        read_settings(kind, {"database_url": url}) for kind in (Settings, WorkerSettings)
+    )
+
+    assert worker.is_loopback
+    assert worker.bind != server.bind
+    assert (worker.takes_calls, worker.executes_runs) == (False, True)
+
+
 @pytest.mark.parametrize("kind", [Settings, WorkerSettings])
 def test_a_file_s_only_process_cannot_be_several(kind: type[Settings]) -> None:
     assert "a SQLite file belongs to one process" in refusal(kind, processes="2")

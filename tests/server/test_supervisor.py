@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.support.supervised import supervised, wait_gone
+from tests.support.supervised import PATIENCE_SECONDS, supervised, wait_gone
 
 from runwire.server.ports import held_port
 from runwire.server.settings import split_address
@@ -72,6 +72,17 @@ def test_a_server_that_never_comes_up_is_not_tried_again(tmp_path: Path) -> None
     assert (starts(tmp_path, 1), starts(tmp_path, 2)) == (1, 0), "it says why only once"
 
 
+def test_a_port_in_use_is_said_before_any_server_is_started(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with supervised(tmp_path, bind=address) as supervisor:
+            assert supervisor.wait() == 1
+
+    (line,) = supervisor.lines("cannot start")
+    assert line["reason"] == f"cannot listen on {address}: the address is in use"
+    assert starts(tmp_path, 1) == 0
+
+
 def test_servers_that_cannot_come_up_again_end_all(tmp_path: Path) -> None:
     with supervised(tmp_path, "once") as supervisor:
         supervisor.wait_for("serving")
@@ -86,6 +97,18 @@ def test_servers_that_cannot_come_up_again_end_all(tmp_path: Path) -> None:
     )
     assert heard(tmp_path, 1) == 1, "what still worked was told to stop, and not killed"
     wait_gone(pids[1])
+
+
+def test_a_signal_before_servers_are_up_ends_all(tmp_path: Path) -> None:
+    with supervised(tmp_path, "silent") as supervisor:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not starts(tmp_path, 1):
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        assert supervisor.terminate() == 0
+
+    assert (starts(tmp_path, 1), starts(tmp_path, 2)) == (1, 0)
+    assert supervisor.lines("serving") == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -51,7 +51,8 @@ class ServerExited(Exception):
 
 @dataclass
 class ServerProcess:
-    """A `runwire serve` in a process of its own. Everything it said so far is in `log_file`.
+    """A `runwire serve`, or a `runwire worker`, in a process of its own. Everything it said so far
+    is in `log_file`.
 
     Methods that wait block: a test with a client on its loop that must go on meanwhile calls them
     by `asyncio.to_thread`.
@@ -63,6 +64,7 @@ class ServerProcess:
     environment: Mapping[str, str] = field(default_factory=dict)
     prefix: list[str] = field(default_factory=list)
     """A command that executes the rest of its arguments: what the server is to be started by."""
+    command: str = "serve"
     port: int = 0
     """0 until the server has chosen one; kept over a restart."""
     _process: subprocess.Popen[bytes] | None = None
@@ -116,7 +118,7 @@ class ServerProcess:
     def _command(self) -> list[str]:
         return [
             *self.prefix,
-            *(sys.executable, "-m", "runwire.server", "serve", "--log-format=json"),
+            *(sys.executable, "-m", "runwire.server", self.command, "--log-format=json"),
             *(f"--config={self.graphs}", f"--bind=127.0.0.1:{self.port}"),
             *(f"--database-url={database_url(self.directory)}", "--drain-grace=5s", *self.flags),
         ]
@@ -187,10 +189,11 @@ def start_server_process(
     *flags: str,
     graphs: Path = SUPPORT_GRAPHS,
     environment: Mapping[str, str] | None = None,
+    command: str = "serve",
 ) -> Iterator[ServerProcess]:
     """Give a server in a process of its own, up and with its database in `directory`. Whatever is
     left of it when the block ends is killed."""
-    server = ServerProcess(directory, graphs, list(flags), environment or {})
+    server = ServerProcess(directory, graphs, list(flags), environment or {}, command=command)
     try:
         yield server.start()
     finally:

@@ -75,11 +75,16 @@ def wait_gone(pid: int) -> None:
 
 @contextmanager
 def supervised(
-    directory: Path, how: str = "well", *, processes: int = 2, drain_seconds: float = 5
+    directory: Path,
+    how: str = "well",
+    *,
+    processes: int = 2,
+    drain_seconds: float = 5,
+    bind: str = "127.0.0.1:0",
 ) -> Iterator[Supervised]:
     """Give a supervisor of servers that behave as `how` says; see `_serve`."""
     log_file = directory / "log"
-    arguments = ["supervise", str(directory), how, str(processes), str(drain_seconds)]
+    arguments = ["supervise", str(directory), how, str(processes), str(drain_seconds), bind]
     with log_file.open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.support.supervised", *arguments],
@@ -97,10 +102,10 @@ def supervised(
             process.wait()
 
 
-def _supervise(directory: str, how: str, processes: str, drain_seconds: str) -> int:
+def _supervise(directory: str, how: str, processes: str, drain_seconds: str, bind: str) -> int:
     supervisor.CLOSE_SECONDS = supervisor.KILL_SECONDS = supervisor.FIRST_PAUSE_SECONDS = 0.05
     settings = Settings.model_construct(
-        bind="127.0.0.1:0",
+        bind=bind,
         processes=int(processes),
         drain_grace=timedelta(seconds=float(drain_seconds)),
         log_format="json",
@@ -119,8 +124,8 @@ def _serve(directory: str, how: str, *flags: str) -> None:
     is_first = len(starts.read_text().splitlines()) == 1
     if how == "never" or (how == "once" and not is_first):
         sys.exit(3)
-    # "slow" servers take their time, "deaf" ones never stop; of "insisting" ones each signal but
-    # the first ends one.
+    # "silent" servers never say that they are up, "slow" ones take their time to stop, "deaf" ones
+    # never do; of "insisting" ones each signal but the first ends one.
     heard = 0
 
     def hear(number: int, frame: object) -> None:
@@ -136,7 +141,8 @@ def _serve(directory: str, how: str, *flags: str) -> None:
             os._exit(0)
 
     signal.signal(signal.SIGTERM, hear)
-    seat.report({"banner": "", "facts": {"flags": list(flags)}})
+    if how != "silent":
+        seat.report({"banner": "", "facts": {"flags": list(flags)}})
     while True:
         signal.pause()
 

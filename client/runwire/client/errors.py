@@ -195,9 +195,7 @@ def _transport_message(code: grpc.StatusCode, message: str, target: str) -> str:
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return f"no answer from {target} within the client's timeout"
     if code is grpc.StatusCode.UNIMPLEMENTED:
-        return (
-            f"{target} does not know this call: not a Runwire server, or an older one ({message})"
-        )
+        return f"{target} does not know this call: an older Runwire, a worker, or none ({message})"
     told = f"{code.name} from {target}: {message}"
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
         return (

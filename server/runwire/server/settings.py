@@ -354,7 +354,7 @@ class WorkerSettings(Settings):
     )
 
     bind: str = Field(
-        default=DEFAULT_BIND,
+        default="127.0.0.1:50052",  # beside a server of this machine
         description="Host and port to answer health on; port 0 takes any that is free.",
     )
 

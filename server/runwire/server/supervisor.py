@@ -6,6 +6,7 @@ command line and environment, a port that all of them listen on, and a line to t
 """
 
 import asyncio
+import errno
 import json
 import logging
 import os
@@ -61,8 +62,9 @@ def supervise(settings: Settings, command: Sequence[str]) -> int:
     except CannotStart as error:
         say_why(settings.log_format, error)
     except OSError as error:
-        reason = f"cannot listen on {settings.bind}: {error.strerror or error}"
-        say_why(settings.log_format, CannotStart(reason))
+        why = "the address is in use" if error.errno == errno.EADDRINUSE else error.strerror
+        reason = CannotStart(f"cannot listen on {settings.bind}: {why or error}")
+        say_why(settings.log_format, reason)
     return FAILED
 
 
