@@ -1,4 +1,4 @@
-"""The command line: `runwire serve`, `worker`, `dev`, `health` and `runs stream`.
+"""The command line: `runwire serve`, `worker`, `dev`, `health`, `doctor` and `runs stream`.
 
 What a command needs is imported when it runs: LangGraph takes seconds, and asking for help should
 not. A command's answer goes to standard output, everything else to standard error.
@@ -31,6 +31,7 @@ from runwire.server.settings import (
     take_seat,
 )
 
+SOMETHING_WRONG = 1
 WRONG_USE = 2
 
 _ADDRESS_HELP = f"Where the server is. [env: RUNWIRE_ADDRESS] [default: {DEFAULT_BIND}]"
@@ -152,6 +153,30 @@ def health(
     answer, sentence = ask_health(_address(address), service, timeout)
     print(sentence, file=sys.stderr if answer else sys.stdout)
     raise typer.Exit(answer)
+
+
+@app.command()
+@takes_settings(Settings)
+def doctor(
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object instead of lines.")
+    ] = False,
+    **given: object,
+) -> None:
+    """Look whether a server with these settings could start, and how those that run are.
+
+    Settings, graphs, the database with its schema and its clock, the servers that are alive, runs
+    whose server is gone, and the queue. Changes nothing.
+
+    Exits with 0 when all is well or only worth a look, and 1 when something is wrong.
+    """
+    from runwire.server.doctor import examine, print_checks, refused
+
+    try:
+        checks = examine(read_settings(Settings, given))
+    except SettingsError as error:
+        checks = refused(str(error))
+    raise typer.Exit(0 if print_checks(checks, as_json=as_json) else SOMETHING_WRONG)
 
 
 @runs.command()

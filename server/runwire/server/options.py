@@ -16,7 +16,7 @@ Command = Callable[..., None]
 
 
 def takes_settings(kind: type[Settings]) -> Callable[[Command], Command]:
-    """Give a command that takes `**given` an option for each setting.
+    """Give a command that takes `**given` an option for each setting, after those of its own.
 
     An option that is not used arrives as None: the environment is read by `Settings`, so that
     flags and variables are understood, and refused, in the same words.
@@ -26,7 +26,7 @@ def takes_settings(kind: type[Settings]) -> Callable[[Command], Command]:
         options = {
             name: field for name, field in kind.model_fields.items() if name not in kind.no_options
         }
-        parameters = [_parameter(name, field) for name, field in options.items()]
+        parameters = [*_own(command), *(_parameter(name, field) for name, field in options.items())]
         command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         command.__annotations__ = {each.name: each.annotation for each in parameters}
         return command
@@ -58,6 +58,15 @@ def flags_of(settings: Settings, given: Mapping[str, object]) -> list[str]:
 
 def _default(name: str) -> object:
     return Settings.model_fields[name].default
+
+
+def _own(command: Command) -> list[inspect.Parameter]:
+    """Return a command's parameters but for `**given`."""
+    return [
+        each.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for each in inspect.signature(command).parameters.values()
+        if each.kind is not inspect.Parameter.VAR_KEYWORD
+    ]
 
 
 def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:

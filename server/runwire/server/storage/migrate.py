@@ -39,11 +39,11 @@ def migrate(engine: Engine) -> None:
     `SchemaTooNew` for a schema that this version does not know: a newer server wrote it.
     """
     with engine.begin() as connection:
-        if _current(connection) == HEAD:
+        if revision(connection) == HEAD:
             return
     with engine.begin() as connection:
         _lock(connection)
-        current = _current(connection)
+        current = revision(connection)
         if current is None and not inspect(connection).get_table_names():
             _create(connection)
         elif current != HEAD:
@@ -87,8 +87,15 @@ _versions = Table(
 )
 
 
-def _current(connection: Connection) -> str | None:
+def revision(connection: Connection) -> str | None:
+    """Return the newest migration that the database has been through; None without any."""
     if not inspect(connection).has_table("alembic_version"):
         return None
     current: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
     return current
+
+
+def is_known(revision: str) -> bool:
+    """Return whether a migration is one of this version's."""
+    versions = Path(__file__).parent / "migrations" / "versions"
+    return any(versions.glob(f"{revision}_*.py"))

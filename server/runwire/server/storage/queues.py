@@ -4,11 +4,12 @@ count no further than they are told."""
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Connection, bindparam, func, select
+from sqlalchemy import Connection, bindparam, exists, func, select
 
 from runwire.server.model.queues import GraphQueue
 from runwire.server.model.runs import RunState
-from runwire.server.storage.tables import IN_FLIGHT, runs
+from runwire.server.storage.servers import LIVE
+from runwire.server.storage.tables import IN_FLIGHT, runs, servers
 
 
 class Counted(NamedTuple):
@@ -68,3 +69,29 @@ def oldest_claimable(connection: Connection) -> datetime | None:
 
 
 _oldest_claimable = select(func.min(runs.c.due_time)).where(runs.c.runnable)
+
+
+def count_orphans(connection: Connection, now: datetime, *, up_to: int) -> int:
+    """Count the runs whose server holds no lease at `now`, no more than `up_to` of them."""
+    return connection.scalar(_count_orphans, {"now": now, "up_to": up_to}) or 0
+
+
+_count_orphans = select(func.count()).select_from(
+    select(runs.c.owner)
+    .where(
+        runs.c.owner.is_not(None),
+        ~exists().where(servers.c.server_id == runs.c.owner, LIVE),
+    )
+    .limit(bindparam("up_to"))
+    .subquery()
+)
+
+
+def count_active(connection: Connection, *, up_to: int) -> int:
+    """Count the runs that some server owns, no more than `up_to` of them."""
+    return connection.scalar(_count_active, {"up_to": up_to}) or 0
+
+
+_count_active = select(func.count()).select_from(
+    select(runs.c.owner).where(runs.c.owner.is_not(None)).limit(bindparam("up_to")).subquery()
+)
