@@ -33,6 +33,7 @@ def tracked_files() -> list[Path]:
         "benchmarks",
         "buf.yaml",
         "client/runwire/client",
+        "deploy/kubernetes",
         "docs/architecture.md",
         "docs/decisions",
         "examples/langgraph.json",
