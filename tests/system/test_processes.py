@@ -11,6 +11,7 @@ from pathlib import Path
 import grpc
 import pytest
 from tests.support.serving import ServerProcess, start_server_process
+from tests.support.supervised import wait_gone
 from tests.support.watching import (
     SYSTEM_GRAPHS,
     chain_input,
@@ -113,6 +114,20 @@ async def test_processes_that_are_told_to_stop_leave_runs_to_the_next_ones(
         assert await asyncio.to_thread(server.terminate) == 0
         say(f"gone after {time.monotonic() - told:.1f} s")
         assert [line["event"] for line in server.log_lines()].count("stopped") == 3
+        await asyncio.to_thread(server.start)
+        await check_ended(server, client, runs)
+
+    for run_id in runs:
+        begun = times_begun(server.directory, run_id)
+        assert begun == dict.fromkeys(range(STEPS), 1), "no superstep was executed twice"
+
+
+async def test_processes_whose_supervisor_is_killed_stop_in_order(server: ServerProcess) -> None:
+    async with get_client(server.address) as client:
+        runs = await start_runs(client, server.directory)
+        await asyncio.to_thread(server.kill)
+        for pid in processes(server).values():
+            await asyncio.to_thread(wait_gone, pid)
         await asyncio.to_thread(server.start)
         await check_ended(server, client, runs)
 

@@ -1,22 +1,25 @@
 """How the queue stands, counted."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+import pytest
 from sqlalchemy import Connection
-from tests.support.plans import sqlite_plans
-from tests.support.records import a_run, add_run, at
+from tests.support.plans import postgres_plans, sqlite_plans
+from tests.support.records import a_run, a_server, add_run, at
 
 from runwire.server.model.ids import new_id
 from runwire.server.model.queues import GraphQueue
 from runwire.server.model.runs import Cancel, CancelAction, CancelCause, Run, RunState
-from runwire.server.storage import queues, runs
+from runwire.server.storage import queues, runs, servers
 from runwire.server.storage.runs import Ending
 
 CANCEL = Cancel(action=CancelAction.INTERRUPT, cause=CancelCause.CLIENT, request_time=at(0))
 
 
-def running(**changes: Any) -> Run:
-    return a_run(state=RunState.RUNNING, attempt=1, owner="server", **changes)
+def running(owner: str = "server", **changes: Any) -> Run:
+    return a_run(state=RunState.RUNNING, attempt=1, owner=owner, **changes)
 
 
 def test_an_empty_queue_has_no_graphs_and_no_age(connection: Connection) -> None:
@@ -55,8 +58,47 @@ def test_no_more_are_counted_than_were_asked_for(connection: Connection) -> None
     assert counted.claimable == 3
 
 
-def test_runs_in_flight_are_counted_without_reading_their_rows(memory: Connection) -> None:
-    steps = sqlite_plans(memory, lambda connection: queues.count_in_flight(connection, up_to=10))
+def test_runs_without_a_live_server_are_orphans(connection: Connection) -> None:
+    for lease in (at(5), at(15), None):
+        server = replace(a_server(), lease_until=lease)
+        servers.add_server(connection, server)
+        add_run(connection, running(owner=server.server_id))
+    add_run(connection, running(owner="nobody"))
+    add_run(connection, a_run(), runnable=True)
 
-    read = [step for step in steps if "runs" in step]
-    assert read == ["SCAN runs USING COVERING INDEX ix_runs_queue_of_thread"]
+    assert queues.count_active(connection, up_to=10) == 4
+    assert queues.count_orphans(connection, at(10), up_to=10) == 2
+    assert queues.count_orphans(connection, at(10), up_to=1) == 1
+
+
+ASKED: dict[str, tuple[Callable[[Connection], Any], list[str]]] = {
+    "count_in_flight": (
+        lambda c: queues.count_in_flight(c, up_to=10),
+        ["SCAN runs USING COVERING INDEX ix_runs_queue_of_thread"],
+    ),
+    "count_active": (
+        lambda c: queues.count_active(c, up_to=10),
+        ["SEARCH runs USING COVERING INDEX ix_runs_owned (owner>?)"],
+    ),
+    "count_orphans": (
+        lambda c: queues.count_orphans(c, at(0), up_to=10),
+        ["SEARCH runs USING COVERING INDEX ix_runs_owned (owner>?)"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("query", "expected"), ASKED.values(), ids=ASKED)
+def test_runs_are_counted_by_an_index_and_not_by_their_rows(
+    memory: Connection, query: Callable[[Connection], Any], expected: list[str]
+) -> None:
+    assert [step for step in sqlite_plans(memory, query) if " runs " in step] == expected
+
+
+@pytest.mark.parametrize("query", [query for query, _ in ASKED.values()], ids=ASKED)
+def test_postgresql_counts_runs_by_an_index_too(
+    filled: Connection, query: Callable[[Connection], Any]
+) -> None:
+    steps = [step for step in postgres_plans(filled, query) if " on runs" in step]
+
+    assert steps
+    assert [step for step in steps if "Seq Scan" in step] == []
