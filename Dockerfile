@@ -3,7 +3,8 @@
 #   FROM runwire
 #   COPY . /app
 #
-# /app holds langgraph.json; the database is written to the volume /app/.runwire.
+# /app holds langgraph.json; the database is written to the volume /app/.runwire, or is where
+# DATABASE_URL says. Other commands replace the entry point: --entrypoint runwire … worker.
 # The server refuses to listen beyond loopback in the clear, so a container behind a proxy that ends
 # TLS is started with `docker run … runwire --insecure`.
 
