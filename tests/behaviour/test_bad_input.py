@@ -131,6 +131,37 @@ async def test_a_checkpoint_that_is_not_there_is_not_found(
             assert failed.variables == {"thread_id": there["thread"], "checkpoint_id": name}
 
 
+# ------------------------------------------------------------------- texts that PostgreSQL has not
+
+ZEROS: list[tuple[str, Any, str]] = [
+    ("CreateAssistant", assistants_pb2.CreateAssistantRequest(graph_id="echo", name="a\0"), "name"),
+    ("CreateAssistant", assistants_pb2.CreateAssistantRequest(graph_id="echo\0"), "graph_id"),
+    ("ListAssistants", assistants_pb2.ListAssistantsRequest(name="\0"), "name"),
+    ("CreateThread", threads_pb2.CreateThreadRequest(request_id="a\0b"), "request_id"),
+    *(
+        (method, request, f"{path}.{where}")
+        for spec, where in (
+            (core_pb2.RunSpec(assistant_id="a\0"), "assistant_id"),
+            (
+                core_pb2.RunSpec(
+                    assistant_id="echo", config=core_pb2.RunConfig(tags=["fine", "not\0"])
+                ),
+                "config.tags[1]",
+            ),
+        )
+        for method in STARTS
+        for request, path in [starting(method, spec)]
+    ),
+]
+
+
+@pytest.mark.parametrize(("method", "request_", "field"), ZEROS)
+async def test_a_text_that_no_database_could_keep_is_refused(
+    stubs: Stubs, method: str, request_: Any, field: str
+) -> None:
+    assert_refused(await refusal(stubs, method, request_), field)
+
+
 # ------------------------------------------------------------------- malformed ids
 
 MALFORMED = [
@@ -277,6 +308,7 @@ EMPTY = {
     "GetThreadState": "thread_id",
     "UpdateThreadState": "thread_id",
     "ListThreadStates": "thread_id",
+    "GetThreadStorage": "thread_id",
     "CreateRun": "spec",
     "RunStream": "spec",
     "RunWait": "spec",

@@ -23,6 +23,7 @@ from runwire.server.settings import (
     DEFAULT_BIND,
     AnySettings,
     DevSettings,
+    MigrateSettings,
     Settings,
     SettingsError,
     WorkerSettings,
@@ -95,6 +96,21 @@ def worker(**given: object) -> None:
     `serve` does.
     """
     _run("worker", _read(WorkerSettings, given), given)
+
+
+@app.command()
+@takes_settings(MigrateSettings)
+def migrate(**given: object) -> None:
+    """Bring the database to what this version needs, and do not serve.
+
+    Servers do so themselves as they start: this is for those who want it done before, or by a
+    database user who may do more. Exits with 0 when it is done, or nothing was to be done, 1 when
+    it could not be done, and 2 when settings are wrong.
+    """
+    settings = _read(MigrateSettings, given)
+    from runwire.server.migration import migrate_database
+
+    raise typer.Exit(migrate_database(settings.database_url))
 
 
 @app.command()

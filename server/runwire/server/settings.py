@@ -369,6 +369,12 @@ class WorkerSettings(Settings):
         return True
 
 
+class MigrateSettings(Settings):
+    """Settings of `runwire migrate`: which database."""
+
+    no_options = frozenset(Settings.model_fields) - {"database_url"}
+
+
 AnySettings = TypeVar("AnySettings", bound=Settings)
 
 

@@ -5,8 +5,11 @@ import hashlib
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from google.protobuf.message import Message
+
 from runwire.server.model.requests import RequestKey
 from runwire.server.rpc.fields import Fields
+from runwire.v1 import payload_pb2
 
 REQUEST_ID_CHARACTERS = 128
 
@@ -36,6 +39,8 @@ async def read_request(request: Any, read: Callable[[Any, Fields], T]) -> T:
 
     def read_and_check() -> T:
         fields = Fields()
+        if b"\0" in request.SerializeToString():
+            _refuse_zeros("", request, fields)
         result = read(request, fields)
         fields.check()
         return result
@@ -43,3 +48,23 @@ async def read_request(request: Any, read: Callable[[Any, Fields], T]) -> T:
     if request.ByteSize() < _LARGE_BYTES:
         return read_and_check()
     return await asyncio.to_thread(read_and_check)
+
+
+def _refuse_zeros(path: str, message: Any, fields: Fields) -> None:
+    """Refuse texts with the character U+0000, which PostgreSQL has none of. Not in payloads: their
+    data may say anything."""
+    for field, content in message.ListFields():
+        if field.message_type is payload_pb2.Payload.DESCRIPTOR:
+            continue
+        name = f"{path}.{field.name}" if path else field.name
+        if field.message_type is not None and field.message_type.GetOptions().map_entry:
+            # Of a map's entry the name is what shows where something is wrong.
+            items = [*content, *content.values()]
+        else:
+            items = list(content) if field.is_repeated else [content]
+        for index, item in enumerate(items):
+            place = f"{name}[{index}]" if field.is_repeated else name
+            if isinstance(item, str) and "\0" in item:
+                fields.refuse(place, "holds the character U+0000")
+            elif isinstance(item, Message):
+                _refuse_zeros(place, item, fields)

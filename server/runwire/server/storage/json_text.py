@@ -1,8 +1,8 @@
 r"""JSON as PostgreSQL takes it: all that JSON can say, except one character.
 
 PostgreSQL has no U+0000 in its text, and refuses JSON that says \u0000 as soon as a query looks
-into it. So that nothing is refused, it travels as two other characters, of which the first is one
-that Unicode keeps out of all texts; where that stands all the same, it is doubled in the same way.
+into it. So that nothing is refused, U+0000 is kept as U+0001 twice, and U+0001, which is as good as
+never used, as U+0001 and U+0002. Texts keep their order by that.
 """
 
 from collections.abc import Callable
@@ -11,24 +11,24 @@ from typing import Any
 import orjson
 from sqlalchemy import Dialect, Text, TypeDecorator
 
-_MARK = "\ufdd0"
-_MARK_BYTES = _MARK.encode()
-_ZERO, _ITSELF = _MARK + "0", _MARK + "1"
+_ZERO, _ONE = "\1\1", "\1\2"
+_IN_JSON = ("\\u0000", "\\u0001")
 
 
 def dump_json(value: Any) -> str:
     """Return a value as JSON text for PostgreSQL."""
     text = orjson.dumps(value).decode()
-    if "\\u0000" in text or _MARK in text:
+    if any(character in text for character in _IN_JSON):
         return orjson.dumps(_mapped(value, _escape)).decode()
     return text
 
 
 def load_json(text: str | bytes) -> Any:
     """Return the value of which `dump_json` made the text."""
+    if isinstance(text, str):
+        text = text.encode()
     value = orjson.loads(text)
-    marked = _MARK_BYTES in text if isinstance(text, bytes) else _MARK in text
-    return _mapped(value, _unescape) if marked else value
+    return _mapped(value, _unescape) if b"\\u0001" in text else value
 
 
 class JsonText(TypeDecorator[str]):
@@ -54,11 +54,11 @@ class JsonKey(TypeDecorator[str]):
 
 
 def _escape(text: str) -> str:
-    return text.replace(_MARK, _ITSELF).replace("\0", _ZERO)
+    return text.replace("\1", _ONE).replace("\0", _ZERO)
 
 
 def _unescape(text: str) -> str:
-    return text.replace(_ZERO, "\0").replace(_ITSELF, _MARK)
+    return text.replace(_ZERO, "\0").replace(_ONE, "\1")
 
 
 def _mapped(value: Any, change: Callable[[str], str]) -> Any:
