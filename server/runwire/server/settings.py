@@ -132,6 +132,10 @@ class Settings(BaseSettings):
         default=timedelta(hours=24),
         description="How long a repeated request_id is known for what it was.",
     )
+    server_retention: Retention = Field(
+        default=timedelta(hours=1),
+        description="How long a server that is gone can still be asked about.",
+    )
     thread_ttl: Retention | None = Field(
         default=None,
         description="How long a new thread is kept when nothing happens on it, unless its caller "

@@ -21,9 +21,6 @@ from runwire.server.storage.retention import Leftover, delete_leftovers
 REQUESTS = 500
 """Request ids that one transaction forgets, at most."""
 
-SERVERS_KEPT = timedelta(hours=1)
-"""How long a server that is gone can still be asked about."""
-
 SHARE = 0.5
 """The part of the time for which a sweep keeps the writer busy, at most."""
 
@@ -43,6 +40,7 @@ class Retention:
     stateless_run_retention: timedelta = _DAY
     rolled_back_run_retention: timedelta = _DAY
     request_retention: timedelta = _DAY
+    server_retention: timedelta = timedelta(hours=1)
 
 
 def steps(retention: Retention) -> Sequence[Step]:
@@ -52,7 +50,7 @@ def steps(retention: Retention) -> Sequence[Step]:
         _leftovers(Leftover.STATELESS_RUN, retention.stateless_run_retention),
         _leftovers(Leftover.ROLLED_BACK_RUN, retention.rolled_back_run_retention),
         _request_ids(retention.request_retention),
-        _forget_servers,
+        _lost_servers(retention.server_retention),
     )
 
 
@@ -62,14 +60,15 @@ def _leftovers(kind: Leftover, kept: timedelta) -> Step:
     )
 
 
-def _forget_servers(connection: Connection) -> int:
-    before = current_time(connection) - SERVERS_KEPT
-    return servers.forget_servers(connection, before=before)
-
-
 def _request_ids(kept: timedelta) -> Step:
     return lambda connection: requests.delete_expired(
         connection, before=current_time(connection) - kept, limit=REQUESTS
+    )
+
+
+def _lost_servers(kept: timedelta) -> Step:
+    return lambda connection: servers.forget_servers(
+        connection, before=current_time(connection) - kept
     )
 
 

@@ -8,7 +8,7 @@ import sqlalchemy
 from sqlalchemy import Connection, bindparam, delete, insert, literal, or_, select
 
 from runwire.server.model.attempts import Attempt, StateUpdate
-from runwire.server.model.errors import AttemptLost, ThreadInUse, ThreadNotFound
+from runwire.server.model.errors import AttemptLost, CheckpointNotFound, ThreadInUse, ThreadNotFound
 from runwire.server.model.faults import fault
 from runwire.server.storage import checkpoint_writes, runs, threads
 from runwire.server.storage.checkpoint_writes import Write
@@ -72,10 +72,13 @@ def add_checkpoint(
 ) -> None:
     """Store a checkpoint; one that the same run stored under this id is replaced.
 
-    Raises as `require_right` does, and `CheckpointOutOfOrder`; neither when `writer` is None.
+    Raises as `require_right` does, `CheckpointNotFound` if a caller's update has lost its parent,
+    and `CheckpointOutOfOrder`; none of them when `writer` is None.
     """
     if writer is not None:
         require_right(connection, writer, new.place.thread_id)
+    if isinstance(writer, StateUpdate):
+        _require_parent(connection, new)
     newest = head(connection, new.place.thread_id, new.place.checkpoint_ns)
     if newest is not None and newest.checkpoint_id >= new.place.checkpoint_id:
         # Loops of one run that share a namespace store their checkpoints in any order.
@@ -86,6 +89,16 @@ def add_checkpoint(
     del values["place"]
     connection.execute(_insert, values)
     fault("put.before_commit")
+
+
+def _require_parent(connection: Connection, new: NewCheckpoint) -> None:
+    """Raise `CheckpointNotFound` if a checkpoint's parent has gone since a caller's update began:
+    on top of it, it would not be what the caller saw. A run has none to fear: no history goes
+    while it is in flight."""
+    place = new.place
+    parent = new.parent_checkpoint_id
+    if parent and not exists(connection, place.thread_id, parent, place.checkpoint_ns):
+        raise CheckpointNotFound(place.thread_id, parent)
 
 
 def add_writes(

@@ -17,10 +17,10 @@ from sqlalchemy import (
 from runwire.server.storage.tables import checkpoint_writes as writes
 from runwire.server.storage.tables import checkpoints
 
-CHECKPOINTS = 500
+CHECKPOINTS = 200
 """Checkpoints that one call looks at, at most."""
 
-CHECKPOINT_BYTES = 8 * 1024 * 1024
+CHECKPOINT_BYTES = 2 * 1024 * 1024
 """Bytes of checkpoints and of their writes after which one call looks no further."""
 
 _STRIDE = 100

@@ -24,13 +24,13 @@ from sqlalchemy import (
 
 from runwire.server.storage.tables import STATELESS, run_events, runs
 
-RUNS = 50
+RUNS = 25
 """Runs that one call takes, at most."""
 
-SEGMENTS = 500
+SEGMENTS = 200
 """Segments of events that one call deletes, at most."""
 
-SEGMENT_BYTES = 8 * 1024 * 1024
+SEGMENT_BYTES = 2 * 1024 * 1024
 """Bytes of events after which one call deletes no more."""
 
 
@@ -75,27 +75,39 @@ def _delete_events(connection: Connection, run_ids: Sequence[str]) -> Sequence[s
     any more."""
     values = {"these_runs": run_ids, "limit": SEGMENTS}
     sizes = connection.scalars(_sizes, values).all()
-    if len(sizes) < SEGMENTS and sum(sizes) <= SEGMENT_BYTES:
-        connection.execute(_delete_events_of, {"these_runs": run_ids})
-        return run_ids
-    return run_ids[:1] if _delete_newest_events(connection, run_ids[0]) else []
+    emptied = run_ids
+    if len(sizes) == SEGMENTS or sum(sizes) > SEGMENT_BYTES:
+        emptied = _that_fit(connection, run_ids)
+    if emptied:
+        connection.execute(_delete_events_of, {"these_runs": emptied})
+    else:
+        _delete_newest_events(connection, run_ids[0])
+    return emptied
 
 
-def _delete_newest_events(connection: Connection, run_id: str) -> bool:
+def _that_fit(connection: Connection, run_ids: Sequence[str]) -> Sequence[str]:
+    """Return how many of the runs, the first first, can lose all their events together."""
+    segments = size = 0
+    for count, run_id in enumerate(run_ids):
+        values = {"these_runs": [run_id], "limit": SEGMENTS - segments}
+        sizes = connection.scalars(_sizes, values).all()
+        segments, size = segments + len(sizes), size + sum(sizes)
+        if segments == SEGMENTS or size > SEGMENT_BYTES:
+            return run_ids[:count]
+    return run_ids
+
+
+def _delete_newest_events(connection: Connection, run_id: str) -> None:
     """Delete events of one run from its end backwards: of a log without its end nothing is read
-    any more. Return whether none is left."""
+    any more."""
     rows = connection.execute(_newest, {"run_id": run_id, "limit": SEGMENTS}).all()
     size = count = 0
     while count < len(rows) and size <= SEGMENT_BYTES:
         size += rows[count].size
         count += 1
-    if count == len(rows) < SEGMENTS:
-        connection.execute(_delete_events_of, {"these_runs": [run_id]})
-        return True
     last = rows[count - 1]
     values = {"run_id": run_id, "attempt": last.attempt, "first_index": last.first_index}
     connection.execute(_delete_from, values)
-    return False
 
 
 def _expired(*which: ColumnElement[bool] | TextClause) -> Select[str]:
