@@ -11,6 +11,7 @@ from typing import Any
 from runwire.server.core.assistants import Assistants
 from runwire.server.core.creation import Rules
 from runwire.server.core.follow import Follower
+from runwire.server.core.hearing import Hearing
 from runwire.server.core.logs import RunLogs
 from runwire.server.core.runs import Runs
 from runwire.server.core.threads import Threads
@@ -153,7 +154,7 @@ async def open_engine(
         )
         assistants = Assistants(database, registry, runner, request_retention=request_retention)
         await assistants.ensure_defaults()
-        async with follower, runner:
+        async with follower, runner, database.hearing(Hearing(logs, runner)):
             yield Engine(
                 database=database,
                 registry=registry,

@@ -94,6 +94,10 @@ class ServerProcess:
     def start(self) -> "ServerProcess":
         """Start the server and return when it is up. Raises `ServerExited`, TimeoutError."""
         self.launch()
+        return self.await_up()
+
+    def await_up(self) -> "ServerProcess":
+        """Return when a server that was launched is up. Raises `ServerExited`, TimeoutError."""
         deadline = time.monotonic() + START_SECONDS
         while (line := self.logged("serving")) is None:
             self._check_starting(deadline)

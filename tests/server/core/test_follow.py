@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from tests.support.engine import Engine, decode, ids, kinds, open_engine, until
-from tests.support.records import at
+from tests.support.records import a_server, at
 
 from runwire.server.core import watch
 from runwire.server.core.logs import TAIL_BYTES
@@ -27,7 +27,7 @@ from runwire.server.model.events import Data, Event, EventId, LogEntry, segment_
 from runwire.server.model.ids import new_id
 from runwire.server.model.runs import ACTIVE_STATES, CancelAction, Run, RunState, StreamMode
 from runwire.server.rpc.events import encode_event
-from runwire.server.storage import events, retention, runs
+from runwire.server.storage import events, retention, runs, servers
 from runwire.server.storage.database import Connection
 from runwire.v1 import core_pb2
 
@@ -441,8 +441,10 @@ class Elsewhere:
 
 async def elsewhere(engine: Engine) -> Elsewhere:
     run = await engine.start("echo", start_delay=timedelta(days=1))
-    taken = f"""UPDATE runs SET state = 'running', owner = 'another', attempt = 1, wake_time = NULL
-                WHERE run_id = '{run.run_id}'"""
+    other = a_server(lease_until=None)  # for ever
+    taken = f"""UPDATE runs SET state = 'running', owner = '{other.server_id}', attempt = 1,
+                wake_time = NULL WHERE run_id = '{run.run_id}'"""
+    await engine.execute(lambda c: servers.add_server(c, other))
     await engine.execute(lambda c: c.exec_driver_sql(taken) and None)
     return Elsewhere(engine, run)
 

@@ -14,7 +14,8 @@ _logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
 """How often the database is asked for news of runs that somebody waits for here, should a wake be
-lost; jittered by a fifth. One question for all of them, however many readers there are."""
+lost; sometimes sooner, so that servers do not ask all at once. One question for all of them,
+however many readers there are."""
 
 ASKED_AT_ONCE = 500
 """Runs that one question is about, so that other reads get their turn."""
@@ -35,7 +36,7 @@ class Watch:
     async def run(self) -> None:
         """Watch for ever."""
         while True:
-            await asyncio.sleep(POLL_SECONDS * random.uniform(0.8, 1.2))
+            await asyncio.sleep(POLL_SECONDS * random.uniform(0.6, 1.0))
             try:
                 await self._look()
             except DatabaseUnavailable:

@@ -15,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import nullcontext, suppress
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from typing import Any, TypeVar
 
 import psycopg
@@ -30,7 +30,9 @@ from runwire.server.storage.calls import Call
 from runwire.server.storage.connecting import check_server, connect, engine_on
 from runwire.server.storage.database import Database, DatabaseUnusable
 from runwire.server.storage.errors import may_succeed_again, told
+from runwire.server.storage.listener import Listener
 from runwire.server.storage.migrate import migrate
+from runwire.server.storage.notifications import Hear, take_noted
 
 T = TypeVar("T")
 
@@ -76,6 +78,7 @@ class PostgresDatabase(Database):
         """`url` is what PostgreSQL's client library takes, beginning with postgresql://."""
         super().__init__()
         self._url = url
+        self._listener = Listener(self.connect)
         self._engine = engine_on(url, connections=1 + READERS + SPARE_CONNECTIONS)
         self._away_since: float | None = None
         self._closing = False
@@ -91,6 +94,11 @@ class PostgresDatabase(Database):
         `purpose` is what an operator sees in `pg_stat_activity`. Raises `psycopg.Error`.
         """
         return connect(self._url, purpose)
+
+    def hearing(self, hear: Hear) -> AbstractAsyncContextManager[None]:
+        """Have `hear` called on this event loop, for the length of a block, with what other servers
+        say, and tell them what this one commits meanwhile."""
+        return self._listener.hearing(hear)
 
     def write_apart(self, function: Callable[[Connection], T]) -> T:
         """Do as `write_blocking` does, on the calling thread and behind no other write."""
@@ -173,6 +181,7 @@ class PostgresDatabase(Database):
             if is_lost:
                 raise ConnectionLost from error
             raise
+        noted = take_noted(connection)
         try:
             connection.commit()
         except DBAPIError as error:
@@ -181,6 +190,7 @@ class PostgresDatabase(Database):
             raise
         finally:
             _leave(connection)
+        self._listener.tell(noted)
         return result
 
     # Reading.
