@@ -1,15 +1,17 @@
-"""One server for all tests here, in this process and on a real socket, and its callers.
+"""A server on each database for all tests here, in this process, on a real socket, and its callers.
 
 The tests share its event loop. Those that need another kind of server start their own.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import grpc
 import pytest
 import pytest_asyncio
+from tests.conftest import BOTH
 from tests.support.callers import Client, Stubs, stubs_on
+from tests.support.postgres import Databases
 from tests.support.serving import serve_in_process
 from tests.support.tables import count_rows
 
@@ -24,9 +26,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 
+@pytest.fixture(scope="session", params=BOTH)
+def server_database(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
+    """The setting of a database: every test here runs on SQLite and on PostgreSQL."""
+    if request.param == "sqlite":
+        yield {}  # in the server's directory
+    else:
+        databases: Databases = request.getfixturevalue("postgres")
+        with databases.create() as url:
+            yield {"database_url": url}
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[App]:
-    async with serve_in_process(tmp_path_factory.mktemp("server")) as app:
+async def server(
+    tmp_path_factory: pytest.TempPathFactory, server_database: dict[str, str]
+) -> AsyncIterator[App]:
+    async with serve_in_process(tmp_path_factory.mktemp("server"), **server_database) as app:
         yield app
 
 
