@@ -91,7 +91,7 @@ def create_runs(
             return Creation(runs=_found(connection, known), replayed=True)
     creation = Creation()
     if len(specs) > 1:
-        locks.hold_threads(connection, [spec.thread_id for spec in specs])
+        _hold_threads(connection, specs)
     for spec in specs:
         _create_run(connection, spec, rules, creation, slots - len(creation.started), now)
     made = {run.run_id for run in creation.runs}
@@ -102,6 +102,15 @@ def create_runs(
         remember(connection, request, [run.run_id for run in creation.runs], now)
     fault("create.before_commit")
     return creation
+
+
+def _hold_threads(connection: Connection, specs: Sequence[RunSpec]) -> None:
+    """Lock the threads of several runs, and the names of those that may have to be made."""
+    thread_ids = {spec.thread_id for spec in specs if spec.thread_id is not None}
+    makers = [spec for spec in specs if spec.if_thread_missing is IfThreadMissing.CREATE]
+    for thread_id in sorted(thread_ids & {spec.thread_id for spec in makers}):
+        locks.hold_name(connection, "thread", thread_id)
+    locks.hold_threads(connection, thread_ids)
 
 
 def _found(connection: Connection, run_ids: list[str]) -> list[Run]:
