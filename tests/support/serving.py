@@ -16,6 +16,9 @@ from runwire.server.settings import Settings
 from tests.support.environments import clean_environment
 
 SUPPORT_GRAPHS = Path(__file__).parent / "graphs" / "langgraph.json"
+QUICK_LEASES = ("--lease=2s", "--beat-interval=500ms", "--sweep-interval=500ms")
+"""Flags of servers that share a database, and soon do without one that is gone."""
+
 START_SECONDS = 50.0
 STOP_SECONDS = 20.0
 
@@ -65,6 +68,8 @@ class ServerProcess:
     prefix: list[str] = field(default_factory=list)
     """A command that executes the rest of its arguments: what the server is to be started by."""
     command: str = "serve"
+    on: str = ""
+    """The URL of its database; empty for a file in its directory."""
     port: int = 0
     """0 until the server has chosen one; kept over a restart."""
     _process: subprocess.Popen[bytes] | None = None
@@ -124,8 +129,13 @@ class ServerProcess:
             *self.prefix,
             *(sys.executable, "-m", "runwire.server", self.command, "--log-format=json"),
             *(f"--config={self.graphs}", f"--bind=127.0.0.1:{self.port}"),
-            *(f"--database-url={database_url(self.directory)}", "--drain-grace=5s", *self.flags),
+            *(f"--database-url={self.database_url}", "--drain-grace=5s", *self.flags),
         ]
+
+    @property
+    def database_url(self) -> str:
+        """The URL of its database."""
+        return self.on or database_url(self.directory)
 
     def _check_starting(self, deadline: float) -> None:
         if not self.is_running:
@@ -194,10 +204,13 @@ def start_server_process(
     graphs: Path = SUPPORT_GRAPHS,
     environment: Mapping[str, str] | None = None,
     command: str = "serve",
+    on: str = "",
 ) -> Iterator[ServerProcess]:
-    """Give a server in a process of its own, up and with its database in `directory`. Whatever is
-    left of it when the block ends is killed."""
-    server = ServerProcess(directory, graphs, list(flags), environment or {}, command=command)
+    """Give a server in a process of its own, up, with its database in `directory` or, if that is
+    said, `on` a URL. Whatever is left of it when the block ends is killed."""
+    server = ServerProcess(
+        directory, graphs, list(flags), environment or {}, command=command, on=on
+    )
     try:
         yield server.start()
     finally:

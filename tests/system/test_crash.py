@@ -5,7 +5,6 @@ their fourth superstep when it happens; the gate is open when the server is back
 """
 
 import asyncio
-import sqlite3
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
@@ -15,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.serving import ServerProcess, start_server_process
+from tests.support.outside import ask, change
+from tests.support.serving import QUICK_LEASES, ServerProcess, start_server_process
 from tests.support.statuses import failure_of
 from tests.support.watching import (
     SYSTEM_GRAPHS,
@@ -95,9 +95,12 @@ class Crash:
 
 
 @pytest.fixture(scope="module")
-def crash(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crash]:
+def crash(tmp_path_factory: pytest.TempPathFactory, module_database: str) -> Iterator[Crash]:
     directory = tmp_path_factory.mktemp("crash")
-    with start_server_process(directory, graphs=SYSTEM_GRAPHS) as server:
+    flags = QUICK_LEASES if module_database else ()
+    with start_server_process(
+        directory, *flags, graphs=SYSTEM_GRAPHS, on=module_database
+    ) as server:
         crash = Crash(server)
         asyncio.run(live_through(crash))
         yield crash
@@ -212,35 +215,19 @@ async def read_to_gate(crash: Crash, label: str) -> list[RunEvent]:
 
 
 def has_pending_writes(crash: Crash, label: str) -> bool:
-    with database(crash.directory) as connection:
-        query = "SELECT count(*) FROM checkpoint_writes WHERE thread_id = ?"
-        found: int = connection.execute(query, (crash.threads[label],)).fetchone()[0]
-    return found > 0
+    query = "SELECT 1 FROM checkpoint_writes WHERE thread_id = :thread_id LIMIT 1"
+    return bool(ask(crash.server.database_url, query, thread_id=crash.threads[label]))
 
 
 def lose_tail(crash: Crash, label: str) -> None:
     """Take the newest events of a run away, as a crash does that comes before they are stored."""
-    with database(crash.directory) as connection:
-        deleted = connection.execute(
-            "DELETE FROM run_events WHERE run_id = :run_id AND first_index = "
-            "(SELECT max(first_index) FROM run_events WHERE run_id = :run_id)",
-            {"run_id": crash.runs[label]},
-        )
-    assert deleted.rowcount == 1, f"nothing is stored of {crash.runs[label]}: {crash.server.said()}"
-
-
-class database:  # noqa: N801 - used as a function
-    """A connection to the database file, for the length of a block."""
-
-    def __init__(self, directory: Path) -> None:
-        self._connection = sqlite3.connect(directory / "runwire" / "runwire.db", timeout=30)
-
-    def __enter__(self) -> sqlite3.Connection:
-        return self._connection
-
-    def __exit__(self, *error: object) -> None:
-        self._connection.commit()
-        self._connection.close()
+    deleted = change(
+        crash.server.database_url,
+        "DELETE FROM run_events WHERE run_id = :run_id AND first_index = "
+        "(SELECT max(first_index) FROM run_events WHERE run_id = :run_id)",
+        run_id=crash.runs[label],
+    )
+    assert deleted == 1, f"nothing is stored of {crash.runs[label]}: {crash.server.said()}"
 
 
 # ------------------------------------------------------------------------------ runs in the middle

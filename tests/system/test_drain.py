@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-import sqlite3
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import Any
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from tests.support.outside import ask
 from tests.support.serving import ServerProcess, start_server_process
 from tests.support.statuses import Failure
 from tests.support.watching import (
@@ -68,9 +68,11 @@ class Stop:
 
 
 @pytest.fixture(scope="module")
-def stop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stop]:
+def stop(tmp_path_factory: pytest.TempPathFactory, module_database: str) -> Iterator[Stop]:
     directory = tmp_path_factory.mktemp("drain")
-    with start_server_process(directory, "--drain-grace=30s", graphs=SYSTEM_GRAPHS) as server:
+    with start_server_process(
+        directory, "--drain-grace=30s", graphs=SYSTEM_GRAPHS, on=module_database
+    ) as server:
         stop = Stop(server)
         asyncio.run(live_through(stop))
         yield stop
@@ -153,11 +155,8 @@ async def is_not_serving(stop: Stop) -> None:
 
 
 def rows_of(stop: Stop) -> dict[str, tuple[str, int, int]]:
-    file = stop.directory / "runwire" / "runwire.db"
-    connection = sqlite3.connect(f"file:{file}?mode=ro", uri=True)
     query = "SELECT run_id, state, attempt, attempts_given_back, owner FROM runs"
-    rows = {row[0]: row[1:] for row in connection.execute(query)}
-    connection.close()
+    rows = {row[0]: tuple(row[1:]) for row in ask(stop.server.database_url, query)}
     assert not any(row[3] for row in rows.values()), "no run belongs to a server that is gone"
     return {label: rows[run_id][:3] for label, run_id in stop.runs.items()}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import grpc
 import pytest
-from tests.support.serving import ServerProcess, start_server_process
+from tests.support.serving import QUICK_LEASES, ServerProcess, start_server_process
 from tests.support.supervised import wait_gone
 from tests.support.watching import (
     SYSTEM_GRAPHS,
@@ -31,13 +31,11 @@ from runwire.v1 import core_pb2, server_pb2, server_pb2_grpc
 RUNS = 20
 STEPS = 30
 
-QUICK = ("--lease=2s", "--beat-interval=500ms", "--sweep-interval=500ms")
-
 
 @pytest.fixture
 def server(tmp_path: Path, postgres_url: str) -> Iterator[ServerProcess]:
     """A supervisor whose two servers are up."""
-    flags = ("--processes=2", f"--database-url={postgres_url}", "--drain-grace=20s", *QUICK)
+    flags = ("--processes=2", f"--database-url={postgres_url}", "--drain-grace=20s", *QUICK_LEASES)
     with start_server_process(tmp_path, *flags, graphs=SYSTEM_GRAPHS) as server:
         yield server
 

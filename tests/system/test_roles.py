@@ -9,7 +9,7 @@ from pathlib import Path
 import grpc
 import pytest
 from tests.support.commands import run_command
-from tests.support.serving import ServerProcess, start_server_process
+from tests.support.serving import QUICK_LEASES, ServerProcess, start_server_process
 from tests.support.watching import (
     SYSTEM_GRAPHS,
     chain_input,
@@ -24,7 +24,6 @@ from tests.support.watching import (
 from runwire.client import get_client
 from runwire.v1 import server_pb2, server_pb2_grpc
 
-QUICK = ("--lease=2s", "--beat-interval=500ms", "--sweep-interval=500ms")
 STEPS = 30
 
 
@@ -38,7 +37,7 @@ class Apart:
 
 @pytest.fixture
 def apart(tmp_path: Path, postgres_url: str) -> Iterator[Apart]:
-    flags = (f"--database-url={postgres_url}", "--drain-grace=20s", *QUICK)
+    flags = (f"--database-url={postgres_url}", "--drain-grace=20s", *QUICK_LEASES)
     with ExitStack() as stack:
 
         def start(name: str, *more: str, command: str = "serve") -> ServerProcess:
