@@ -62,8 +62,10 @@ def fill_postgres(connection: Connection) -> None:
 
 _FILL = """
 INSERT INTO threads (thread_id, state, rest_state, metadata, interrupts, create_time, update_time,
-        state_update_time)
-    SELECT 'thread' || n, 'idle', 'idle', '{}', '[]', now() - n * interval '1 s', now(), now()
+        state_update_time, ttl_seconds, ttl_strategy, ttl_check_time)
+    SELECT 'thread' || n, 'idle', 'idle', '{}', '[]', now() - n * interval '1 s', now(), now(),
+        CASE WHEN n % 2 = 0 THEN 60 END, CASE WHEN n % 2 = 0 THEN 'delete' END,
+        CASE WHEN n % 2 = 0 THEN now() - n * interval '1 s' END
     FROM generate_series(1, 3000) n;
 INSERT INTO assistants (assistant_id, graph_id, name, description, config, metadata, version,
         create_time, update_time)
@@ -71,14 +73,17 @@ INSERT INTO assistants (assistant_id, graph_id, name, description, config, metad
     FROM generate_series(1, 3000) n;
 INSERT INTO runs (run_id, thread_id, assistant_id, assistant_version, graph_id, state, spec, config,
         metadata, attempt, attempts_given_back, owner, runnable, wake_time, due_time, create_time,
-        update_time, end_time, interrupts, rolled_back, events_kept)
-    SELECT 'run' || n, 'thread' || n % 3000 + 1, 'assistant' || n % 3000 + 1, 1, 'graph',
-        CASE WHEN n <= 50 THEN 'running' WHEN n <= 200 THEN 'pending' ELSE 'succeeded' END,
+        update_time, end_time, cancel, interrupts, rolled_back, events_kept)
+    SELECT 'run' || n, CASE WHEN n <= 200 OR n % 4 <> 0 THEN 'thread' || n % 3000 + 1 END,
+        'assistant' || n % 3000 + 1, 1, 'graph',
+        CASE WHEN n <= 50 THEN 'running' WHEN n <= 200 THEN 'pending'
+            WHEN n % 20 = 1 THEN 'cancelled' ELSE 'succeeded' END,
         CAST(:spec AS TEXT), CAST(:config AS TEXT), '{}', 1, 0,
         CASE WHEN n <= 50 THEN 'server' || n % 20 END,
         n > 50 AND n <= 150, CASE WHEN n > 150 AND n <= 200 THEN now() + n * interval '1 s' END,
         now() - n * interval '1 s', now() - n * interval '1 s', now(),
-        CASE WHEN n > 200 THEN now() - n * interval '1 s' END, '[]', false, n > 15000
+        CASE WHEN n > 200 THEN now() - n * interval '1 s' END,
+        CASE WHEN n > 200 AND n % 20 = 1 THEN '{}' END, '[]', n > 200 AND n % 20 = 1, n > 15000
     FROM generate_series(1, 20000) n;
 INSERT INTO run_events (run_id, attempt, first_index, last_index, final, lengths, data)
     SELECT 'run' || n / 5 + 1, 1, n % 5 * 10 + 1, n % 5 * 10 + 10, false, '',

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import pytest
 from sqlalchemy import Connection, select
-from tests.support.plans import sqlite_plans
+from tests.support.plans import postgres_plans, sqlite_plans
 from tests.support.records import at
 
 from runwire.server.model.ids import new_id
@@ -72,6 +72,9 @@ def test_what_happens_before_that_moves_nothing(connection: Connection) -> None:
     assert check_time(connection, for_ever) is None
 
 
-def test_due_threads_are_found_by_their_index(memory: Connection) -> None:
+def test_due_threads_are_found_by_their_index(memory: Connection, filled: Connection) -> None:
     (step,) = sqlite_plans(memory, lambda c: expiry.list_due(c, at(0), limit=9))
     assert "ix_threads_ttl" in step
+    found = postgres_plans(filled, lambda c: expiry.list_due(c, at(10**9), limit=9))
+    assert "ix_threads_ttl" in found[1], found
+    assert "Sort" not in str(found)

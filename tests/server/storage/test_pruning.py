@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection, select
-from tests.support.plans import sqlite_plans
+from tests.support.plans import postgres_plans, sqlite_plans
 
 from runwire.server.storage import pruning
 from runwire.server.storage.checkpoint_writes import Write
@@ -135,3 +135,9 @@ def test_checkpoints_are_found_by_their_key(memory: Connection) -> None:
         add(memory, number, namespace="sub")
     found = sqlite_plans(memory, lambda c: prune_thread(c, "thread"))
     assert not [step for step in found if step.startswith("SCAN") or "TEMP B-TREE" in step], found
+
+
+def test_postgresql_finds_checkpoints_by_their_key(filled: Connection) -> None:
+    found = postgres_plans(filled, lambda c: prune_thread(c, "thread5"))
+    assert len([line for line in found if "Delete on" in line]) == 2
+    assert not [line for line in found if "Seq Scan" in line], found

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection
-from tests.support.plans import sqlite_plans
+from tests.support.plans import postgres_plans, sqlite_plans
 from tests.support.records import a_run, add_run
 
 from runwire.server.model.events import Segment
@@ -97,3 +97,8 @@ def test_all_is_found_by_an_index(memory: Connection) -> None:
     assert [step for step in reads if "CONSTANT ROW" not in step and "anon" not in step] == [], (
         found
     )
+
+
+def test_postgresql_finds_all_by_an_index(filled: Connection) -> None:
+    found = postgres_plans(filled, lambda c: measure_thread(c, "thread5"))
+    assert not [line for line in found if "Seq Scan" in line], found

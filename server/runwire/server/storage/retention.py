@@ -132,7 +132,6 @@ _EXPIRED = {
 _of_thread = (
     select(runs.c.run_id)
     .where(runs.c.thread_id == bindparam("thread_id"))
-    .order_by(runs.c.create_time, runs.c.run_id)
     .limit(bindparam("limit"))
 )
 
