@@ -226,7 +226,7 @@ METADATA = {
     "STATE_UPDATE_REFUSED": {"thread_id"},
     "QUEUE_FULL": {"limit"},
     "PAYLOAD_TOO_LARGE": {"field", "size", "limit"},
-    "DRAINING": set(),
+    "DRAINING": {"run_id"},
     "DATABASE_UNAVAILABLE": set(),
     "STORAGE_FULL": set(),
     "INTERNAL": {"error_id"},

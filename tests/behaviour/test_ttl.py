@@ -129,7 +129,7 @@ async def test_a_thread_that_lost_its_history_stands_where_it_stood_and_goes_on(
         for _ in range(times):
             await client.runs.wait(thread_id, graph_id, **begin)
     before = await seen(client, pruned)
-    length = len(await client.threads.get_history(pruned, limit=1000))
+    length = len(await client.threads.get_history(other, limit=1000))
 
     await swept(server)
 

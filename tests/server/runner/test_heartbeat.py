@@ -59,6 +59,12 @@ class Beating:
     doing: Doing = field(default_factory=lambda: Doing(0, False))
     beats: list[Beat] = field(default_factory=list)
 
+    @property
+    def beats_still(self) -> bool:
+        """Whether it has a thread that has not ended."""
+        thread = self.heart._thread
+        return thread is not None and thread.is_alive()
+
     async def row(self) -> Server:
         """Return the server as the others see it."""
         row = await self.database.read(
@@ -66,6 +72,11 @@ class Beating:
         )
         assert row is not None
         return row
+
+    async def is_known(self) -> bool:
+        """Return whether the others see the server at all."""
+        listed = await self.database.read(servers.list_servers)
+        return self.server_id in [server.server_id for server in listed]
 
     async def is_alive(self) -> bool:
         row = await self.row()
@@ -189,8 +200,9 @@ async def test_one_beat_that_fails_costs_nothing(shared: SharedFile) -> None:
 async def test_a_server_that_was_forgotten_makes_itself_known_again(shared: SharedFile) -> None:
     async with beating(shared) as server:
         await shared.write(lambda connection: servers.forget_others(connection, new_id()))
-        await until(lambda: any(not beat.held for beat in server.beats))
+        await until(server.is_known)
         assert await server.is_alive()
+        await until(lambda: any(not beat.held for beat in server.beats))
 
 
 async def test_the_lease_ends_with_the_server(shared: SharedFile) -> None:
@@ -198,7 +210,7 @@ async def test_the_lease_ends_with_the_server(shared: SharedFile) -> None:
         await until(lambda: server.beats)
     assert not await server.is_alive()
     assert (await server.row()).draining
-    assert not [thread for thread in threading.enumerate() if thread.name == "heartbeat"]
+    assert not server.beats_still
 
 
 async def test_an_exit_in_a_hurry_ends_the_lease_as_far_as_it_can(
@@ -227,4 +239,4 @@ async def test_a_database_of_its_own_needs_no_lease(sqlite_database: Database) -
         listed = await database.read(servers.list_servers)
         assert [each.server_id for each in listed] == [server.server_id]
         assert stale != server.server_id
-        assert not [thread for thread in threading.enumerate() if thread.name == "heartbeat"]
+        assert not server.beats_still

@@ -65,7 +65,7 @@ async def test_slots_are_counted_through_all_that_happens(
     async with open_engine(database_url, max_concurrent_runs=5) as engine:
         assert (engine.runner.reserve(3), engine.runner.reserve(9)) == (3, 2)
         assert engine.runner.reserve(1) == 0
-        engine.runner.give_back(5)
+        engine.runner.give_back(5, denied=8)
         await engine.run("fails", {"kind": "value"})
         run = await meeting.start(engine, "slow_sync", seconds=0.5)
         await engine.runs.cancel_disconnected(run.run_id)

@@ -18,8 +18,9 @@ class LocalRunner(Protocol):
     def reserve(self, count: int) -> int:
         """Set aside up to `count` free slots and return how many there were."""
 
-    def give_back(self, count: int) -> None:
-        """Return slots that were set aside and not used."""
+    def give_back(self, count: int, *, denied: int = 0) -> None:
+        """Return slots that were set aside and not used. `denied`: how many there were not of those
+        asked for; the runs that they were for are stored now, or will never be."""
 
     def start(self, runs: Sequence[Run]) -> None:
         """Execute runs that this server has claimed, in slots that were set aside."""

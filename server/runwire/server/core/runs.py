@@ -84,7 +84,7 @@ class Runs:
             started = len(creation.started)
             self._runner.start(creation.started)
         finally:
-            self._runner.give_back(slots - started)
+            self._runner.give_back(slots - started, denied=len(specs) - slots)
         _log_created(creation)
         self._act(creation.ended, creation.stopping)
         if started < len(creation.runs) and not creation.replayed:

@@ -131,6 +131,8 @@ class Runner:
         than that: they were stopped for want of a lease."""
         self._reserved = 0
         self._backlog = False
+        self._denied = 0
+        self._denials = 0
         self._draining = False
         self.left_behind = False
         """Whether code is still at work that nobody waits for: the process need not either."""
@@ -187,9 +189,17 @@ class Runner:
     def reserve(self, count: int) -> int:
         """See `LocalRunner`. Nothing while older runs wait for slots: those come first."""
         granted = 0 if self._backlog else self._set_aside(count)
-        # What gets none is about to wait; the claims find out when nothing does any more.
-        self._backlog = granted < count
+        if granted < count:
+            # What gets none is about to wait; the claims find out when nothing does any more.
+            self._backlog = True
+            self._denied += count - granted
+            self._denials += 1
         return granted
+
+    def _seen(self) -> int | None:
+        """Return what tells later whether a look at the database that begins now sees every run
+        that was denied a slot; None if it cannot."""
+        return None if self._denied else self._denials
 
     def _set_aside(self, count: int) -> int:
         may_start = self.heartbeat.is_held and not self._draining
@@ -201,8 +211,9 @@ class Runner:
     def _free(self) -> int:
         return self._options.max_concurrent_runs - len(self._slots) - self._reserved
 
-    def give_back(self, count: int) -> None:
+    def give_back(self, count: int, *, denied: int = 0) -> None:
         """See `LocalRunner`."""
+        self._denied -= denied
         self._count(reserved=-count)
 
     def _count(self, *, reserved: int = 0) -> None:
@@ -404,8 +415,10 @@ class Runner:
         """Claim what there are free slots for; return in how many seconds to look again."""
         # Looking first: while a claim waits for its turn to write, the slots it has set aside are
         # not there for runs that are created and could start at once.
+        seen = self._seen()
         is_any, due = await self._database.read(look)
-        self._backlog = self._backlog and is_any
+        if not is_any and seen == self._denials:
+            self._backlog = False
         wait = POLL_SECONDS * random.uniform(0.8, 1.2)
         if is_any:
             # Looking again tells when the next delay is over. Without a slot nothing is done
@@ -416,16 +429,18 @@ class Runner:
     async def _claim_some(self, wait: float) -> float:
         """Claim runs; return in how many seconds to look again: `wait` without a slot for any."""
         slots = self._set_aside(min(self._free, CLAIMED_AT_ONCE))
-        self._backlog = slots == 0
         if slots == 0:
+            self._backlog = True
             return wait
+        seen = self._seen()
         claimed: list[Run] = []
         try:
             claimed = await self._database.write(
                 lambda connection: claim(connection, owner=self.server_id, limit=slots)
             )
             fault("claim.after_commit")
-            self._backlog = len(claimed) == slots
+            if len(claimed) == slots or seen == self._denials:
+                self._backlog = len(claimed) == slots
             self.start(claimed)
         finally:
             self.give_back(slots - len(claimed))
