@@ -12,11 +12,15 @@ from tests.support.engine import Engine, until
 from tests.support.replicas import no_notifications, open_replicas, quantile
 from tests.support.watching import say
 
-from runwire.server.model.errors import ThreadBusy
+from runwire.server.model.errors import DatabaseUnavailable, ThreadBusy
+from runwire.server.model.faults import armed, parse_faults
 from runwire.server.model.ids import new_id
 from runwire.server.model.requests import RequestKey
-from runwire.server.model.runs import IfThreadMissing, MultitaskStrategy, RunSpec, RunState
+from runwire.server.model.runs import IfThreadMissing, MultitaskStrategy, Run, RunSpec, RunState
 from runwire.server.runner import runner
+from runwire.server.storage.runs import RunFilter
+
+FAILURES = "create.before_commit:raise:0.3,create.after_commit:raise:0.3"
 
 
 @pytest.mark.usefixtures("no_polls")
@@ -148,3 +152,27 @@ async def test_a_request_that_comes_to_two_servers_fifty_times_makes_one_run(
         assert len({one.runs[0].run_id for one in created}) == 1
         assert sorted(one.replayed for one in created) == [False] + [True] * 49
         assert (await three[2].ended(created[0].runs[0])).state is RunState.SUCCEEDED
+
+
+async def test_it_makes_one_run_also_when_answers_to_it_are_lost(three: list[Engine]) -> None:
+    seed = random.randrange(10**6)
+    say(f"seed {seed}")
+    thread_id = await three[0].thread()
+    spec = RunSpec(assistant_id="echo", thread_id=thread_id, input={})
+    request = RequestKey("CreateRun", "once", b"body")
+    lost: list[None] = []
+
+    async def create(engine: Engine) -> Run:
+        while True:
+            try:
+                return (await engine.runs.create([spec], request)).runs[0]
+            except DatabaseUnavailable:
+                lost.append(None)
+
+    with armed(parse_faults(f"{FAILURES},seed={seed}")):
+        created = await asyncio.gather(*(create(three[index % 2]) for index in range(50)))
+    assert lost
+    assert len({run.run_id for run in created}) == 1
+    assert (await three[2].ended(created[0])).state is RunState.SUCCEEDED
+    page = await three[2].runs.list(RunFilter(thread_id=thread_id), limit=10, cursor=None)
+    assert [run.run_id for run in page.items] == [created[0].run_id]
