@@ -154,7 +154,7 @@ async def open_engine(
         )
         assistants = Assistants(database, registry, runner, request_retention=request_retention)
         await assistants.ensure_defaults()
-        async with follower, runner, database.hearing(Hearing(logs, runner)):
+        async with follower, runner, database.hearing(Hearing(follower, runner)):
             yield Engine(
                 database=database,
                 registry=registry,

@@ -214,7 +214,7 @@ async def serving(settings: Settings, *, shares_port: bool = False) -> AsyncIter
             app.follower,
             app.runner,
             app.retention,
-            app.database.hearing(Hearing(app.logs, app.runner)),
+            app.database.hearing(Hearing(app.follower, app.runner)),
             app.rpc_server,
             app.drained(),
             app.ready(),

@@ -10,16 +10,13 @@ from runwire.server.storage.notifications import Kind, Notices
 
 
 class Heard:
-    """Notes what it is told, as logs and as a runner."""
+    """Notes what it is told, as a follower and as a runner."""
 
     def __init__(self) -> None:
         self.said: list[Any] = []
 
-    def told(self, run_ids: Collection[str]) -> None:
-        self.said.append(("runs", set(run_ids)))
-
-    def told_all(self) -> None:
-        self.said.append(("runs", None))
+    def told(self, run_ids: Collection[str] | None) -> None:
+        self.said.append(("runs", None if run_ids is None else set(run_ids)))
 
     def told_of_work(self) -> None:
         self.said.append("work")

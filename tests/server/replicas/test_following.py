@@ -5,6 +5,7 @@ import random
 import time
 from contextlib import aclosing
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from tests.support.engine import Engine, decode, ids, kinds, until
 from tests.support.replicas import no_notifications, open_replicas
 
 from runwire.server.core import watch
+from runwire.server.core.logs import RunLog
 from runwire.server.core.retention import Retention, sweep
 from runwire.server.model.errors import Draining, EventsExpired, InvalidField, RunRolledBack
 from runwire.server.model.events import Data, Event, EventId
@@ -173,6 +175,39 @@ async def test_an_event_that_a_run_never_had_is_refused_everywhere(
     run = await here.run("custom_events", {"count": 3}, **CUSTOM)
     with pytest.raises(InvalidField, match="after_event_id"):
         await there.events(run, after)
+
+
+@pytest.mark.usefixtures("no_polls")
+async def test_what_was_not_heard_is_looked_for_at_once_and_by_one_question(
+    two: list[Engine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = two
+    run = await gate(here, tmp_path)
+    idle = [await here.start("echo", start_delay=timedelta(days=1)) for _ in range(5)]
+    waiters = [asyncio.create_task(there.runs.wait(one.run_id)) for one in (run, *idle)]
+    for one in (run, *idle):
+        await until(partial(there.readers_of, one))
+    there.follower.told(None)  # what it finds is compared with the next time
+    await until(lambda: len(there.follower._watch._known) == len(waiters))
+    for one in (run, *idle):
+        await until(partial(there.readers_of, one))
+    with no_notifications():
+        (tmp_path / "open").touch()
+        await here.ended(run)
+    woken: list[str] = []
+    wake = RunLog.wake
+
+    def note(log: RunLog) -> None:
+        woken.append(log.run_id)
+        wake(log)
+
+    monkeypatch.setattr(RunLog, "wake", note)
+    there.follower.told(None)
+    assert (await waiters[0]).state is RunState.SUCCEEDED
+    assert woken == [run.run_id]
+    for waiter in waiters[1:]:
+        waiter.cancel()
+    await asyncio.wait(waiters)
 
 
 # From server to server.

@@ -1,7 +1,7 @@
 """Following a run: its output, from memory or from the database, and its end."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar
 
@@ -56,6 +56,13 @@ class Follower:
         assert self._watching is not None
         self._watching.cancel()
         await asyncio.wait([self._watching, *self._reads.values()])
+
+    def told(self, run_ids: Iterable[str] | None) -> None:
+        """Look for news of runs, because another server says that there are some; None: of any."""
+        if run_ids is None:
+            self._watch.hurry()
+        else:
+            self._logs.told(run_ids)
 
     def drain(self) -> None:
         """End all readers with `Draining`, now and from now on."""

@@ -310,10 +310,6 @@ class RunLogs:
             if run_id in self._logs and not self._logs[run_id][0].holds_newest:
                 self._logs[run_id][0].wake()
 
-    def told_all(self) -> None:
-        """Do as `told` does, of all runs."""
-        self.told(list(self._logs))
-
     def waiting_for_others(self) -> list[RunLog]:
         """Return the logs for whose news readers have to rely on the database."""
         return [log for log, _ in self._logs.values() if log.waits_for_others]

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import random
+from contextlib import suppress
 
 from runwire.server.core.logs import RunLog, RunLogs
 from runwire.server.model.errors import DatabaseUnavailable
@@ -32,11 +33,19 @@ class Watch:
         self._database = database
         self._logs = logs
         self._known: dict[str, Progress | None] = {}
+        self._hurried = asyncio.Event()
+
+    def hurry(self) -> None:
+        """Look soon: news may not have been told of."""
+        self._hurried.set()
 
     async def run(self) -> None:
         """Watch for ever."""
         while True:
-            await asyncio.sleep(POLL_SECONDS * random.uniform(0.6, 1.0))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(POLL_SECONDS * random.uniform(0.6, 1.0)):
+                    await self._hurried.wait()
+            self._hurried.clear()
             try:
                 await self._look()
             except DatabaseUnavailable:
