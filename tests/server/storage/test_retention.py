@@ -174,7 +174,7 @@ def test_what_is_too_old_is_found_by_its_index(
     (step,) = sqlite_plans(memory, query)
     assert re.search(f"SEARCH runs USING (COVERING )?INDEX {index} ", step), step
     found = postgres_plans(filled, query)
-    assert index in str(found[:4]), found
+    assert index in str(found), found
     assert not [line for line in found if "Seq Scan" in line or "Sort" in line], found
 
 

@@ -133,6 +133,8 @@ _of_thread = (
     select(runs.c.run_id)
     .where(runs.c.thread_id == bindparam("thread_id"))
     .limit(bindparam("limit"))
+    # Runs before their events, as everybody does.
+    .with_for_update()
 )
 
 _these: BindParameter[list[str]] = bindparam("these_runs", expanding=True)
