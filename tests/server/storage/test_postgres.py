@@ -15,7 +15,7 @@ from tests.support.postgres import Databases, PostgresServer, start_postgres
 from tests.support.writes import add_and_fail, adding, all_keys, held
 
 from runwire.server.model.errors import DatabaseUnavailable, StorageFull
-from runwire.server.storage import connecting, postgres
+from runwire.server.storage import connecting, outage, postgres
 from runwire.server.storage.clock import current_time
 from runwire.server.storage.database import DatabaseUnusable
 from runwire.server.storage.migrate import HEAD
@@ -339,9 +339,9 @@ async def test_a_server_that_restarts_costs_nobody_an_error(restarting: Postgres
 
 
 async def test_a_server_that_stays_away_is_told_soon(
-    restarting: PostgresServer, monkeypatch: pytest.MonkeyPatch
+    restarting: PostgresServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(postgres, "RECONNECT_SECONDS", 0.2)
+    monkeypatch.setattr(outage, "RECONNECT_SECONDS", 0.2)
     async with PostgresDatabase(restarting.url) as database:
         await asyncio.to_thread(restarting.stop, "INT")
         try:
@@ -356,6 +356,8 @@ async def test_a_server_that_stays_away_is_told_soon(
         finally:
             await asyncio.to_thread(restarting.start)
         await database.read(all_keys)
+    said = [record.getMessage() for record in caplog.records]
+    assert said == ["the database cannot be reached", "the database can be reached again"]
 
 
 # Errors.

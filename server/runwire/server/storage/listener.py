@@ -86,19 +86,23 @@ class Listener:
             self._waker.close()
 
     def _serve(self, sleeper: socket.socket, hand_over: Hear) -> None:
+        is_said = False
         while not self._stopping.is_set():
             try:
                 with closing(self._connect("listener")) as connection:
                     # What is told counts for nothing when the database fails right after.
                     connection.execute("SET synchronous_commit = off")
                     connection.execute(f"LISTEN {_CHANNEL}")
+                    is_said = False
                     hand_over(None)
                     self._talk(connection, sleeper, hand_over)
             except psycopg.Error as error:
-                _logger.warning(
-                    "servers cannot tell each other of news: they look for it once a second",
-                    extra={"error": type(error).__name__},
-                )
+                if not is_said:
+                    _logger.warning(
+                        "servers cannot tell each other of news: they look for it once a second",
+                        extra={"error": type(error).__name__},
+                    )
+                is_said = True
                 self._stopping.wait(RECONNECT_SECONDS)
 
     def _talk(

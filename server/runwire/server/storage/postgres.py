@@ -33,6 +33,7 @@ from runwire.server.storage.errors import may_succeed_again, told
 from runwire.server.storage.listener import Listener
 from runwire.server.storage.migrate import migrate
 from runwire.server.storage.notifications import Hear, take_noted
+from runwire.server.storage.outage import Outage
 
 T = TypeVar("T")
 
@@ -50,10 +51,6 @@ SPARE_CONNECTIONS = 3
 
 TRIES = 4
 """How often a transaction is begun that others, or lost connections, keep from its end."""
-
-RECONNECT_SECONDS = 3.0
-"""How long a server that is away is waited for before callers are told so: one that restarts is
-back by then. While it stays away, callers are told at once."""
 
 PAUSE_SECONDS = 0.05
 """How long to wait before the next attempt to connect."""
@@ -80,7 +77,7 @@ class PostgresDatabase(Database):
         self._url = url
         self._listener = Listener(self.connect)
         self._engine = engine_on(url, connections=1 + READERS + SPARE_CONNECTIONS)
-        self._away_since: float | None = None
+        self._outage = Outage(url)
         self._closing = False
 
     @property
@@ -217,10 +214,10 @@ class PostgresDatabase(Database):
         while True:
             try:
                 return self._try_to_begin(begin)
-            except (DBAPIError, psycopg.Error):
+            except (DBAPIError, psycopg.Error) as error:
                 # What else is in the pool is no better.
                 self._engine.dispose()
-                if not self._may_wait():
+                if self._closing or not self._outage.may_pass(error):
                     raise
                 time.sleep(PAUSE_SECONDS)
 
@@ -232,14 +229,8 @@ class PostgresDatabase(Database):
             connection.invalidate()
             connection.close()
             raise
-        self._away_since = None
+        self._outage.is_over()
         return connection
-
-    def _may_wait(self) -> bool:
-        now = time.monotonic()
-        if self._away_since is None:
-            self._away_since = now
-        return now - self._away_since < RECONNECT_SECONDS and not self._closing
 
 
 def _write_beside_others(connection: Connection, call: Call) -> None:
