@@ -77,7 +77,34 @@ async def test_a_run_that_this_server_owns_and_does_not_execute_is_taken_back(
     await engine.execute(lambda c: forget(c, engine, run))
     ended = await engine.ended(run)
     assert (ended.state, ended.attempt) == (RunState.SUCCEEDED, 2)
+    assert ended.attempts_used == 1, "it had not begun"
     assert "a run was taken back" in caplog.text
+
+
+@pytest.mark.usefixtures("fast_sweeps")
+async def test_what_began_and_ended_without_a_trace_counts(
+    engine: Engine, meeting: Meeting
+) -> None:
+    run = await meeting.start(engine, "gate")
+    engine.runner._close(engine.runner._slots[run.run_id], None)
+    await until(lambda: run.run_id in engine.runner._slots)
+    meeting.open()
+    ended = await engine.ended(run)
+    assert (ended.attempt, ended.attempts_used) == (2, 2)
+    await until(lambda: not engine.runner.let_go)
+
+
+@pytest.mark.usefixtures("fast_sweeps")
+async def test_a_run_that_another_server_has_by_now_is_stopped(
+    engine: Engine, meeting: Meeting
+) -> None:
+    run = await meeting.start(engine, "gate")
+    slot = engine.runner._slots[run.run_id]
+    taken = "UPDATE runs SET owner = 'another' WHERE owner IS NOT NULL"
+    await engine.execute(lambda c: c.exec_driver_sql(taken) and None)
+    await until(slot.done.is_set)
+    meeting.open()
+    assert (await engine.ended(run)).attempt == 2
 
 
 @pytest.mark.usefixtures("fast_sweeps")
