@@ -97,3 +97,15 @@ def test_an_assistant_is_deleted_with_its_versions(connection: Connection) -> No
     assert assistants.delete_assistant(connection, assistant.assistant_id)
     assert assistants.get_version(connection, assistant.assistant_id, 1) is None
     assert not assistants.delete_assistant(connection, assistant.assistant_id)
+
+
+def test_several_are_stored_and_read_at_once(connection: Connection) -> None:
+    made = [an_assistant(seconds) for seconds in range(3)]
+    assistants.add_assistants(connection, made)
+    assistants.add_assistants(connection, [])
+    wanted = [made[0].assistant_id, new_id(), made[2].assistant_id]
+    found = assistants.get_assistants(connection, wanted)
+    assert found == {made[0].assistant_id: made[0], made[2].assistant_id: made[2]}
+    for assistant in made:
+        assert assistants.get_version(connection, assistant.assistant_id, 1) == assistant
+    assert assistants.get_assistants(connection, []) == {}

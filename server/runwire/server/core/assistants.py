@@ -177,10 +177,12 @@ def named_id(assistant_id: str, graph_ids: Sequence[str]) -> str:
 def _ensure_defaults(connection: Connection, registry: Registry) -> None:
     now = current_time(connection)
     locks.hold_name(connection, "default assistants")
-    for graph_id in registry.graph_ids:
-        assistant_id = default_assistant_id(graph_id)
+    wanted = {default_assistant_id(graph_id): graph_id for graph_id in registry.graph_ids}
+    found = assistants.get_assistants(connection, list(wanted))
+    missing = []
+    for assistant_id, graph_id in wanted.items():
         description = registry.description(graph_id)
-        existing = assistants.get_assistant(connection, assistant_id)
+        existing = found.get(assistant_id)
         if existing is None:
             draft = AssistantDraft(
                 graph_id=graph_id,
@@ -189,9 +191,10 @@ def _ensure_defaults(connection: Connection, registry: Registry) -> None:
                 description=description,
                 metadata={"created_by": "system"},
             )
-            assistants.add_assistant(connection, _new_assistant(draft, now))
+            missing.append(_new_assistant(draft, now))
         elif existing.description != description:
             _update(connection, assistant_id, AssistantChange(description=description))
+    assistants.add_assistants(connection, missing)
 
 
 def _create(

@@ -1,5 +1,6 @@
 """Queries on assistants and their versions."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -26,9 +27,20 @@ class AssistantFilter:
 
 def add_assistant(connection: Connection, assistant: Assistant) -> None:
     """Store a new assistant and its first version."""
-    row = _row(assistant)
-    connection.execute(_insert, {**row, "update_time": assistant.update_time})
-    connection.execute(_insert_version, row)
+    add_assistants(connection, [assistant])
+
+
+def add_assistants(connection: Connection, new: Sequence[Assistant]) -> None:
+    """Store new assistants and their first versions."""
+    if not new:
+        return
+    rows = [_row(assistant) for assistant in new]
+    current = [
+        {**row, "update_time": assistant.update_time}
+        for row, assistant in zip(rows, new, strict=True)
+    ]
+    connection.execute(_insert, current)
+    connection.execute(_insert_version, rows)
 
 
 _insert = insert(assistants)
@@ -55,6 +67,17 @@ def get_assistant(connection: Connection, assistant_id: str) -> Assistant | None
 
 
 _get = select(assistants).where(assistants.c.assistant_id == bindparam("assistant_id"))
+
+
+def get_assistants(connection: Connection, assistant_ids: Sequence[str]) -> dict[str, Assistant]:
+    """Return those of the assistants that are there, at their newest versions, by their ids."""
+    rows = connection.execute(_get_many, {"these": assistant_ids})
+    return {row.assistant_id: _assistant(row, row.update_time) for row in rows}
+
+
+_get_many = select(assistants).where(
+    assistants.c.assistant_id.in_(bindparam("these", expanding=True))
+)
 
 
 def get_version(connection: Connection, assistant_id: str, version: int) -> Assistant | None:
