@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psycopg
@@ -68,6 +69,9 @@ def test_a_killed_suite_leaves_no_server_behind() -> None:
     )
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     url, directory = killed.stdout.split()
-    support.remove_when_stopped(Path(directory))
+    deadline = time.monotonic() + support.START_SECONDS
+    while Path(directory).exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
     with pytest.raises(psycopg.OperationalError):
         psycopg.connect(url)

@@ -46,8 +46,14 @@ SETTINGS = {
 }
 
 
-_GUARD = '"$@" & read -r how; kill -"${how:-INT}" $!; wait $!'
-"""The server ends when the pipe to this does, so that no death of ours leaves it behind."""
+_GUARD = """
+"$@" & read -r how || left=1
+kill -"${how:-INT}" $!
+wait $!
+[ -z "$left" ] || rm -rf "$0"
+"""
+"""The server ends when the pipe to this does, and its directory with it, so that no death of ours
+leaves anything behind."""
 
 
 class PostgresMissing(Exception):
@@ -104,7 +110,16 @@ class PostgresServer:
         options = [part for name, value in given.items() for part in ("-c", f"{name}={value}")]
         with self.log_file.open("ab") as log:
             self._guard = subprocess.Popen(
-                ["sh", "-c", _GUARD, "sh", self.binaries / "postgres", "-D", self._data, *options],
+                [
+                    "sh",
+                    "-c",
+                    _GUARD,
+                    self.directory,
+                    self.binaries / "postgres",
+                    "-D",
+                    self._data,
+                    *options,
+                ],
                 **_as_nobody(),
                 start_new_session=True,  # a terminal's Ctrl-C is ours alone
                 stdin=subprocess.PIPE,
@@ -243,16 +258,6 @@ def _memory() -> str | None:
     each new one wait."""
     is_roomy = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= ENOUGH_BYTES
     return str(MEMORY) if is_roomy and os.access(MEMORY, os.W_OK) else None
-
-
-def remove_when_stopped(directory: Path) -> None:
-    """Remove the directory of a server that stops by itself. Raises TimeoutError."""
-    deadline = time.monotonic() + START_SECONDS
-    while (directory / "data" / "postmaster.pid").exists():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"a server still runs in {directory}")
-        time.sleep(0.01)
-    shutil.rmtree(directory)
 
 
 def _as_nobody() -> dict[str, Any]:
