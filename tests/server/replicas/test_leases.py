@@ -9,10 +9,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
+from urllib.parse import urlsplit
 
 import pytest
 from langgraph.checkpoint.base import id as checkpoint_ids
-from tests.support.engine import Engine, kinds, until
+from tests.chaos.network import Toxics, network_to
+from tests.support.engine import Engine, kinds, open_engine, until
 from tests.support.meeting import Meeting
 from tests.support.postgres import start_postgres
 from tests.support.replicas import open_replicas
@@ -129,6 +131,31 @@ async def test_a_server_that_stops_leaves_its_runs_to_others_at_once(
         assert (row.draining, row.is_alive(now)) == (True, False)
         ended = await other.ended(blocking)
         assert (ended.state, ended.attempts_used) == (RunState.SUCCEEDED, 1)
+
+
+async def test_a_server_that_is_cut_off_stops_by_itself_and_what_it_had_sent_comes_too_late(
+    postgres_url: str, meeting: Meeting
+) -> None:
+    user, _, direct = urlsplit(postgres_url).netloc.rpartition("@")
+    async with network_to(direct) as network:
+        by_network = postgres_url.replace(f"{user}@{direct}", f"{user}@{network.address}")
+        async with (
+            open_engine(postgres_url, **LEASE) as other,
+            open_engine(by_network, **LEASE) as cut_off,
+        ):
+            await settled(other)
+            thread_id = await other.thread()
+            run = await meeting.start(cut_off, "gate", spec={"thread_id": thread_id})
+            with network.hurting(Toxics(blackhole=True)):
+                await until(lambda: not cut_off.runner._slots)
+                await until(lambda: run.run_id in other.runner._slots)
+                meeting.open()
+                ended = await other.ended(run)
+                assert (ended.state, ended.attempt) == (RunState.SUCCEEDED, 2)
+            await until(lambda: cut_off.runner.heartbeat.is_held)
+            assert await cut_off.row(run) == ended
+            assert kinds(await cut_off.events(run))[-1] == "run_ended"
+            assert (await cut_off.run("echo", {"text": "back"})).state is RunState.SUCCEEDED
 
 
 async def test_nothing_is_charged_and_nothing_is_lost_when_the_database_is_away_for_long(
