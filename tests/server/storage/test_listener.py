@@ -55,7 +55,12 @@ async def ears(url: str, count: int) -> AsyncIterator[list[Ear]]:
 
 async def test_what_one_server_says_all_others_hear(postgres_url: str) -> None:
     async with ears(postgres_url, 3) as (speaker, *others):
-        for notices in ({Kind.RUNS: {ID}}, {Kind.WORK: set()}, {Kind.CANCELS: {ID, new_id()}}):
+        said: list[Notices] = [
+            {Kind.RUNS: {ID}},
+            {Kind.WORK: set()},
+            {Kind.CANCELS: {ID, new_id()}},
+        ]
+        for notices in said:
             speaker.listener.tell(notices)
             for other in others:
                 await other.hears(notices)
