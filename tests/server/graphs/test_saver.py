@@ -268,7 +268,7 @@ async def test_a_special_write_of_the_same_run_replaces_and_an_ordinary_one_stay
         for value in (1, 2):
             await saver.aput_writes(
                 config,
-                [("b", value), ("__error__", value), ("__error__", value * 10)],
+                [("b", value), ("__interrupt__", value), ("__interrupt__", value * 10)],
                 "task",
                 "~p",
             )
@@ -278,7 +278,7 @@ async def test_a_special_write_of_the_same_run_replaces_and_an_ordinary_one_stay
     assert found is not None
     assert found.pending_writes == [
         ("another task", "c", 3),
-        ("task", "__error__", 20),
+        ("task", "__interrupt__", 20),
         ("task", "b", 1),
     ]
 
@@ -334,6 +334,32 @@ async def test_a_list_holds_nothing_while_it_is_read(
 
 class Numbers(TypedDict, total=False):
     numbers: Annotated[list[int], operator.add]
+
+
+async def test_a_task_that_failed_half_way_executes_again_as_a_whole(
+    saver: RunwireSaver, attempts: Attempts
+) -> None:
+    """A node's result is written before its edge is followed; the edge fails the first time."""
+    followed: list[str] = []
+
+    def lead_on(state: dict[str, Any]) -> str:
+        followed.append("edge")
+        if len(followed) == 1:
+            raise LookupError("as intended")
+        return "last"
+
+    builder = StateGraph(Numbers)
+    builder.add_node("first", lambda state: {"numbers": [1]})
+    builder.add_node("last", lambda state: {"numbers": [2]})
+    builder.add_edge(START, "first").add_conditional_edges("first", lead_on, ["last"])
+    graph = builder.compile(checkpointer=saver)
+    thread_id = await attempts.thread()
+    with writing_as(await attempts.start(thread_id)):
+        with pytest.raises(LookupError):
+            await graph.ainvoke({"numbers": []}, at(thread_id))
+        values = await graph.ainvoke(None, at(thread_id))
+
+    assert values == {"numbers": [1, 2]}
 
 
 def numbers_graph(saver: RunwireSaver) -> Any:

@@ -28,6 +28,7 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.serde import _msgpack
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from langgraph.checkpoint.serde.types import ERROR
 
 from runwire.server.graphs.deltas import DeltaWalk
 from runwire.server.model.attempts import Attempt, StateUpdate, current_writer
@@ -240,7 +241,7 @@ class RunwireSaver(BaseCheckpointSaver[int]):
                 channel,
                 *self.serde.dumps_typed(value),
             )
-            for index, (channel, value) in enumerate(writes)
+            for index, (channel, value) in enumerate(_whole(writes))
         ]
         return partial(
             checkpoints.add_writes,
@@ -314,6 +315,19 @@ class RunwireSaver(BaseCheckpointSaver[int]):
         if kind not in _READABLE:
             raise ValueError(f"a stored value is of kind {kind!r}, which Runwire never writes")
         return self.serde.loads_typed((kind, data))
+
+
+def _whole(writes: Sequence[tuple[str, Any]]) -> Sequence[tuple[str, Any]]:
+    """Return what may be stored of a task's writes.
+
+    A task that failed, or was cancelled, may have written to some channels and not yet to others:
+    a node's result is there, and not where its edges lead. LangGraph hands all of it over, and
+    would take it for what a finished task wrote when the thread goes on: the run would end there,
+    as if nothing were left to do. The task has to execute again.
+    """
+    if any(channel == ERROR for channel, _ in writes):
+        return [write for write in writes if write[0] in WRITES_IDX_MAP]
+    return writes
 
 
 def _config_of(place: Place) -> RunnableConfig:
