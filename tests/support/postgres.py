@@ -11,13 +11,13 @@ import pwd
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -94,8 +94,7 @@ class PostgresServer:
             "--no-instructions",
         ]
         made = subprocess.run(
-            [self.binaries / "initdb", "-D", self._data, *options],
-            **_as_nobody(),
+            [*_as_nobody(), self.binaries / "initdb", "-D", self._data, *options],
             capture_output=True,
             timeout=START_SECONDS,
             check=False,
@@ -108,19 +107,10 @@ class PostgresServer:
         self.port = self.port or _free_port()
         given = {**SETTINGS, **self.settings, "port": str(self.port)}
         options = [part for name, value in given.items() for part in ("-c", f"{name}={value}")]
+        postgres = [self.binaries / "postgres", "-D", self._data]
         with self.log_file.open("ab") as log:
             self._guard = subprocess.Popen(
-                [
-                    "sh",
-                    "-c",
-                    _GUARD,
-                    self.directory,
-                    self.binaries / "postgres",
-                    "-D",
-                    self._data,
-                    *options,
-                ],
-                **_as_nobody(),
+                [*_as_nobody(), "/bin/sh", "-c", _GUARD, self.directory, *postgres, *options],
                 start_new_session=True,  # a terminal's Ctrl-C is ours alone
                 stdin=subprocess.PIPE,
                 stdout=log,
@@ -134,7 +124,8 @@ class PostgresServer:
             try:
                 psycopg.connect(self.url, connect_timeout=2).close()
             except psycopg.OperationalError as error:
-                if time.monotonic() > deadline:
+                assert self._guard is not None
+                if self._guard.poll() is not None or time.monotonic() > deadline:
                     self.stop("QUIT")
                     said = self.log_file.read_text()
                     raise PostgresMissing(f"the server does not start: {error}\n{said}") from None
@@ -146,8 +137,9 @@ class PostgresServer:
         """Stop the server: INT closes its connections, QUIT is as a crash."""
         if self._guard is not None:
             assert self._guard.stdin is not None
-            self._guard.stdin.write(f"{signal}\n".encode())
-            self._guard.stdin.close()
+            with suppress(BrokenPipeError):  # it has ended by itself
+                self._guard.stdin.write(f"{signal}\n".encode())
+                self._guard.stdin.close()
             self._guard.wait(START_SECONDS)
             self._guard = None
 
@@ -260,12 +252,26 @@ def _memory() -> str | None:
     return str(MEMORY) if is_roomy and os.access(MEMORY, os.W_OK) else None
 
 
-def _as_nobody() -> dict[str, Any]:
-    """Return what makes a process nobody's if it would be root's: PostgreSQL refuses root."""
-    if os.getuid() != 0:
-        return {}
-    nobody = pwd.getpwnam("nobody")
-    return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": [], "cwd": "/"}
+_CHANGE_USER = """
+import os, pwd, sys
+nobody = pwd.getpwnam("nobody")
+os.setgroups([])
+os.setgid(nobody.pw_gid)
+os.setuid(nobody.pw_uid)
+os.chdir("/")
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+def _as_nobody() -> list[str]:
+    """Return a command that executes its arguments as nobody if they would be root's: PostgreSQL
+    refuses root.
+
+    To let `subprocess` do it would mean a fork of this process, which is not safe any more once
+    gRPC is at work in it. The first argument is a path, and nothing is imported late: nobody may
+    not be able to read our Python.
+    """
+    return [] if os.getuid() != 0 else [sys.executable, "-ISc", _CHANGE_USER]
 
 
 def _usable(binaries: Path, directory: Path) -> Path:
