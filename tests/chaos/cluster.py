@@ -3,21 +3,28 @@
 import asyncio
 import os
 import random
+import signal
 import subprocess
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.chaos.ends import write_ends
+from tests.chaos.ends import read_ledger, write_ends
 from tests.chaos.history import History, keeping
-from tests.chaos.network import Network, network_to
-from tests.chaos.validators import validate
+from tests.chaos.network import Network, free_port, network_to
+from tests.chaos.rows import address_of, named, watch_rows, write_rows
+from tests.chaos.validators import sentences_of, validate
 from tests.support.serving import ServerProcess
 from tests.support.watching import say
 
 GRAPHS = Path(__file__).parent / "graphs" / "langgraph.json"
+
+LEASE_SECONDS = 2.0
+SWEEP_SECONDS = 0.5
+FAST = ("--lease=2s", "--beat-interval=500ms", "--sweep-interval=500ms")
+"""How soon servers miss each other in tests."""
 
 
 @dataclass
@@ -29,9 +36,13 @@ class Cluster:
     chance: random.Random
     database_url: str = ""
     flags: Sequence[str] = ()
+    wires: bool = False
+    """Whether each replica has a network of its own to the database: see `wire_of`."""
     replicas: list[ServerProcess] = field(default_factory=list)
     network: Network = field(default_factory=lambda: Network(()))
     kills: int = 0
+    _wires: dict[str, Network] = field(default_factory=dict)
+    _stack: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     @property
     def ledger(self) -> Path:
@@ -43,16 +54,32 @@ class Cluster:
         """Where callers call: any server, by the network."""
         return self.network.address
 
-    def add(self, *flags: str, environment: dict[str, str] | None = None) -> ServerProcess:
+    @property
+    def is_shared(self) -> bool:
+        """Whether there can be more than one replica."""
+        return bool(self.database_url)
+
+    async def add(self, *flags: str, environment: Mapping[str, str] | None = None) -> ServerProcess:
         """Return another replica, not started."""
-        directory = self.directory / f"replica-{len(self.replicas)}"
+        name = f"replica-{len(self.replicas)}"
+        directory = self.directory / name
         directory.mkdir()
         given = [*self.flags, *flags]
-        if self.database_url:
-            given.append(f"--database-url={self.database_url}")
-        replica = ServerProcess(directory, GRAPHS, given, environment or {})
+        if self.is_shared:
+            address = ""
+            if self.wires:
+                wire = network_to(address_of(self.database_url))
+                self._wires[name] = await self._stack.enter_async_context(wire)
+                address = self._wires[name].address
+            url = named(self.database_url, name, address=address)
+            given += [*FAST, f"--database-url={url}"]
+        replica = ServerProcess(directory, GRAPHS, given, environment or {}, port=free_port())
         self.replicas.append(replica)
         return replica
+
+    def wire_of(self, replica: ServerProcess) -> Network:
+        """Return the network between a replica and the database."""
+        return self._wires[replica.directory.name]
 
     async def start(self, replica: ServerProcess) -> None:
         """Start a replica and return when it is up."""
@@ -81,6 +108,11 @@ class Cluster:
         self._note("cont", replica)
         replica.resume()
 
+    def tell_to_stop(self, replica: ServerProcess) -> None:
+        """Ask a replica to stop, as who replaces it by another does."""
+        self._note("term", replica)
+        replica.send(signal.SIGTERM)
+
     async def died(self, replica: ServerProcess, seconds: float) -> int:
         """Return a replica's exit code when it has ended by itself."""
         pid = replica.pid
@@ -88,6 +120,14 @@ class Cluster:
         self.history.add("fault", do="kill", server=replica.directory.name, pid=pid)
         self.kills += 1
         return code
+
+    def is_executing(self, replica: ServerProcess) -> bool:
+        """Return whether a replica is in a superstep of a run."""
+        last: dict[str, str] = {}
+        for note in read_ledger(self.ledger):
+            if note["pid"] == replica.pid:
+                last[note["run"]] = note["what"]
+        return "begin" in last.values()
 
     def _note(self, what: str, replica: ServerProcess, **more: Any) -> None:
         name = replica.directory.name
@@ -97,9 +137,10 @@ class Cluster:
         """Write down what there is at the end, and fail if anything about it is wrong."""
         address = next(each.address for each in self.replicas if each.is_running)
         await write_ends(self.history, address, self.ledger)
+        if self.is_shared:
+            write_rows(self.history, self.database_url)
         wrong = validate(self.history.lines)
-        sentences = [f"{name}: {sentence}" for name, found in wrong.items() for sentence in found]
-        assert not wrong, "\n".join(sentences[:50])
+        assert not wrong, "\n".join(sentences_of(wrong))
 
 
 @asynccontextmanager
@@ -109,23 +150,32 @@ async def cluster(
     *flags: str,
     replicas: int = 1,
     database_url: str = "",
-    seed: int | None = None,
+    wires: bool = False,
 ) -> AsyncIterator[Cluster]:
     """Give replicas that are up, on one database: an SQLite file unless a URL is given.
 
     If the block fails the history is kept; the seed, and where the history is, are said.
     """
-    seed = seed if seed is not None else seed_of(name)
+    seed = seed_of(name)
     history = History(directory / "history.jsonl")
     history.add("about", name=name, seed=seed, replicas=replicas, flags=flags)
     async with AsyncExitStack() as stack:
         stack.enter_context(keeping(history, name))
-        network = await stack.enter_async_context(network_to(seed=seed))
-        chance = random.Random(seed)
-        made = Cluster(history, directory, chance, database_url, flags, network=network)
+        made = Cluster(
+            history,
+            directory,
+            random.Random(seed),
+            database_url,
+            flags,
+            wires,
+            network=await stack.enter_async_context(network_to(seed=seed)),
+            _stack=stack,
+        )
         stack.callback(end_all, made.replicas)
+        if database_url:
+            watch_rows(database_url)
         for _ in range(replicas):
-            made.add()
+            await made.add()
         await asyncio.gather(*(made.start(replica) for replica in made.replicas))
         yield made
 

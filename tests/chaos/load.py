@@ -12,9 +12,11 @@ from tests.chaos.cluster import Cluster
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """What a load consists of: `callers` at a time, each making a run every `pause` seconds or so
-    on one of `threads`, or on none; chances that it is cancelled, or read to its end."""
+    on one of `threads`, or on none, until there are `total` if that is not 0; chances that it is
+    cancelled, or read to its end."""
 
     callers: int = 4
+    total: int = 0
     pause: float = 0.3
     threads: int = 8
     steps: int = 4
@@ -42,6 +44,7 @@ class Load:
             str(uuid.UUID(int=chance.getrandbits(128), version=4)) for _ in range(self.plan.threads)
         ]
         self._seed = seed
+        self._made = 0
 
     def end(self) -> None:
         """Let nobody make another run."""
@@ -64,6 +67,9 @@ class Load:
             asyncio.TaskGroup() as tasks,
         ):
             while not self._is_over.is_set():
+                self._made += 1
+                if self._made == self.plan.total:
+                    self.end()
                 await self._make_run(f"{name}-{number}", caller, chance, tasks)
                 number += 1
                 pause = chance.uniform(0.5, 1.5) * self.plan.pause

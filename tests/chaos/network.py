@@ -187,6 +187,19 @@ class Network:
             await self._changed.wait()
 
 
+def free_port() -> int:
+    """Return a port for a server that may be away for a while.
+
+    It is none of those that the system gives to connections on their way out: one of these would
+    find itself at the port while the server is away, and keep it from it.
+    """
+    while True:
+        port = random.SystemRandom().randrange(10_000, 30_000)
+        with socket.socket() as listening, contextlib.suppress(OSError):
+            listening.bind(("127.0.0.1", port))
+            return port
+
+
 def _reset(end: asyncio.StreamWriter) -> None:
     """End a connection with a reset: whoever is at its other end is told nothing else."""
     ended: socket.socket | None = end.get_extra_info("socket")

@@ -9,8 +9,9 @@ import pytest
 from runwire.server.model.faults import POINTS, SHARED_POINTS
 from tests.chaos.cluster import Cluster, cluster
 from tests.chaos.load import Load, Plan
+from tests.chaos.network import Toxics
 from tests.support.serving import ServerProcess
-from tests.support.watching import say
+from tests.support.watching import say, until
 
 DEATH_SECONDS = 20.0
 """How long it may take until a server comes by its point."""
@@ -18,44 +19,77 @@ DEATH_SECONDS = 20.0
 AT_ITS_END = ("drain.", "release.")
 """Points that a server comes by when it is told to stop."""
 
-OFTEN = ("put", "flush.")
+ALWAYS = (*AT_ITS_END, "sweep.", "renew.")
+
+OFTEN = ("put", "flush.", "notifications.")
 """Points that a server comes by all the time: it lives on for a while, so that others find more
 than beginnings."""
 
 
 @pytest.mark.timeout(240)
-async def test_a_crash_at_any_point_loses_nothing(tmp_path: Path) -> None:
-    async with cluster("crash-points", tmp_path, "--max-attempts=100") as servers:
-        load = Load(servers, Plan(callers=6, pause=0.2))
-        loading = asyncio.create_task(load.run())
-        points = sorted(POINTS - SHARED_POINTS)
-        servers.chance.shuffle(points)
-        [replica] = servers.replicas
-        servers.kill(replica)
-        for point in points:
-            code = await die_at(point, servers, replica)
-            assert code == -signal.SIGKILL, f"{point}: {replica.said()}"
-        replica.flags[:] = servers.flags
-        await servers.start(replica)
-        load.end()
-        await loading
-        await servers.judge()
+async def test_a_crash_at_any_point_loses_nothing_on_sqlite(tmp_path: Path) -> None:
+    async with cluster("crash-points-sqlite", tmp_path, "--max-attempts=100") as servers:
+        await crash_everywhere(servers, POINTS - SHARED_POINTS)
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(400)
+async def test_a_crash_at_any_point_loses_nothing_on_postgresql(
+    tmp_path: Path, postgres_url: str
+) -> None:
+    async with cluster(
+        "crash-points-postgresql",
+        tmp_path,
+        "--max-attempts=100",
+        replicas=2,
+        database_url=postgres_url,
+    ) as servers:
+        await crash_everywhere(servers, POINTS)
+
+
+async def crash_everywhere(servers: Cluster, where: frozenset[str]) -> None:
+    """Let the first server die at each of the points, and judge what came of it."""
+    # A caller that never has to connect again would never come back to a server that died.
+    servers.network.hurt(Toxics(reset_after=lambda: servers.chance.uniform(1, 3)))
+    load = Load(servers, Plan(callers=6, pause=0.2))
+    loading = asyncio.create_task(load.run())
+    points = sorted(where)
+    servers.chance.shuffle(points)
+    replica = servers.replicas[0]
+    servers.kill(replica)
+    flags = list(replica.flags)
+    for point in points:
+        if point.startswith("sweep."):
+            await leave_runs(servers, flags)
+        code = await die_at(point, servers, replica, flags)
+        assert code == -signal.SIGKILL, f"{point}: {replica.said()}"
+        for other in servers.replicas[1:]:
+            if not other.is_running:
+                await servers.start(other)
+    replica.flags[:] = flags
+    await servers.start(replica)
+    load.end()
+    await loading
+    await servers.judge()
     say(f"{servers.kills} crashes at {len(points)} points, {len(load.run_ids)} runs")
 
 
-async def die_at(point: str, servers: Cluster, replica: ServerProcess) -> int:
+async def leave_runs(servers: Cluster, flags: list[str]) -> None:
+    """Kill a server while it executes runs, so that the next one to start has something to take."""
+    dying = servers.replicas[-1]
+    if not dying.is_running:
+        dying.flags[:] = flags
+        await servers.start(dying)
+    await until(lambda: servers.is_executing(dying), "a server executes runs")
+    servers.kill(dying)
+
+
+async def die_at(point: str, servers: Cluster, replica: ServerProcess, flags: list[str]) -> int:
     """Start a server that is to die at a point; return its exit code."""
-    once = point.startswith((*AT_ITS_END, "sweep."))
-    chance = 1 if once else 0.03 if point.startswith(OFTEN) else 0.2
-    replica.flags[:] = [*servers.flags, f"--faults={point}:kill:{chance}, seed=1"]
+    chance = 1 if point.startswith(ALWAYS) else 0.03 if point.startswith(OFTEN) else 0.2
+    replica.flags[:] = [*flags, f"--faults={point}:kill:{chance}, seed=1"]
     replica.launch()
     if point.startswith(AT_ITS_END):
-        await is_at_work(replica)
+        await until(lambda: replica.logged("run running"), "a server executes runs")
         replica.send(signal.SIGTERM)
     return await servers.died(replica, DEATH_SECONDS)
-
-
-async def is_at_work(replica: ServerProcess) -> None:
-    """Return when a server executes runs."""
-    while replica.logged("run running") is None:  # noqa: ASYNC110 - a file
-        await asyncio.sleep(0.01)

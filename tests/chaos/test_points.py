@@ -4,39 +4,56 @@ import asyncio
 import signal
 from pathlib import Path
 
+import pytest
+
 from runwire.client import get_client
 from runwire.server.model.faults import POINTS, SHARED_POINTS
+from tests.chaos.cluster import FAST
 from tests.support.serving import ServerProcess, start_server_process
-from tests.support.watching import SYSTEM_GRAPHS, chain_input, check_run, until_begun
+from tests.support.watching import SYSTEM_GRAPHS, chain_input, until, until_begun
 
 
-async def test_a_server_s_life_leads_past_every_point(tmp_path: Path) -> None:
-    with start_server_process(tmp_path, "--faults=*:sleep=0", graphs=SYSTEM_GRAPHS) as server:
+async def test_a_server_on_sqlite_comes_by_every_point(tmp_path: Path) -> None:
+    passed = await live("--faults=*:sleep=0", directory=tmp_path)
+
+    assert sorted(POINTS - SHARED_POINTS - passed) == []
+
+
+@pytest.mark.timeout(120)
+async def test_a_server_on_postgresql_comes_by_every_point(
+    tmp_path: Path, postgres_url: str
+) -> None:
+    flags = ("--faults=*:sleep=0", f"--database-url={postgres_url}", *FAST)
+    passed = await live(*flags, directory=tmp_path)
+
+    assert sorted(POINTS - passed) == []
+
+
+async def live(*flags: str, directory: Path) -> set[str]:
+    """Live a server's life, with a death in the middle; return the points that it came by."""
+    with start_server_process(directory, *flags, graphs=SYSTEM_GRAPHS) as server:
         async with get_client(server.address) as client:
             thread_id = (await client.threads.create())["thread_id"]
-            held = chain_input(tmp_path, "held", wait_at=1)
+            held = chain_input(directory, "held", wait_at=1)
             await client.runs.create(thread_id, "chain", input=held)
-            await until_begun(tmp_path, "held", 1)
-            waiting = chain_input(tmp_path, "waiting")
+            await until_begun(directory, "held", 1)
+            waiting = chain_input(directory, "waiting")
             run = await client.runs.create(thread_id, "chain", input=waiting)
             await client.runs.cancel(thread_id, run["run_id"])
             await client.runs.create(thread_id, "chain_sync", input=waiting)
-        server.send(signal.SIGTERM)
-        (tmp_path / "open").touch()
-        await asyncio.to_thread(server.wait)
+        server.kill()
         passed = points_passed(server)
-        (tmp_path / "open").unlink()
+        await asyncio.to_thread(server.start)
+        await until(lambda: "sweep.after_commit" in points_passed(server), "runs are taken back")
+        await until(lambda: "claim.after_commit" in points_passed(server), "runs are claimed")
+        server.send(signal.SIGTERM)
+        (directory / "open").touch()
+        await asyncio.to_thread(server.wait)
+        passed |= points_passed(server)
         await asyncio.to_thread(server.start)
         async with get_client(server.address) as client:
-            lost = chain_input(tmp_path, "lost", wait_at=0)
-            run = await client.runs.create(None, "chain", input=lost)
-            await until_begun(tmp_path, "lost", 0)
-        await asyncio.to_thread(server.restart)
-        (tmp_path / "open").touch()
-        await check_run(server.address, run["run_id"])
-        passed |= points_passed(server)
-
-    assert sorted(POINTS - SHARED_POINTS - passed) == []
+            await client.runs.wait(thread_id, "chain", input=waiting)
+        return passed | points_passed(server)
 
 
 def points_passed(server: ServerProcess) -> set[str]:

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from tests.chaos.history import of_kind, read_history
-from tests.chaos.validators import validate
+from tests.chaos.validators import sentences_of, validate
 
 
 def main(files: list[str]) -> int:
@@ -17,10 +17,11 @@ def main(files: list[str]) -> int:
         lines = read_history(Path(file))
         about = {**(of_kind(lines, "about") or [{}])[0]}
         sys.stdout.write(f"{file}: {len(lines)} lines of {about}\n")
-        for name, wrong in validate(lines).items():
+        if not of_kind(lines, "run"):
+            sys.stdout.write("it ends before anything was written of what there was at the end\n")
+        for sentence in sentences_of(validate(lines)):
             is_wrong = True
-            for sentence in wrong:
-                sys.stdout.write(f"{name}: {sentence}\n")
+            sys.stdout.write(f"{sentence}\n")
     sys.stdout.write("something is wrong\n" if is_wrong else "nothing is wrong\n")
     return int(is_wrong)
 

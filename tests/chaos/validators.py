@@ -4,7 +4,8 @@ Each validator takes the lines of a history and returns what it finds wrong, a s
 """
 
 import itertools
-from collections import defaultdict
+import math
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
@@ -139,24 +140,43 @@ class Execution(NamedTuple):
     note: Line
 
 
+NOTICE_SECONDS = 3.0
+"""How long after it was halted a server may take to notice that its runs are no longer its own."""
+
+
 def executions_of(lines: Sequence[Line]) -> list[Execution]:
     """Return the supersteps that were executed, in the order of their begins. One without an end
-    lasted until its process was killed. What a process did after it was halted, in an attempt that
-    was no longer the run's, is left out: nobody can take that from it, only its effect."""
-    killed = {line["pid"]: line["time"] for line in of_kind(lines, "fault") if line["do"] == "kill"}
-    halted = {line["pid"]: line["time"] for line in of_kind(lines, "fault") if line["do"] == "stop"}
+    lasted until its process was killed. What a process was at while it was halted, in an attempt
+    that another one followed, is left out: nobody can take that from it, only its effect."""
+    faults = of_kind(lines, "fault")
+    killed = {fault["pid"]: fault["time"] for fault in faults if fault["do"] == "kill"}
     notes = sorted(of_kind(lines, "note"), key=lambda note: note["at"])
-    last = {note["run"]: note["attempt"] for note in notes}
+    last: dict[str, int] = defaultdict(int)
+    for note in notes:
+        last[note["run"]] = max(last[note["run"]], note["attempt"])
     ends = {_key(note): note["at"] for note in notes if note["what"] != "begin"}
+    halts = _halts(faults)
     found = []
     for note in notes:
         if note["what"] == "begin":
             end = ends.get(_key(note), killed.get(note["pid"], note["at"]))
-            halt = halted.get(note["pid"])
-            is_late = halt is not None and halt < end and note["attempt"] < last[note["run"]]
-            if not is_late:
+            was_halted = any(
+                halt < end and note["at"] < noticed for halt, noticed in halts[note["pid"]]
+            )
+            if not was_halted or note["attempt"] == last[note["run"]]:
                 found.append(Execution(note["at"], end, note))
     return found
+
+
+def _halts(faults: Iterable[Line]) -> dict[int, list[tuple[float, float]]]:
+    """Return when each process was halted, and by when it has noticed that it was."""
+    halts: dict[int, list[tuple[float, float]]] = defaultdict(list)
+    for fault in faults:
+        if fault["do"] == "stop":
+            halts[fault["pid"]].append((fault["time"], math.inf))
+        elif fault["do"] == "cont":
+            halts[fault["pid"]][-1] = (halts[fault["pid"]][-1][0], fault["time"] + NOTICE_SECONDS)
+    return halts
 
 
 def _key(note: Line) -> tuple[str, int, int, int]:
@@ -164,19 +184,47 @@ def _key(note: Line) -> tuple[str, int, int, int]:
 
 
 def threads_take_turns(lines: Sequence[Line]) -> list[str]:
-    """V4: runs of one thread never overlap, and follow each other in the order of creation."""
+    """V4: runs of one thread never overlap, and follow each other in the order of creation. Those
+    whose creation overlapped, too, may come in either order."""
     by_thread: dict[str, list[Execution]] = defaultdict(list)
     for execution in executions_of(lines):
         by_thread[execution.note["thread"]].append(execution)
+    created = _creations(lines)
     wrong = []
     for thread in of_kind(lines, "thread"):
         executions = by_thread[thread["thread"]]
         wrong += [f"{problem} (thread {thread['thread']})" for problem in _overlaps(executions)]
         turns = [run for run, _ in itertools.groupby(each.note["run"] for each in executions)]
-        due = [run for run in thread["runs"] if run in set(turns)]
-        if turns != due:
-            wrong.append(f"thread {thread['thread']} executed {turns}, and its queue was {due}")
+        if len(turns) > len(set(turns)):
+            wrong.append(f"thread {thread['thread']} went from run to run and back: {turns}")
+        wrong += [
+            f"run {first} executed before run {second}, which had been created before"
+            for first, second in itertools.combinations(turns, 2)
+            if {first, second} <= created.keys() and created[second].answered < created[first].asked
+        ]
     return wrong
+
+
+class Creation(NamedTuple):
+    """When a run was first asked for, and when it was first acknowledged."""
+
+    asked: float
+    answered: float
+
+
+def _creations(lines: Sequence[Line]) -> dict[str, Creation]:
+    asked: dict[str, float] = {}
+    answered: dict[str, float] = {}
+    for call in calls_of(lines, "create"):
+        asked.setdefault(call.asked["label"], call.asked["time"])
+        if call.is_ok and call.answer is not None:
+            answered.setdefault(call.asked["label"], call.answer["time"])
+    return {
+        run["run"]: Creation(
+            asked.get(run["label"], -math.inf), answered.get(run["label"], math.inf)
+        )
+        for run in of_kind(lines, "run")
+    }
 
 
 def _overlaps(executions: Iterable[Execution]) -> list[str]:
@@ -263,9 +311,10 @@ def results_are_right(lines: Sequence[Line]) -> list[str]:
             right = _done(run, asked)
             if run["output"] != right:
                 wrong.append(f"run {run['run']} returned {run['output']}, not {right}")
+    begun = list(dict.fromkeys(note["run"] for note in _begins(lines)))
     for thread in of_kind(lines, "thread"):
         left = list(thread["done"])
-        for run_id in thread["runs"]:
+        for run_id in sorted(set(thread["runs"]) & set(begun), key=begun.index):
             left = _without(left, runs[run_id], asked)
         if left:
             wrong.append(f"thread {thread['thread']} has {thread['done']}: {left} is not right")
@@ -288,17 +337,26 @@ def _without(done: list[str], run: Line, asked: dict[str, Line]) -> list[str]:
     return done[len(right) :] if done[: len(right)] == right else [f"not {right[0]}", *done]
 
 
+def _begins(lines: Sequence[Line]) -> list[Line]:
+    notes = [note for note in of_kind(lines, "note") if note["what"] == "begin"]
+    return sorted(notes, key=lambda note: note["at"])
+
+
 def _executed_again(lines: Sequence[Line], runs: dict[str, Line]) -> list[str]:
+    """A run goes on where the attempt before was, or one superstep further."""
+    executions = executions_of(lines)
+    begun = Counter(note["run"] for note in _begins(lines))
+    known = Counter(execution.note["run"] for execution in executions)
     wrong = []
     reached: dict[str, tuple[int, int]] = {}
-    for execution in executions_of(lines):
+    for execution in executions:
         note = execution.note
         run = runs.get(note["run"])
-        if run is None or not run["thread"]:
-            continue  # one without checkpoints begins again
+        if run is None or not run["thread"] or begun[note["run"]] > known[note["run"]]:
+            continue  # one without checkpoints begins again; of one that was halted less is known
         attempt, step = reached.get(note["run"], (note["attempt"], -1))
         wanted = (step + 1,) if note["attempt"] == attempt else (step, step + 1)
-        if note["step"] not in wanted and not (step == -1 and note["step"] == 0):
+        if note["step"] not in wanted:
             wrong.append(f"{_said(execution)} came after superstep {step} in attempt {attempt}")
         reached[note["run"]] = (note["attempt"], note["step"])
     return wrong
@@ -346,3 +404,17 @@ def validate(lines: Sequence[Line]) -> dict[str, list[str]]:
     """Return what each validator finds wrong; nothing for those that are content."""
     found = {name: validator(lines) for name, validator in VALIDATORS.items()}
     return {name: wrong for name, wrong in found.items() if wrong}
+
+
+SENTENCES = 10
+"""Sentences of one validator that are shown."""
+
+
+def sentences_of(found: dict[str, list[str]]) -> list[str]:
+    """Return what was found as lines, not too many of a kind."""
+    shown = []
+    for name, wrong in found.items():
+        shown += [f"{name}: {sentence}" for sentence in wrong[:SENTENCES]]
+        if len(wrong) > SENTENCES:
+            shown.append(f"{name}: and {len(wrong) - SENTENCES} more")
+    return shown
