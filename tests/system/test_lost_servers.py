@@ -142,6 +142,7 @@ async def sleep_through(servers: list[ServerProcess], url: str, directory: Path,
         assert after[table] == before[table], table
 
 
+@pytest.mark.timeout(150)
 async def test_a_server_that_was_halted_past_its_lease_writes_nothing_of_its_old_attempts(
     tmp_path: Path, postgres_url: str
 ) -> None:
@@ -209,6 +210,7 @@ async def test_a_second_signal_leaves_what_does_not_stop_to_others_at_once(
         assert connection.execute(charged).fetchone() == (0,)
 
 
+@pytest.mark.timeout(150)
 async def test_a_run_that_takes_its_servers_down_is_stopped_after_three_and_harms_no_other(
     tmp_path: Path, postgres_url: str
 ) -> None:
