@@ -131,7 +131,7 @@ class Server:
 
     def claim(self, limit: int = 9) -> list[Run]:
         """Claim what there is."""
-        return claim(self.connection, owner=self.server_id, limit=limit)
+        return claim(self.connection, owner=self.server_id, graph_ids=["graph"], limit=limit)
 
     def attempt(self, run: Run) -> Attempt:
         """Return the attempt that executes a run."""

@@ -164,9 +164,9 @@ class Lives(RuleBasedStateMachine):
     @rule(limit=st.integers(1, 4))
     def claim(self, limit: int) -> None:
         with self.engine.begin() as connection:
-            found, _ = look(connection)
-            claimed = claim(connection, owner=self.server, limit=limit)
-            more, due = look(connection)
+            found, _ = look(connection, ["graph"])
+            claimed = claim(connection, owner=self.server, graph_ids=["graph"], limit=limit)
+            more, due = look(connection, ["graph"])
         assert len(claimed) <= limit
         assert found or not claimed
         assert not more or len(claimed) == limit

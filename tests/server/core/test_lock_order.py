@@ -110,7 +110,9 @@ class Busy:
         self.execute(creation.started)
 
     def claim(self) -> None:
-        self.execute(self.write(lambda c: claim(c, owner=self.server_id, limit=3)))
+        self.execute(
+            self.write(lambda c: claim(c, owner=self.server_id, graph_ids=["graph"], limit=3))
+        )
 
     def execute(self, claimed: list[Run]) -> None:
         for run in claimed:

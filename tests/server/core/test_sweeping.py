@@ -10,6 +10,7 @@ from runwire.server.core.sweeping import (
     TRIAL,
     Recovery,
     claim,
+    count_unknown,
     list_lost,
     list_owned,
     look,
@@ -18,7 +19,7 @@ from runwire.server.core.sweeping import (
 )
 from runwire.server.model.ids import new_id
 from runwire.server.model.runs import CancelAction, Run, RunState
-from runwire.server.storage import servers
+from runwire.server.storage import locks, servers
 from runwire.server.storage.runs import Owned
 
 
@@ -55,29 +56,37 @@ def test_a_claim_takes_no_more_than_it_may(server: Server) -> None:
     assert server.claim(9) == []
 
 
+def test_runs_of_graphs_that_a_server_does_not_have_are_counted(server: Server) -> None:
+    server.create()
+    server.create(start_delay=timedelta(seconds=5))
+    server.start()
+    assert count_unknown(server.connection, ["graph"]) == {}
+    assert count_unknown(server.connection, ["other"]) == {"graph": 2}
+
+
 def test_a_look_tells_whether_there_is_anything_and_when_the_next_delay_will_have_passed(
     server: Server, moving_clock: type[MovableClock]
 ) -> None:
-    assert look(server.connection) == (False, None)
+    assert look(server.connection, ["graph"]) == (False, None)
     later = server.create(start_delay=timedelta(seconds=5))
     sooner = server.create(start_delay=timedelta(seconds=2))
-    assert look(server.connection) == (False, timedelta(seconds=2))
+    assert look(server.connection, ["graph"]) == (False, timedelta(seconds=2))
     moving_clock.time = at(3)
-    assert look(server.connection) == (True, timedelta(seconds=-1))
+    assert look(server.connection, ["graph"]) == (True, timedelta(seconds=-1))
     assert ids(server.claim()) == [sooner.run_id]
-    assert look(server.connection) == (False, timedelta(seconds=2))
+    assert look(server.connection, ["graph"]) == (False, timedelta(seconds=2))
     server.create()
-    assert look(server.connection) == (True, timedelta(seconds=2))
+    assert look(server.connection, ["graph"]) == (True, timedelta(seconds=2))
     server.claim()
     moving_clock.time = at(6)
     assert ids(server.claim()) == [later.run_id]
-    assert look(server.connection) == (False, None)
+    assert look(server.connection, ["graph"]) == (False, None)
 
 
 def test_what_one_server_has_claimed_no_other_gets(server: Server) -> None:
     run = server.create()
     assert ids(server.claim()) == [run.run_id]
-    assert claim(server.connection, owner=new_id(), limit=9) == []
+    assert Replica(server).claim() == []
     assert [each.run_id for each in list_owned(server.connection, server.server_id)] == [run.run_id]
     assert list_owned(server.connection, new_id()) == []
 
@@ -138,7 +147,7 @@ class Replica:
         enter(server.connection, a_server(server_id=self.server_id), LEASE)
 
     def claim(self, limit: int = 9) -> list[Run]:
-        return claim(self._connection, owner=self.server_id, limit=limit)
+        return claim(self._connection, owner=self.server_id, graph_ids=["graph"], limit=limit)
 
     def beat(self) -> Beat:
         beating = a_server(server_id=self.server_id)
@@ -214,6 +223,7 @@ def test_each_dead_server_fails_one_run_at_most_however_few_are_taken_at_once(
 ) -> None:
     created = [server.create() for _ in range(6)]
     for second in range(0, 200, 100):
+        moving_clock.time = at(second)
         replicas = [Replica(server), Replica(server)]
         for number in range(6):
             moving_clock.time = at(second + number)
@@ -245,6 +255,41 @@ def test_last_attempts_begin_one_after_the_other_whoever_lost_the_runs(
         moving_clock.time = at(10) + number * TRIAL
         begun.append(len(server.claim()))
     assert begun == [1, 1, 1, 1, 0]
+
+
+def test_a_server_whose_lease_has_ended_claims_nothing_before_it_has_it_again(
+    server: Server, moving_clock: type[MovableClock]
+) -> None:
+    run = server.create()
+    replica = Replica(server)
+    moving_clock.time = at(10)
+    if not locks.needed(server.connection):
+        assert ids(replica.claim()) == [run.run_id], "the database is its alone, and needs no lease"
+        return
+    assert replica.claim() == []
+    assert server.row(run) == run
+    replica.beat()
+    assert ids(replica.claim()) == [run.run_id]
+
+
+def test_what_a_server_creates_whose_lease_has_ended_waits_for_one_that_has_one(
+    server: Server, moving_clock: type[MovableClock]
+) -> None:
+    replica = Replica(server)
+
+    def create() -> list[Run]:
+        specs = [server.spec(), server.spec(thread_id=server.thread())]
+        return server.create_all(specs, slots=2, owner=replica.server_id).started
+
+    assert len(create()) == 2
+    moving_clock.time = at(10)
+    if not locks.needed(server.connection):
+        assert len(create()) == 2, "the database is its alone, and needs no lease"
+        return
+    assert create() == []
+    assert [run.attempt for run in server.claim()] == [1, 1]
+    replica.beat()
+    assert len(create()) == 2
 
 
 # What a server lost by itself.

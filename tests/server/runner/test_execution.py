@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 from tests.support.engine import Engine, ids, kinds, open_engine, until
 from tests.support.meeting import Meeting
 
@@ -348,14 +348,39 @@ async def test_a_failure_that_callers_are_told_is_logged_with_its_place_too(
     assert "ValueError: no such colour" in caplog.text
 
 
-async def test_a_run_whose_graph_is_no_longer_served_fails_and_says_so(engine: Engine) -> None:
-    run = await engine.start("echo", start_delay=timedelta(days=1))
-    await engine.execute(lambda c: c.exec_driver_sql("UPDATE runs SET graph_id = 'gone'") and None)
-    await make_due(engine, run)
-    ended = await engine.ended(run)
-    assert ended.error is not None
-    assert (ended.state, ended.error.type) == (RunState.FAILED, "GraphNotFound")
-    assert ended.error.message.startswith("no graph is called 'gone'")
+async def test_runs_whose_graph_is_no_longer_served_wait_until_it_is_back(
+    database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_engine(database_url) as engine:
+        delay = timedelta(days=1)
+        first, second = [await engine.start("echo", start_delay=delay) for _ in range(2)]
+        await engine.execute(rename("echo", "gone"))
+        await make_due(engine, first)
+        await make_due(engine, second)
+        assert (await engine.run("echo")).state is RunState.SUCCEEDED, "others pass them by"
+        assert (await engine.row(first)).state is RunState.PENDING
+    caplog.clear()
+    async with open_engine(database_url) as engine:
+        (warning,) = [record for record in caplog.records if "does not have" in record.message]
+        assert (vars(warning)["graph_id"], vars(warning)["runs"]) == ("gone", 2)
+        cancelled = await engine.runs.cancel(first.run_id, CancelAction.INTERRUPT, wait=True)
+        assert cancelled.state is RunState.CANCELLED
+        await engine.runs.delete(first.run_id)
+        await engine.execute(rename("gone", "echo"))
+        engine.runner.wake()
+        ended = await engine.ended(second)
+        assert (ended.state, ended.attempt) == (RunState.SUCCEEDED, 1)
+
+
+def rename(before: str, after: str) -> Callable[[Connection], None]:
+    """Let the runs of a graph that have not ended be those of another one."""
+
+    def update(connection: Connection) -> None:
+        connection.exec_driver_sql(
+            f"UPDATE runs SET graph_id = '{after}' WHERE graph_id = '{before}' AND end_time IS NULL"
+        )
+
+    return update
 
 
 async def make_due(engine: Engine, run: Run) -> None:

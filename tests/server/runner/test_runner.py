@@ -105,10 +105,10 @@ async def test_full_slots_and_a_delay_that_is_over_do_not_make_the_server_spin(
     looks = 0
     look = runner.look
 
-    def counted(connection: Any) -> Any:
+    def counted(*asked: Any) -> Any:
         nonlocal looks
         looks += 1
-        return look(connection)
+        return look(*asked)
 
     monkeypatch.setattr(runner, "look", counted)
     async with open_engine(database_url, max_concurrent_runs=1) as engine:
@@ -146,10 +146,10 @@ async def test_claims_go_on_after_one_that_failed(
     monkeypatch.setattr(runner, "POLL_SECONDS", 0.01)
     look, failures = runner.look, iter([LookupError("as intended")] * 3)
 
-    def fail_at_first(connection: Any) -> Any:
+    def fail_at_first(*asked: Any) -> Any:
         if error := next(failures, None):
             raise error
-        return look(connection)
+        return look(*asked)
 
     monkeypatch.setattr(runner, "look", fail_at_first)
     run = await engine.run("echo", start_delay=timedelta(seconds=0.01))

@@ -66,7 +66,8 @@ def forget(connection: Connection, engine: Engine, run: Run) -> None:
     """Claim a run for a server that does not hear of it."""
     runs.wake_runs(connection, [run.run_id], run.due_time)
     runs.make_runnable(connection, run.run_id)
-    assert claim(connection, owner=engine.runner.server_id, limit=1)
+    owner, graph_ids = engine.runner.server_id, [run.graph_id]
+    assert claim(connection, owner=owner, graph_ids=graph_ids, limit=1)
 
 
 @pytest.mark.usefixtures("fast_sweeps")

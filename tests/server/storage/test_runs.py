@@ -241,7 +241,9 @@ def test_a_queue_tells_who_executes_who_is_first_and_who_can_be_claimed(
     first = add_run(connection, a_run(1, thread_id=thread_id), runnable=True)
     queue = runs.queue_of_thread(connection, thread_id)
     assert queue == Queue(False, first.run_id, first.run_id, True)
-    (claimed,) = runs.claim_runs(connection, owner="server", limit=5, now=at(3))
+    (claimed,) = runs.claim_runs(
+        connection, owner="server", graph_ids=["graph"], limit=5, now=at(3)
+    )
     assert claimed.run_id == first.run_id
     assert runs.queue_of_thread(connection, thread_id) == Queue(True, second.run_id, None, True)
     found = runs.in_flight_of_thread(connection, thread_id)
@@ -287,9 +289,14 @@ def test_pending_runs_are_counted_up_to_a_limit(connection: Connection) -> None:
 def test_what_is_made_to_wait_is_not_claimed(connection: Connection) -> None:
     run = add_run(connection, a_run(), runnable=True)
     runs.make_wait(connection, run.run_id)
-    assert runs.claim_runs(connection, owner="server", limit=1, now=at(1)) == []
+    assert (
+        runs.claim_runs(connection, owner="server", graph_ids=["graph"], limit=1, now=at(1)) == []
+    )
     assert runs.make_runnable(connection, run.run_id)
-    assert len(runs.claim_runs(connection, owner="server", limit=1, now=at(1))) == 1
+    assert (
+        len(runs.claim_runs(connection, owner="server", graph_ids=["graph"], limit=1, now=at(1)))
+        == 1
+    )
     assert not runs.make_runnable(connection, run.run_id), "it is pending no longer"
 
 
@@ -300,8 +307,8 @@ def test_a_claim_takes_what_is_due_first_and_no_more_than_it_may(connection: Con
     late = add_run(connection, a_run(0, due_time=at(8)), runnable=True)
     early = add_run(connection, a_run(3), runnable=True)
     add_run(connection, a_run(1))
-    first = runs.claim_runs(connection, owner="one", limit=1, now=at(9))
-    second = runs.claim_runs(connection, owner="two", limit=5, now=at(10))
+    first = runs.claim_runs(connection, owner="one", graph_ids=["graph"], limit=1, now=at(9))
+    second = runs.claim_runs(connection, owner="two", graph_ids=["graph"], limit=5, now=at(10))
     assert (ids(first), ids(second)) == ([early.run_id], [late.run_id])
     wanted = replace(
         early,
@@ -314,9 +321,32 @@ def test_a_claim_takes_what_is_due_first_and_no_more_than_it_may(connection: Con
     assert first == [wanted] == [get_run(connection, early)]
 
 
+def test_a_claim_leaves_runs_alone_whose_graph_its_server_does_not_know(
+    connection: Connection,
+) -> None:
+    unknown = add_run(connection, a_run(0, graph_id="other"), runnable=True)
+    known = add_run(connection, a_run(1), runnable=True)
+
+    def claim(*graph_ids: str) -> list[str]:
+        found = runs.is_any_due(connection, graph_ids, at(2))
+        claimed = ids(
+            runs.claim_runs(connection, owner="one", graph_ids=graph_ids, limit=1, now=at(2))
+        )
+        assert found == bool(claimed)
+        return claimed
+
+    assert claim() == []
+    assert claim("graph", "third") == [known.run_id]
+    assert claim("graph", "third") == []
+    assert get_run(connection, unknown) == unknown
+    assert claim("graph", "other") == [unknown.run_id]
+
+
 def test_the_start_is_that_of_the_first_attempt(connection: Connection) -> None:
     add_run(connection, a_run(attempt=1, start_time=at(1)), runnable=True)
-    (claimed,) = runs.claim_runs(connection, owner="server", limit=1, now=at(9))
+    (claimed,) = runs.claim_runs(
+        connection, owner="server", graph_ids=["graph"], limit=1, now=at(9)
+    )
     assert (claimed.attempt, claimed.start_time) == (2, at(1))
 
 
@@ -377,7 +407,9 @@ def test_an_attempt_is_given_up_by_who_has_it(connection: Connection) -> None:
     released = get_run(connection, run)
     assert released == replace(run, state=RunState.PENDING, owner=None, update_time=at(4))
     assert not runs.release_run(connection, run.run_id, 1, at(5), give_back=False)
-    assert runs.claim_runs(connection, owner="server", limit=9, now=at(5)) == []
+    assert (
+        runs.claim_runs(connection, owner="server", graph_ids=["graph"], limit=9, now=at(5)) == []
+    )
 
 
 def test_an_attempt_that_is_given_back_keeps_its_number(connection: Connection) -> None:
@@ -465,16 +497,16 @@ ENDING = Ending(state=RunState.SUCCEEDED)
 
 BY_INDEX: dict[str, tuple[Callable[[Connection], Any], list[str]]] = {
     "claim": (
-        lambda c: runs.claim_runs(c, owner="server", limit=5, now=at(0)),
-        ["sqlite_autoindex_runs_1", "ix_runs_claimable"],
+        lambda c: runs.claim_runs(c, owner="server", graph_ids=["graph"], limit=5, now=at(0)),
+        ["sqlite_autoindex_runs_1", "COVERING INDEX ix_runs_claimable"],
     ),
     "list_due": (lambda c: runs.list_due(c, at(0), limit=10), ["ix_runs_waking"]),
     "wake": (lambda c: runs.wake_runs(c, ["run"], at(0)), ["sqlite_autoindex_runs_1"] * 2),
     "owned_of": (lambda c: runs.owned_of(c, [ATTEMPT] * 2), ["sqlite_autoindex_runs_1"] * 2),
     "next_wake": (runs.next_wake, ["ix_runs_waking"]),
     "is_any_due": (
-        lambda c: runs.is_any_due(c, at(0)),
-        ["ix_runs_claimable|uq_runs_runnable_on_thread", "ix_runs_waking"],
+        lambda c: runs.is_any_due(c, ["graph"], at(0)),
+        ["COVERING INDEX ix_runs_claimable", "ix_runs_waking"],
     ),
     "end_running": (
         lambda c: runs.end_running(c, running(), ATTEMPT, ENDING, at(0)),
@@ -579,7 +611,10 @@ def test_a_claim_costs_the_same_however_many_runs_have_ended(memory: Connection)
         return 0
 
     driver.set_progress_handler(count, 100)
-    assert len(runs.claim_runs(connection, owner="server", limit=5, now=at(1))) == 1
+    assert (
+        len(runs.claim_runs(connection, owner="server", graph_ids=["graph"], limit=5, now=at(1)))
+        == 1
+    )
     assert runs.count_pending(connection, up_to=10) == 0
     driver.set_progress_handler(None, 0)
     assert steps < 20, "hundreds of instructions, not tens of thousands"
@@ -596,6 +631,6 @@ def test_of_many_attempts_each_is_told_whether_it_may_write(connection: Connecti
     assert runs.release_run(connection, taken.run_id, taken.attempt, at(1), give_back=False)
     assert runs.release_run(connection, again.run_id, again.attempt, at(1), give_back=False)
     runs.make_runnable(connection, again.run_id)
-    runs.claim_runs(connection, owner=again.owner or "", limit=1, now=at(2))
+    runs.claim_runs(connection, owner=again.owner or "", graph_ids=["graph"], limit=1, now=at(2))
     assert runs.owned_of(connection, attempts) == [True, False, False, False]
     assert runs.owned_of(connection, []) == []

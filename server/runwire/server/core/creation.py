@@ -33,7 +33,7 @@ from runwire.server.model.runs import (
     RunState,
 )
 from runwire.server.model.threads import ThreadTtl
-from runwire.server.storage import checkpoints, locks, runs, threads
+from runwire.server.storage import checkpoints, locks, runs, servers, threads
 from runwire.server.storage.clock import current_time
 from runwire.server.storage.database import Connection
 from runwire.server.storage.notifications import Kind, notify
@@ -78,7 +78,8 @@ def create_runs(
     *,
     slots: int,
 ) -> Creation:
-    """Create a run for each of `specs`, all or none; start up to `slots` of them at once.
+    """Create a run for each of `specs`, all or none; start up to `slots` of them at once, none
+    if this server holds no lease.
 
     Each is treated as if it came alone, in order. Raises what is wrong with a spec or with the
     state in which it finds its thread; then nothing is stored. Raises `RunNotFound` for a request
@@ -89,6 +90,8 @@ def create_runs(
         known = replay(connection, request, since=now - rules.request_retention)
         if known is not None:
             return Creation(runs=_found(connection, known), replayed=True)
+    if slots > 0 and not servers.may_act(connection, rules.owner, now):
+        slots = 0
     creation = Creation()
     if len(specs) > 1:
         _hold_threads(connection, specs)

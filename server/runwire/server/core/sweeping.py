@@ -1,6 +1,6 @@
 """What must be looked after although nobody asks: transactions on an open connection."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ from runwire.server.core.endings import queue_again, recover_run
 from runwire.server.core.logs import Encode
 from runwire.server.model.faults import fault
 from runwire.server.model.runs import Run
-from runwire.server.storage import locks, runs, servers
+from runwire.server.storage import locks, queues, runs, servers
 from runwire.server.storage.clock import current_time
 from runwire.server.storage.database import Connection
 from runwire.server.storage.runs import Owned
@@ -16,25 +16,42 @@ from runwire.server.storage.runs import Owned
 BATCH = 200
 """Rows that one sweep touches, so that other writers get their turn."""
 
+COUNTED = 20_000
+"""Runs that are counted at most."""
+
 TRIAL = timedelta(seconds=1)
 """How far apart runs begin of which one may take the server down."""
 
 
-def look(connection: Connection) -> tuple[bool, timedelta | None]:
-    """Return whether there is anything to claim now, and in how long the next delay will have
-    passed: by the database's clock, which need not be this machine's."""
+def look(connection: Connection, graph_ids: Sequence[str]) -> tuple[bool, timedelta | None]:
+    """Return whether a server that knows these graphs has anything to claim now, and in how long
+    the next delay will have passed: by the database's clock, which need not be this machine's."""
     now = current_time(connection)
     next_wake = runs.next_wake(connection)
-    return runs.is_any_due(connection, now), None if next_wake is None else next_wake - now
+    is_any = runs.is_any_due(connection, graph_ids, now)
+    return is_any, None if next_wake is None else next_wake - now
 
 
-def claim(connection: Connection, *, owner: str, limit: int) -> list[Run]:
-    """Claim up to `limit` runs for `owner`, after letting those in whose delay has passed."""
+def claim(connection: Connection, *, owner: str, graph_ids: Sequence[str], limit: int) -> list[Run]:
+    """Claim up to `limit` runs of graphs that `owner` knows, after letting those in whose delay has
+    passed. Nothing if it holds no lease: others would take the runs at once."""
     now = current_time(connection)
+    if not servers.may_act(connection, owner, now):
+        return []
     _wake(connection, now)
-    claimed = runs.claim_runs(connection, owner=owner, limit=limit, now=now)
+    claimed = runs.claim_runs(connection, owner=owner, graph_ids=graph_ids, limit=limit, now=now)
     fault("claim.before_commit")
     return claimed
+
+
+def count_unknown(connection: Connection, graph_ids: Collection[str]) -> dict[str, int]:
+    """Return how many runs wait for each graph that is none of these, counting no further than is
+    soon done."""
+    return {
+        queue.graph_id: queue.pending + queue.delayed
+        for queue in queues.count_in_flight(connection, up_to=COUNTED).graphs
+        if queue.graph_id not in graph_ids and queue.pending + queue.delayed
+    }
 
 
 def _wake(connection: Connection, now: datetime) -> None:

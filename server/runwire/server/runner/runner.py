@@ -15,7 +15,7 @@ from runwire.server.core.flushing import Flusher
 from runwire.server.core.logs import Encode, RunLogs
 from runwire.server.core.moves import log_move
 from runwire.server.core.servers import Beat
-from runwire.server.core.sweeping import claim, list_cancelling, look
+from runwire.server.core.sweeping import claim, count_unknown, list_cancelling, look
 from runwire.server.graphs.registry import Registry
 from runwire.server.model.errors import DatabaseUnavailable, StorageFull
 from runwire.server.model.faults import fault
@@ -109,6 +109,7 @@ class Runner:
         self._database = database
         self._logs = logs
         self._options = options
+        self._graph_ids = registry.graph_ids
         self._loops = RunnerLoops(loops=options.runner_loops, sync_nodes=options.sync_nodes)
         self._flusher = Flusher(database)
         self._sweeper = Sweeper(database, self, logs, encode, options)
@@ -149,6 +150,7 @@ class Runner:
             async with AsyncExitStack() as opened:
                 await opened.enter_async_context(self.heartbeat)
                 await self._sweeper.recover()
+                await self._tell_of_unknown_graphs()
                 opened.pop_all()
         except BaseException:
             self._loops.stop()
@@ -173,6 +175,15 @@ class Runner:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.heartbeat.end()
         self._loops.stop()
+
+    async def _tell_of_unknown_graphs(self) -> None:
+        if self._options.max_concurrent_runs:
+            waiting = await self._database.read(
+                lambda connection: count_unknown(connection, self._graph_ids)
+            )
+            for graph_id, count in waiting.items():
+                extra = {"graph_id": graph_id, "runs": count}
+                _logger.warning("runs wait for a graph that this server does not have", extra=extra)
 
     def _spawn(self, work: Coroutine[Any, Any, Any], name: str) -> None:
         task = asyncio.create_task(work, name=name)
@@ -416,7 +427,9 @@ class Runner:
         # Looking first: while a claim waits for its turn to write, the slots it has set aside are
         # not there for runs that are created and could start at once.
         seen = self._seen()
-        is_any, due = await self._database.read(look)
+        is_any, due = await self._database.read(
+            lambda connection: look(connection, self._graph_ids)
+        )
         if not is_any and seen == self._denials:
             self._backlog = False
         wait = POLL_SECONDS * random.uniform(0.8, 1.2)
@@ -436,7 +449,9 @@ class Runner:
         claimed: list[Run] = []
         try:
             claimed = await self._database.write(
-                lambda connection: claim(connection, owner=self.server_id, limit=slots)
+                lambda connection: claim(
+                    connection, owner=self.server_id, graph_ids=self._graph_ids, limit=slots
+                )
             )
             fault("claim.after_commit")
             if len(claimed) == slots or seen == self._denials:

@@ -193,16 +193,22 @@ _count_pending = select(func.count()).select_from(
 )
 
 
-def claim_runs(connection: Connection, *, owner: str, limit: int, now: datetime) -> list[Run]:
-    """Make `owner` execute up to `limit` claimable runs, first due first; return them."""
-    rows = connection.execute(_claim, {"new_owner": owner, "limit": limit, "now": now})
+def claim_runs(
+    connection: Connection, *, owner: str, graph_ids: Sequence[str], limit: int, now: datetime
+) -> list[Run]:
+    """Make `owner` execute up to `limit` claimable runs of graphs that it knows, first due first;
+    return them."""
+    values = {"new_owner": owner, "known_graphs": graph_ids, "limit": limit, "now": now}
+    rows = connection.execute(_claim, values)
     return sorted((_run(row) for row in rows), key=lambda run: (run.due_time, run.run_id))
 
 
+_known_graphs: BindParameter[list[str]] = bindparam("known_graphs", expanding=True)
+_is_claimable = (runs.c.runnable, runs.c.graph_id.in_(_known_graphs))
 # The candidates come from a CTE: a planner may run a LIMIT subquery more than once.
 _candidates = (
     select(runs.c.run_id)
-    .where(runs.c.runnable)
+    .where(*_is_claimable)
     .order_by(runs.c.due_time, runs.c.run_id)
     .limit(bindparam("limit"))
     .with_for_update(skip_locked=True)
@@ -268,13 +274,17 @@ _wake = (
 )
 
 
-def is_any_due(connection: Connection, now: datetime) -> bool:
-    """Return whether a claim would find anything: a claimable run, or one whose delay is over."""
-    return bool(connection.scalar(_any_due, {"now": now}))
+def is_any_due(connection: Connection, graph_ids: Sequence[str], now: datetime) -> bool:
+    """Return whether a claim would find anything: a claimable run of one of the graphs, or a run
+    whose delay is over."""
+    return bool(connection.scalar(_any_due, {"known_graphs": graph_ids, "now": now}))
 
 
+# As the least of what the index is sorted by: for a mere "exists" SQLite may take another one,
+# which does not hold the graph.
+_first_claimable = select(func.min(runs.c.due_time)).where(*_is_claimable).scalar_subquery()
 _any_due = select(
-    exists().where(runs.c.runnable)
+    _first_claimable.is_not(None)
     | exists().where(runs.c.wake_time <= bindparam("now", type_=runs.c.due_time.type))
 )
 

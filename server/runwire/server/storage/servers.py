@@ -18,6 +18,7 @@ from sqlalchemy import (
 )
 
 from runwire.server.model.servers import Server
+from runwire.server.storage import locks
 from runwire.server.storage.tables import runs, servers
 
 _now = bindparam("now", type_=servers.c.start_time.type)
@@ -74,6 +75,16 @@ def lock_dead(connection: Connection, server_id: str, now: datetime) -> Server |
 
 
 _lock_dead = select(servers).where(_this, not_(LIVE)).with_for_update(skip_locked=True)
+
+
+def may_act(connection: Connection, server_id: str, now: datetime) -> bool:
+    """Return whether a server holds its lease at `now`. On SQLite the database is its alone."""
+    if not locks.needed(connection):
+        return True
+    return bool(connection.scalar(_may_act, {"this_server": server_id, "now": now}))
+
+
+_may_act = select(exists().where(_this, LIVE))
 
 
 def end_lease(connection: Connection, server_id: str, now: datetime) -> None:

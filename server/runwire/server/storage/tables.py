@@ -235,7 +235,11 @@ runs = Table(
     # The backstops of "at most one run executes on a thread".
     _index_where("uq_runs_active_on_thread", "thread_id", where=ACTIVE, unique=True),
     _index_where_true("uq_runs_runnable_on_thread", "thread_id", flag="runnable", unique=True),
-    _index_where_true("ix_runs_claimable", "due_time", "run_id", flag="runnable"),
+    # Holds all that a look asks: runs of graphs that a server does not know are passed over without
+    # their rows.
+    _index_where_true(
+        "ix_runs_claimable", "due_time", "run_id", "graph_id", "runnable", flag="runnable"
+    ),
     _index_where("ix_runs_waking", "wake_time", where=text("wake_time IS NOT NULL")),
     # Holds all that is asked of a queue, so that rows, whose specs may be large, stay unread.
     _index_where(

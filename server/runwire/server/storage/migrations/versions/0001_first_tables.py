@@ -204,7 +204,8 @@ def _create_runs() -> None:
     ]
     _create_index_where("uq_runs_active_on_thread", ["thread_id"], _ACTIVE, unique=True)
     _create_index_where_true("uq_runs_runnable_on_thread", ["thread_id"], "runnable", unique=True)
-    _create_index_where_true("ix_runs_claimable", ["due_time", "run_id"], "runnable")
+    claimable = ["due_time", "run_id", "graph_id", "runnable"]
+    _create_index_where_true("ix_runs_claimable", claimable, "runnable")
     _create_index_where("ix_runs_waking", ["wake_time"], waking)
     _create_index_where("ix_runs_queue_of_thread", queue, _IN_FLIGHT)
     _create_index_where("ix_runs_owned", ["owner"], owned)
