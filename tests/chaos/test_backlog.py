@@ -9,6 +9,7 @@ import grpc
 import psutil
 import pytest
 
+from runwire.server.core.servers import enter
 from runwire.server.core.sweeping import claim
 from runwire.server.storage.database import Connection, Database
 from runwire.v1 import core_pb2, runs_pb2
@@ -17,7 +18,7 @@ from tests.chaos.cluster import Cluster, cluster
 from tests.chaos.conftest import Figure
 from tests.chaos.numbers import quantile
 from tests.support.callers import of_json
-from tests.support.records import a_run, add_run
+from tests.support.records import a_run, a_server, add_run
 
 PENDING = 10_000
 CLAIMS = 500
@@ -51,12 +52,15 @@ async def fill(database: Database) -> None:
 
 async def time_claims(database: Database) -> float:
     """Return how long 99 of 100 claims take at most."""
+    server = a_server()
+    await database.write(lambda connection: enter(connection, server, None))
     seconds = []
     for _ in range(CLAIMS):
         limit = random.choice([1, 1, 4, 16])
+        wanted: Any = {"owner": server.server_id, "graph_ids": ["graph"], "limit": limit}
         begun = time.perf_counter()
         claimed = await database.write(
-            lambda connection, limit=limit: claim(connection, owner="a server", limit=limit)
+            lambda connection, wanted=wanted: claim(connection, **wanted)
         )
         seconds.append(time.perf_counter() - begun)
         assert len(claimed) == limit

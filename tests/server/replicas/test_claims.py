@@ -8,7 +8,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
-from tests.support.engine import Engine, until
+from tests.support.engine import Engine, open_engine, until
 from tests.support.replicas import no_notifications, open_replicas, quantile
 from tests.support.watching import say
 
@@ -16,10 +16,18 @@ from runwire.server.model.errors import DatabaseUnavailable, ThreadBusy
 from runwire.server.model.faults import armed, parse_faults
 from runwire.server.model.ids import new_id
 from runwire.server.model.requests import RequestKey
-from runwire.server.model.runs import IfThreadMissing, MultitaskStrategy, Run, RunSpec, RunState
+from runwire.server.model.runs import (
+    CancelAction,
+    IfThreadMissing,
+    MultitaskStrategy,
+    Run,
+    RunSpec,
+    RunState,
+)
 from runwire.server.runner import runner
 from runwire.server.storage.runs import RunFilter
 
+NEW_GRAPHS = Path(__file__).parent.parent / "runner" / "graphs" / "langgraph.json"
 FAILURES = "create.before_commit:raise:0.3,create.after_commit:raise:0.3"
 
 
@@ -38,6 +46,24 @@ async def test_what_one_server_has_no_room_for_another_starts_at_once(postgres_u
         assert working
     say(f"create to end elsewhere: p50 {quantile(seconds, 0.5):.0f} ms")
     assert quantile(seconds, 0.5) < 500
+
+
+async def test_a_graph_s_runs_begin_where_the_graph_is_and_wait_until_it_is_somewhere(
+    postgres_url: str,
+) -> None:
+    async with open_engine(postgres_url) as former:
+        async with open_engine(postgres_url, graphs=NEW_GRAPHS, max_concurrent_runs=0) as newer:
+            created = [await newer.start("cleans_up_slowly") for _ in range(3)]
+            cancelled, *waiting = created
+            for _ in range(3):
+                assert (await newer.run("echo")).state is RunState.SUCCEEDED, "the former has it"
+            assert [(await newer.row(run)).attempt for run in created] == [0, 0, 0]
+            await former.runs.cancel(cancelled.run_id, CancelAction.INTERRUPT, wait=True)
+        async with open_engine(postgres_url, graphs=NEW_GRAPHS) as newest:
+            owner = newest.runner.server_id
+            await until(lambda: len(newest.runner.executing) == 2)
+            rows = [await former.row(run) for run in waiting]
+            assert [(row.owner, row.attempt) for row in rows] == [(owner, 1)] * 2
 
 
 async def test_work_is_found_within_a_second_when_every_notification_is_lost(
