@@ -169,6 +169,7 @@ class ThreadServiceServicer:
         Fails with NOT_FOUND and reason THREAD_NOT_FOUND, ASSISTANT_NOT_FOUND or CHECKPOINT_NOT_FOUND,
         with FAILED_PRECONDITION and reason THREAD_BUSY if runs on the thread have not ended, and with
         FAILED_PRECONDITION and reason STATE_UPDATE_REFUSED if the graph does not take the update.
+        ABORTED and reason THREAD_BUSY: others kept changing the state; nothing was stored, try again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -64,6 +64,7 @@ class ThreadServiceStub:
     Fails with NOT_FOUND and reason THREAD_NOT_FOUND, ASSISTANT_NOT_FOUND or CHECKPOINT_NOT_FOUND,
     with FAILED_PRECONDITION and reason THREAD_BUSY if runs on the thread have not ended, and with
     FAILED_PRECONDITION and reason STATE_UPDATE_REFUSED if the graph does not take the update.
+    ABORTED and reason THREAD_BUSY: others kept changing the state; nothing was stored, try again.
     """
     ListThreadStates: _aio.UnaryUnaryMultiCallable[_threads_pb2.ListThreadStatesRequest, _threads_pb2.ListThreadStatesResponse]
     """Lists the states of a thread, one for each checkpoint, the newest first.
@@ -168,6 +169,7 @@ class ThreadServiceServicer(metaclass=_abc_1.ABCMeta):
         Fails with NOT_FOUND and reason THREAD_NOT_FOUND, ASSISTANT_NOT_FOUND or CHECKPOINT_NOT_FOUND,
         with FAILED_PRECONDITION and reason THREAD_BUSY if runs on the thread have not ended, and with
         FAILED_PRECONDITION and reason STATE_UPDATE_REFUSED if the graph does not take the update.
+        ABORTED and reason THREAD_BUSY: others kept changing the state; nothing was stored, try again.
         """
 
     @_abc_1.abstractmethod

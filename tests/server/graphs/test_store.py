@@ -1,6 +1,8 @@
 """The store as graphs use it."""
 
 import asyncio
+import random
+import string
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -22,6 +24,7 @@ from typing_extensions import TypedDict
 
 from runwire.server.graphs.store import RunwireStore
 from runwire.server.model.errors import AttemptLost
+from runwire.server.storage import items
 from runwire.server.storage.database import Database
 
 
@@ -64,7 +67,7 @@ async def test_an_item_is_put_found_changed_and_deleted(store: RunwireStore) -> 
 
 
 async def test_keys_may_hold_anything(store: RunwireStore) -> None:
-    keys = ["'", '"', "%", "_", "a.b", "x') OR 1=1--", "ü", " ", "\x1f", "k" * 10_000]
+    keys = ["'", '"', "%", "_", "a.b", "x') OR 1=1--", "ü", " ", "\x1f", "k" * 1_999]
     for key in keys:
         await store.aput(("n",), key, {"key": key})
     for key in keys:
@@ -72,6 +75,29 @@ async def test_keys_may_hold_anything(store: RunwireStore) -> None:
         assert item is not None
         assert item.value == {"key": key}
     assert len(await store.asearch(("n",), limit=100)) == len(keys)
+
+
+@pytest.mark.parametrize("key", ["a\0", "\ud800", "ü" * 1_000])
+async def test_a_key_that_is_none_is_refused(store: RunwireStore, key: str) -> None:
+    for op in (PutOp(("n",), key, {}), PutOp(("n",), key, None), GetOp(("n",), key)):
+        with pytest.raises(ValueError, match="key"):
+            await store.abatch([op])
+    assert await store.asearch(()) == []
+
+
+async def test_namespaces_and_keys_have_2000_bytes_together(store: RunwireStore) -> None:
+    # Of characters that no database could keep in less room.
+    text = "".join(random.Random(0).choices(string.ascii_letters + string.digits, k=2_000))
+    for split in (1, 1_000, 1_999):
+        namespace, key = (text[:split],), text[split:]
+        await store.aput(namespace, key, {"split": split})
+        item = await store.aget(namespace, key)
+        assert item is not None
+        assert item.value == {"split": split}
+        with pytest.raises(ValueError, match="2001 bytes"):
+            await store.aput(namespace, key + "k", {})
+    with pytest.raises(ValueError, match="2001 bytes"):
+        await store.aput(("n" * 1_000, "n" * 999), "k", {})
 
 
 async def test_values_are_json_objects(store: RunwireStore) -> None:
@@ -102,7 +128,8 @@ async def test_labels_are_no_patterns(store: RunwireStore) -> None:
 
 
 @pytest.mark.parametrize(
-    "namespace", [(), ("",), ("a", ""), ("a.b",), ("a\x1fb",), ("a\0",), (1,), ("langgraph", "x")]
+    "namespace",
+    [(), ("",), ("a", ""), ("a.b",), ("a\x1fb",), ("a\0",), ("\udfff",), (1,), ("langgraph", "x")],
 )
 async def test_a_namespace_that_is_none_is_refused(
     store: RunwireStore, namespace: tuple[Any, ...]
@@ -267,6 +294,24 @@ async def test_a_batch_is_one_transaction_that_reads_before_it_writes(
     with pytest.raises(ValueError, match="JSON"):
         await store.abatch([PutOp(("n",), "c", {}), PutOp(("n",), "d", {"v": object()})])
     assert len(await store.asearch(("n",))) == 1
+
+
+async def test_a_batch_writes_in_an_order_of_its_own_so_that_two_never_wait_in_a_ring(
+    store: RunwireStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[tuple[tuple[str, ...], str]] = []
+    for name in ("put_item", "delete_item"):
+        write = getattr(items, name)
+
+        def note(connection: Any, namespace: Any, key: str, *rest: Any, write: Any = write) -> None:
+            written.append((namespace, key))
+            write(connection, namespace, key, *rest)
+
+        monkeypatch.setattr(items, name, note)
+    places = [(("n",), "b"), (("m",), "c"), (("n",), "a"), (("n", "a"), "a"), (("m",), "a")]
+    await store.abatch([PutOp(*place, {}) for place in places] + [PutOp(("n",), "a", None)])
+    assert written == sorted(places)
+    assert await store.aget(("n",), "a") is None
 
 
 async def test_four_loops_in_four_threads_use_one_store(store: RunwireStore) -> None:

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
 from tests.support.writes import add_and_fail, adding, all_keys, held
 
 from runwire.server.model.errors import DatabaseUnavailable
@@ -24,6 +25,16 @@ async def test_a_write_that_fails_alone_leaves_nothing(database: Database) -> No
     with pytest.raises(LookupError):
         await database.write(add_and_fail)
     assert await database.read(all_keys) == []
+
+
+async def test_an_error_of_the_database_does_not_quote_what_was_to_be_stored(
+    database: Database,
+) -> None:
+    await database.write(adding("a"))
+    with pytest.raises(IntegrityError) as caught:
+        await database.write(adding("a", size=50))
+    assert "INSERT" in str(caught.value)
+    assert "x" * 50 not in str(caught.value)
 
 
 async def test_an_error_that_no_future_takes_reaches_its_caller(database: Database) -> None:

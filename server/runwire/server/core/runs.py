@@ -106,7 +106,8 @@ class Runs:
         `RunNotFound`, `RunRolledBack`, `RunInFlight`."""
 
         def delete(connection: Connection) -> None:
-            _get(connection, run_id)
+            # Locked: one that others delete meanwhile is gone, and not one that has not ended.
+            _found(run_id, runs.lock_run(connection, run_id))
             if not runs.delete_run(connection, run_id):
                 raise RunInFlight(run_id)
 
@@ -211,7 +212,10 @@ def _log_created(creation: Creation) -> None:
 
 
 def _get(connection: Connection, run_id: str) -> Run:
-    run = runs.get_run(connection, run_id)
+    return _found(run_id, runs.get_run(connection, run_id))
+
+
+def _found(run_id: str, run: Run | None) -> Run:
     if run is None:
         raise RunNotFound(run_id)
     if run.rolled_back:

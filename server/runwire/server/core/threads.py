@@ -1,7 +1,8 @@
 """Threads: conversations that successive runs continue, and their state."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import random
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import timedelta
 from typing import Any
@@ -18,6 +19,7 @@ from runwire.server.model.attempts import StateUpdate, current_writer
 from runwire.server.model.errors import (
     CheckpointNotFound,
     StateUpdateRefused,
+    ThreadContended,
     ThreadExists,
     ThreadInUse,
     ThreadNotFound,
@@ -37,6 +39,12 @@ from runwire.server.storage.clock import current_time
 from runwire.server.storage.database import Connection, Database
 from runwire.server.storage.thread_storage import measure_thread
 from runwire.server.storage.threads import ThreadFilter
+
+_MAX_TRIES = 30
+"""How often a state update is tried while others change the thread's state."""
+
+_TRY_SECONDS, _MAX_TRY_SECONDS = 0.01, 0.2
+"""What the longest pause before a try grows by, and the longest one."""
 
 _EMPTY = StateSnapshot(
     values="{}",
@@ -236,31 +244,25 @@ class Threads:
         graph has written to yet, or that another graph should write to.
 
         Raises `ThreadNotFound`, `AssistantNotFound`, `CheckpointNotFound`, `ThreadInUse`,
-        `StateUpdateRefused`.
+        `StateUpdateRefused`, `ThreadContended`.
         """
-        graph_id = await self._graph_of(thread_id, checkpoint)
-        if assistant_id:
-            graph_ids = self._registry.graph_ids
-            assistant = await self._database.read(
-                lambda connection: resolve(connection, assistant_id, None, graph_ids)
-            )
-            graph_id = assistant.graph_id
-        if graph_id is None:
-            raise StateUpdateRefused(
-                "no graph has run on this thread yet: assistant_id must name one",
-                thread_id=thread_id,
-            )
+        wanted, graph_ids = checkpoint or CheckpointRef(), self._registry.graph_ids
+
+        def begin(connection: Connection) -> StateUpdate:
+            seed_checkpoint_clock(checkpoints.newest_id(connection, thread_id))
+            return _begin_update(connection, thread_id, wanted, assistant_id, graph_ids)
 
         async def write_state() -> tuple[CheckpointRef, StateSnapshot]:
-            current_writer.set(StateUpdate(thread_id, graph_id))
-            async with self._open(graph_id, "threads.update", thread_id) as graph:
+            writer = await self._database.read(begin)
+            current_writer.set(writer)
+            async with self._open(writer.graph_id, "threads.update", thread_id) as graph:
                 made = await state.update_state(
                     graph,
                     thread_id,
-                    checkpoint or CheckpointRef(),
+                    wanted,
                     values=values,
                     as_node=as_node or None,
-                    metadata={"graph_id": graph_id},
+                    metadata={"graph_id": writer.graph_id},
                 )
                 return made, await state.get_output(graph, thread_id)
 
@@ -273,18 +275,28 @@ class Threads:
         thread_id: str,
         write_state: Callable[[], Awaitable[tuple[CheckpointRef, StateSnapshot]]],
     ) -> CheckpointRef:
-        # An update builds on the newest checkpoint: of two at once, one would be forgotten.
+        # An update builds on the newest checkpoint, and of two at once one is done again. Those of
+        # one server rather wait for each other; what other servers do cannot be waited for.
         async with self._updates.turn(thread_id):
-            seed_checkpoint_clock(
-                await self._database.read(
-                    lambda connection: checkpoints.newest_id(connection, thread_id)
-                )
-            )
-            made, snapshot = await self._runner.call(write_state)
+            made, snapshot = await self._write_until_first(thread_id, write_state)
             await self._database.write(
                 lambda connection: _leave_state(connection, thread_id, snapshot)
             )
         return made
+
+    async def _write_until_first(
+        self,
+        thread_id: str,
+        write_state: Callable[[], Awaitable[tuple[CheckpointRef, StateSnapshot]]],
+    ) -> tuple[CheckpointRef, StateSnapshot]:
+        """Do an update again as long as others come first. Raises `ThreadContended` in the end."""
+        for tries in range(_MAX_TRIES):
+            await asyncio.sleep(random.uniform(0, min(tries * _TRY_SECONDS, _MAX_TRY_SECONDS)))
+            try:
+                return await self._runner.call(write_state)
+            except (checkpoints.CheckpointOutdated, checkpoints.CheckpointOutOfOrder):
+                continue
+        raise ThreadContended(thread_id)
 
     def _open(
         self, graph_id: str, access: Access, thread_id: str
@@ -300,21 +312,45 @@ class Threads:
     async def _graph_of(self, thread_id: str, checkpoint: CheckpointRef | None) -> str | None:
         """Return the graph that wrote the checkpoint (the newest one), None if there is none."""
         wanted = checkpoint or CheckpointRef()
+        return await self._database.read(
+            lambda connection: _graph_of(connection, thread_id, wanted)
+        )
 
-        def graph_of(connection: Connection) -> str | None:
-            _get(connection, thread_id)
-            if wanted.checkpoint_id:
-                graph_id = checkpoints.graph_of(
-                    connection, thread_id, wanted.checkpoint_id, wanted.checkpoint_ns
-                )
-            else:
-                head = checkpoints.head(connection, thread_id, wanted.checkpoint_ns)
-                graph_id = head.graph_id if head else None
-            if graph_id is None and (wanted.checkpoint_id or wanted.checkpoint_ns):
-                raise CheckpointNotFound(thread_id, wanted.checkpoint_id or wanted.checkpoint_ns)
-            return graph_id
 
-        return await self._database.read(graph_of)
+def _graph_of(connection: Connection, thread_id: str, wanted: CheckpointRef) -> str | None:
+    _get(connection, thread_id)
+    if wanted.checkpoint_id:
+        graph_id = checkpoints.graph_of(
+            connection, thread_id, wanted.checkpoint_id, wanted.checkpoint_ns
+        )
+    else:
+        head = checkpoints.head(connection, thread_id, wanted.checkpoint_ns)
+        graph_id = head.graph_id if head else None
+    if graph_id is None and (wanted.checkpoint_id or wanted.checkpoint_ns):
+        raise CheckpointNotFound(thread_id, wanted.checkpoint_id or wanted.checkpoint_ns)
+    return graph_id
+
+
+def _begin_update(
+    connection: Connection,
+    thread_id: str,
+    wanted: CheckpointRef,
+    assistant_id: str,
+    graph_ids: Sequence[str],
+) -> StateUpdate:
+    """Return who will write: through which graph, and on top of what."""
+    graph_id = _graph_of(connection, thread_id, wanted)
+    if assistant_id:
+        graph_id = resolve(connection, assistant_id, None, graph_ids).graph_id
+    if graph_id is None:
+        raise StateUpdateRefused(
+            "no graph has run on this thread yet: assistant_id must name one",
+            thread_id=thread_id,
+        )
+    if wanted.checkpoint_id:
+        return StateUpdate(thread_id, graph_id)
+    head = checkpoints.head(connection, thread_id, wanted.checkpoint_ns)
+    return StateUpdate(thread_id, graph_id, newest=head.checkpoint_id if head else "")
 
 
 def _page(states: list[StateSnapshot], limit: int) -> Page[StateSnapshot]:

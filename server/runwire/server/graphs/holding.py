@@ -13,6 +13,8 @@ from langgraph.checkpoint.base import (
     DeltaChannelHistory,
 )
 
+from runwire.server.graphs.saver import Held, HeldCheckpoint, HeldWrites, RunwireSaver
+
 Saver = BaseCheckpointSaver[Any]
 
 
@@ -20,18 +22,23 @@ class HoldingSaver(BaseCheckpointSaver[Any]):
     """Reads from another saver, and holds back what is to be written to it.
 
     LangGraph stores the writes of a state update before it applies them. If the graph then does
-    not take them, they would stay, and every later look at the thread would fail on them.
+    not take them, they would stay, and every later look at the thread would fail on them. So they
+    would if the checkpoint then is refused: what is held is written all or not at all.
     """
 
-    def __init__(self, saver: Saver, held: list[tuple[Any, ...]] | None = None) -> None:
+    def __init__(self, saver: Saver, held: list[Held] | None = None) -> None:
         super().__init__(serde=saver.serde)
         self._saver = saver
         self._held = [] if held is None else held
 
     async def write(self) -> None:
-        """Write what is held, in order."""
-        for kind, *arguments in self._held:
-            await (self._saver.aput if kind == "put" else self._saver.aput_writes)(*arguments)
+        """Write what is held, in order; in one transaction if the saver is the server's."""
+        if self._held and isinstance(self._saver, RunwireSaver):
+            await self._saver.aput_together(self._held)
+        else:
+            for put in self._held:
+                saver = self._saver
+                await (saver.aput if isinstance(put, HeldCheckpoint) else saver.aput_writes)(*put)
         self._held.clear()
 
     async def aput(
@@ -42,7 +49,7 @@ class HoldingSaver(BaseCheckpointSaver[Any]):
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         """Hold a checkpoint; return the config that will name it."""
-        self._held.append(("put", config, checkpoint, metadata, new_versions))
+        self._held.append(HeldCheckpoint(config, checkpoint, metadata, new_versions))
         place = config["configurable"]
         return {
             "configurable": {
@@ -60,7 +67,7 @@ class HoldingSaver(BaseCheckpointSaver[Any]):
         task_path: str = "",
     ) -> None:
         """Hold a task's writes."""
-        self._held.append(("writes", config, list(writes), task_id, task_path))
+        self._held.append(HeldWrites(config, list(writes), task_id, task_path))
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         """Return a checkpoint that is written."""

@@ -11,7 +11,7 @@ unpickled.
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import orjson
 from langchain_core.runnables import RunnableConfig
@@ -47,6 +47,28 @@ if not _msgpack.STRICT_MSGPACK_ENABLED and (
     os.environ["LANGGRAPH_STRICT_MSGPACK"].lower() in ("1", "true", "yes")
 ):
     raise ImportError("LangGraph was imported before runwire.server.graphs could make it strict")
+
+
+class HeldCheckpoint(NamedTuple):
+    """What `aput` is given."""
+
+    config: RunnableConfig
+    checkpoint: Checkpoint
+    metadata: CheckpointMetadata
+    new_versions: ChannelVersions
+
+
+class HeldWrites(NamedTuple):
+    """What `aput_writes` is given."""
+
+    config: RunnableConfig
+    writes: Sequence[tuple[str, Any]]
+    task_id: str
+    task_path: str
+
+
+Held = HeldCheckpoint | HeldWrites
+"""What is to be stored later."""
 
 
 class RunwireSaver(BaseCheckpointSaver[int]):
@@ -105,7 +127,8 @@ class RunwireSaver(BaseCheckpointSaver[int]):
     ) -> RunnableConfig:
         """Store a checkpoint and return the config that names it.
 
-        Raises also `CheckpointOutOfOrder` for one that would stay hidden behind an older one.
+        Raises also `CheckpointOutOfOrder` for one that would stay hidden behind an older one, and
+        `CheckpointOutdated` for a caller's update that would hide another one.
         """
         place, transaction = self._putting(config, checkpoint, metadata)
         self._database.write_blocking(transaction)
@@ -124,6 +147,23 @@ class RunwireSaver(BaseCheckpointSaver[int]):
         await self._database.write(transaction)
         fault("put.after_commit")
         return _config_of(place)
+
+    async def aput_together(self, puts: Sequence[Held]) -> None:
+        """Do as `aput` and `aput_writes` do, once for each of `puts`, in their order; all of it in
+        one transaction."""
+        transactions = [
+            self._putting(*put[:3])[1]
+            if isinstance(put, HeldCheckpoint)
+            else self._putting_writes(*put)
+            for put in puts
+        ]
+
+        def put_all(connection: Connection) -> None:
+            for transaction in transactions:
+                transaction(connection)
+
+        await self._database.write(put_all)
+        fault("put.after_commit")
 
     def put_writes(
         self,

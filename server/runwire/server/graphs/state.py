@@ -112,8 +112,8 @@ async def update_state(
     """Apply `values` as if `as_node` had returned them; return the checkpoint this makes.
 
     Without `as_node` it is the node that ran last. None as values changes nothing but what runs
-    next. `metadata` becomes the new checkpoint's. Raises `CheckpointNotFound`, and
-    `StateUpdateRefused` when the graph does not take the update.
+    next. `metadata` becomes the new checkpoint's. Raises `CheckpointNotFound`,
+    `StateUpdateRefused` when the graph does not take the update, and what the saver raises.
     """
     config = state_config(thread_id, checkpoint)
     if checkpoint.checkpoint_id:

@@ -37,7 +37,8 @@ class RunwireStore(BaseStore):
     A batch is one transaction: what it reads is what was there before, and of several writes to
     one key the last counts. Writes of a run's code raise `AttemptLost` when the attempt no longer
     owns its run. Values are JSON objects. Items do not expire, and are found by their namespaces
-    and entries: no embedding is configured, so a search with a `query` is refused.
+    and entries: no embedding is configured, so a search with a `query` is refused. Namespaces and
+    keys are texts without U+0000 and lone surrogates, together at most 2000 bytes.
     """
 
     supports_ttl = False
@@ -64,7 +65,7 @@ class RunwireStore(BaseStore):
 def _transaction(ops: Sequence[Op]) -> tuple[Callable[[Connection], list[Result]], bool]:
     """Return what executes checked operations, and whether it writes."""
     for op in ops:
-        _check_namespace(op)
+        _check_place(op)
     reads = [None if isinstance(op, PutOp) else _reading(op) for op in ops]
     puts = {(op.namespace, op.key): _checked(op) for op in ops if isinstance(op, PutOp)}
     writer = current_writer.get()
@@ -74,7 +75,8 @@ def _transaction(ops: Sequence[Op]) -> tuple[Callable[[Connection], list[Result]
         if puts and isinstance(writer, Attempt) and not runs.owns_run(connection, writer):
             raise AttemptLost(writer.run_id, writer.number)
         now = current_time(connection)
-        for op in puts.values():
+        # In one order, whatever the caller's: two batches never wait for each other in a ring.
+        for _, op in sorted(puts.items()):
             if op.value is None:
                 items.delete_item(connection, op.namespace, op.key)
             else:
@@ -84,13 +86,11 @@ def _transaction(ops: Sequence[Op]) -> tuple[Callable[[Connection], list[Result]
     return execute, bool(puts)
 
 
-def _check_namespace(op: Op) -> None:
+def _check_place(op: Op) -> None:
     validate_op_namespace(op)
     try:
         if isinstance(op, GetOp | PutOp):
-            items.joined(op.namespace)
-            if not op.namespace:
-                raise ValueError("a namespace has at least one label")
+            items.check_place(op.namespace, op.key)
         elif isinstance(op, SearchOp):
             items.joined(op.namespace_prefix)
         else:

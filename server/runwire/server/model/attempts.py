@@ -21,6 +21,9 @@ class StateUpdate:
 
     thread_id: str
     graph_id: str
+    newest: str | None = None
+    """The newest checkpoint of the namespace when the update began (empty: there was none), if the
+    update is to build on that; None for one of a checkpoint that the caller has named."""
 
 
 current_writer: ContextVar[Attempt | StateUpdate | None] = ContextVar(

@@ -193,6 +193,18 @@ class ThreadBusy(Aborted):
         super().__init__(f"thread {thread_id} has a run in flight", thread_id=thread_id)
 
 
+class ThreadContended(Aborted):
+    """A thread's state has been changed by others each time an update was to be stored."""
+
+    reason = "THREAD_BUSY"
+
+    def __init__(self, thread_id: str) -> None:
+        super().__init__(
+            f"thread {thread_id} was changed by others again and again: try again",
+            thread_id=thread_id,
+        )
+
+
 class ThreadInUse(FailedPrecondition):
     """The thread's state cannot be changed, nor the thread deleted, under a run in flight."""
 

@@ -27,6 +27,14 @@ class CheckpointOutOfOrder(Exception):
         )
 
 
+class CheckpointOutdated(Exception):
+    """A checkpoint builds on one that is not its namespace's newest any more: what others have
+    stored since would be hidden behind it."""
+
+    def __init__(self, checkpoint_id: str, newest: str) -> None:
+        super().__init__(f"checkpoint {checkpoint_id} does not build on the newest one, {newest}")
+
+
 class Place(NamedTuple):
     """Where a checkpoint is."""
 
@@ -73,13 +81,15 @@ def add_checkpoint(
     """Store a checkpoint; one that the same run stored under this id is replaced.
 
     Raises as `require_right` does, `CheckpointNotFound` if a caller's update has lost its parent,
-    and `CheckpointOutOfOrder`; none of them when `writer` is None.
+    `CheckpointOutdated` if it does not build on the newest checkpoint as it should, and
+    `CheckpointOutOfOrder`; none of them when `writer` is None.
     """
     if writer is not None:
         require_right(connection, writer, new.place.thread_id)
-    if isinstance(writer, StateUpdate):
-        _require_parent(connection, new)
     newest = head(connection, new.place.thread_id, new.place.checkpoint_ns)
+    if isinstance(writer, StateUpdate):
+        _require_newest(newest, new, writer)
+        _require_parent(connection, new)
     if newest is not None and newest.checkpoint_id >= new.place.checkpoint_id:
         # Loops of one run that share a namespace store their checkpoints in any order.
         if writer is not None and not (newest.run_id and newest.run_id == new.run_id):
@@ -89,6 +99,18 @@ def add_checkpoint(
     del values["place"]
     connection.execute(_insert, values)
     fault("put.before_commit")
+
+
+def _require_newest(newest: Head | None, new: NewCheckpoint, writer: StateUpdate) -> None:
+    """Raise `CheckpointOutdated` if an update is to build on the newest checkpoint and does not.
+
+    What was the newest when the update began still is: nothing has come between. A copy's parent is
+    that of its original, so that looking at the parent alone would not do.
+    """
+    found = newest.checkpoint_id if newest else ""
+    if writer.newest is None or found in (writer.newest, new.parent_checkpoint_id or ""):
+        return
+    raise CheckpointOutdated(new.place.checkpoint_id, found)
 
 
 def _require_parent(connection: Connection, new: NewCheckpoint) -> None:

@@ -72,6 +72,7 @@ def engine_on(url: str, *, connections: int) -> Engine:
         creator=connect_engine,
         pool_size=connections,
         max_overflow=0,
+        hide_parameters=True,  # they are users' data, which no log is to have
         pool_use_lifo=True,
         use_native_hstore=False,  # looking for it would be one more question on each connection
     )

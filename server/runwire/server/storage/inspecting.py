@@ -83,7 +83,9 @@ def _engine(url: str) -> Engine:
         return engine_on(url, connections=1).execution_options(begin=READING)
     address = f"{path_of(url).resolve().as_uri()}?mode=ro"
     return sqlalchemy.create_engine(
-        "sqlite+pysqlite://", creator=lambda: sqlite3.connect(address, uri=True)
+        "sqlite+pysqlite://",
+        creator=lambda: sqlite3.connect(address, uri=True),
+        hide_parameters=True,
     )
 
 

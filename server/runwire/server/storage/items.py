@@ -1,5 +1,6 @@
 """Queries on the store's items: what graphs keep across threads."""
 
+import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -21,6 +22,12 @@ from runwire.server.storage.json_compare import compare
 from runwire.server.storage.tables import store_items
 
 Namespace = tuple[str, ...]
+
+MAX_NAME_BYTES = 2_000
+"""What a namespace, its labels joined by one byte, and a key take up at most: PostgreSQL has room
+for 2704 in a row of an index."""
+
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 _SEPARATOR, _AFTER_SEPARATOR = "\x1f", "\x20"
 
@@ -94,9 +101,27 @@ def list_namespaces(connection: Connection, prefix: Namespace) -> Iterable[Names
 def joined(namespace: Namespace) -> str:
     """Return a namespace as it is stored. Raises `ValueError` for a label that cannot be."""
     for label in namespace:
-        if not label or _SEPARATOR in label or "\0" in label:
+        if not label or _SEPARATOR in label or not _is_storable(label):
             raise ValueError(f"{label!r} of {namespace} is no label of a namespace")
     return _SEPARATOR.join(namespace)
+
+
+def check_place(namespace: Namespace, key: str) -> None:
+    """Raise `ValueError` for a namespace and a key that no item can have, on any database."""
+    name = joined(namespace)
+    if not namespace:
+        raise ValueError("a namespace has at least one label")
+    if not _is_storable(key):
+        raise ValueError(f"{key!r} is no key: it has characters that are no text")
+    if (size := len(name.encode()) + len(key.encode())) > MAX_NAME_BYTES:
+        raise ValueError(
+            f"namespace and key are {size} bytes together, at most {MAX_NAME_BYTES} are taken"
+        )
+
+
+def _is_storable(text: str) -> bool:
+    """Return whether every database takes a text: no NUL, and no half character."""
+    return _UNSTORABLE.search(text) is None
 
 
 def _below(prefix: Namespace) -> ColumnElement[bool]:

@@ -106,6 +106,7 @@ class SqliteDatabase(Database):
             "sqlite+pysqlite://",
             creator=connect,
             poolclass=QueuePool,
+            hide_parameters=True,  # they are users' data, which no log is to have
             json_serializer=lambda value: orjson.dumps(value).decode(),
             json_deserializer=orjson.loads,
         )
