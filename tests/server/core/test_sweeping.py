@@ -240,6 +240,31 @@ def test_each_dead_server_fails_one_run_at_most_however_few_are_taken_at_once(
     assert server.states(*created[:-2]) == ["pending"] * 4
 
 
+def test_the_run_that_fails_for_a_dead_server_is_taken_after_the_others_or_with_them(
+    server: Server, moving_clock: type[MovableClock]
+) -> None:
+    created = [server.create() for _ in range(3)]
+    for second in (0, 100):
+        moving_clock.time = at(second)
+        replica = Replica(server)
+        for number in range(3):
+            moving_clock.time = at(second + number)
+            assert len(replica.claim(1)) == 1
+        moving_clock.time = at(second + 50)
+        if second == 0:
+            recover(server, replica.server_id, *created, max_attempts=2)
+    first, middle, last = created
+
+    def take(*orphans: Run) -> Recovery:
+        return recover(server, replica.server_id, *orphans, max_attempts=2)
+
+    assert take(last) == Recovery(0, []), "the others are locked"
+    assert take(middle, last) == Recovery(1, [])
+    assert server.states(*created) == ["running", "pending", "running"]
+    assert ids(take(first, last).ended) == [last.run_id]
+    assert server.states(*created) == ["pending", "pending", "failed"]
+
+
 def test_last_attempts_begin_one_after_the_other_whoever_lost_the_runs(
     server: Server, moving_clock: type[MovableClock]
 ) -> None:

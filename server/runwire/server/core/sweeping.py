@@ -98,8 +98,8 @@ def recover_orphans(
 
     Runs that may have taken their server down begin their last attempt one after the other, so that
     the one that did shows: of several of a server that have no attempt left, only the one that
-    began last fails, and the others get another one. A server that was told to stop was not taken
-    down: then no attempt counts.
+    began last fails, and the others get another one. It is left, too, until all of those can be
+    taken. A server that was told to stop was not taken down: then no attempt counts.
     """
     now = current_time(connection)
     stopped = False
@@ -117,6 +117,9 @@ def recover_orphans(
     spared_ids = set(used_up[:-1]) if max_attempts > 1 else set()
     trials = _Trials(connection, now)
     orphans = _lock_orphans(connection, owner, run_ids)
+    if not stopped and spared_ids.difference(run.run_id for run in orphans):
+        # Whoever is left behind would look like the one that began last.
+        orphans = [run for run in orphans if run.run_id != used_up[-1]]
     ended = []
     for run in orphans:
         spared = stopped or run.run_id in spared_ids
