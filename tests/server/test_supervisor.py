@@ -1,18 +1,23 @@
 """Several servers on one port: kept alive, told to stop once, never left behind."""
 
+import asyncio
 import os
 import signal
 import socket
+import sys
 import time
+from asyncio.subprocess import Process
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.support.supervised import PATIENCE_SECONDS, supervised, wait_gone
 
 from runwire.server.ports import held_port
-from runwire.server.settings import split_address
+from runwire.server.settings import Settings, split_address
 from runwire.server.signals import ONE_SIGNAL_SECONDS
-from runwire.server.supervisor import MAX_FAILED_STARTS
+from runwire.server.supervisor import MAX_FAILED_STARTS, Supervisor
 
 
 def heard(directory: Path, number: int) -> int:
@@ -70,6 +75,40 @@ def test_a_server_that_never_comes_up_is_not_tried_again(tmp_path: Path) -> None
     reasons = [line["reason"] for line in supervisor.lines("cannot start")]
     assert reasons == ["server process 1 ended with 3 before it was up"]
     assert (starts(tmp_path, 1), starts(tmp_path, 2)) == (1, 0), "it says why only once"
+
+
+def test_a_server_that_has_died_before_the_stop_makes_no_failure_of_it(tmp_path: Path) -> None:
+    with supervised(tmp_path) as supervisor:
+        supervisor.wait_for("serving")
+        for count in range(1, 7):
+            os.kill(supervisor.pids()[2], signal.SIGKILL)
+            died = supervisor.wait_for("a server process died", count)
+            if count < 6:
+                supervisor.wait_for("a server process is up", 2 + count)
+        assert died[-1]["restart_seconds"] > 0.5, "it is not started again before the stop"
+        assert supervisor.terminate() == 0
+
+
+async def test_a_server_that_starts_while_the_others_are_told_to_stop_is_told_too(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    start = asyncio.create_subprocess_exec
+
+    async def start_during_a_stop(*arguments: Any, **options: Any) -> Process:
+        process = await start(*arguments, **options)
+        os.kill(os.getpid(), signal.SIGTERM)
+        while "stopping" not in caplog.messages:  # noqa: ASYNC110 - a log sets no event
+            await asyncio.sleep(0)
+        return process
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", start_during_a_stop)
+    monkeypatch.setattr("runwire.server.supervisor.CLOSE_SECONDS", 0)
+    settings = Settings.model_construct(processes=1, drain_grace=timedelta(seconds=1))
+    command = [sys.executable, "-c", "import signal; signal.pause()"]
+
+    assert await Supervisor(settings, command).run() == 0
+    assert "servers that do not stop are killed" not in caplog.messages
 
 
 def test_a_port_in_use_is_said_before_any_server_is_started(tmp_path: Path) -> None:

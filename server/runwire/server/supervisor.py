@@ -106,6 +106,8 @@ class Supervisor:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
                 statuses = await self._wait_stopped()
+                for server in self._servers.values():
+                    server.line.close()
             for task in done:
                 task.result()
         _logger.info("stopped")
@@ -146,6 +148,9 @@ class Supervisor:
             said.cancel()
             ended.cancel()
         server.line.close()
+        if not self._stopping:
+            # What has died before says nothing about the end of the others.
+            del self._servers[number]
         return server, status
 
     async def _start(self, number: int) -> _Server:
@@ -163,6 +168,9 @@ class Supervisor:
             )
         server = _Server(number, process, here, time.monotonic())
         self._servers[number] = server
+        if self._stopping:
+            # It was not there yet when the others were told.
+            _terminate(server)
         return server
 
     def _note_up(self, server: _Server, report: dict[str, Any]) -> None:
@@ -205,9 +213,7 @@ class Supervisor:
 
     def _terminate(self) -> None:
         for server in self._servers.values():
-            # One that has ended takes no signal, and asyncio knows.
-            with suppress(ProcessLookupError):
-                server.process.terminate()
+            _terminate(server)
 
     async def _wait_stopped(self) -> set[int]:
         """Wait for all servers, and kill what takes longer than a server may; return how they
@@ -223,6 +229,12 @@ class Supervisor:
                 with suppress(ProcessLookupError):
                     server.process.kill()
             return {await each.process.wait() for each in self._servers.values()}
+
+
+def _terminate(server: _Server) -> None:
+    # One that has ended takes no signal, and asyncio knows.
+    with suppress(ProcessLookupError):
+        server.process.terminate()
 
 
 async def _read_line(line: socket.socket) -> bytes:
