@@ -254,6 +254,24 @@ def test_a_refusal_names_the_flag_the_variable_and_the_limit(
     assert refusal(**given) == words
 
 
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [
+        ({}, 4.5),
+        ({"lease": "5s"}, 1.5),
+        ({"lease": "2s", "beat_interval": "500ms"}, 0.5),
+        ({"lease": "9s", "beat_interval": "3s"}, 1.5),
+        ({"lease": "1m", "beat_interval": "1s"}, 8),
+    ],
+)
+def test_a_dead_connection_is_noticed_in_time_for_another_one_to_renew_the_lease(
+    given: dict[str, object], seconds: float
+) -> None:
+    settings = read_settings(Settings, given)
+    assert settings.silence == timedelta(seconds=seconds)
+    assert settings.beat + 2 * settings.silence <= settings.lease - settings.beat
+
+
 def test_a_lease_is_renewed_five_times_in_it_unless_something_else_is_said() -> None:
     assert read_settings(Settings, {"lease": "2s"}).beat == timedelta(seconds=0.4)
     given = {"lease": "2s", "beat_interval": "500ms"}

@@ -62,7 +62,9 @@ class App:
     ) -> None:
         self.settings = settings
         self.database = database_at(
-            settings.database_url, sqlite_full_sync=settings.sqlite_full_sync
+            settings.database_url,
+            sqlite_full_sync=settings.sqlite_full_sync,
+            silence=settings.silence,
         )
         self.registry = Registry(
             config, saver=RunwireSaver(self.database), store=RunwireStore(self.database)

@@ -36,6 +36,9 @@ SEAT_VARIABLE = "RUNWIRE_SEAT"
 BEATS_IN_A_LEASE = 3
 """A server stops a beat before its lease ends, and one renewal may fail before that."""
 
+LONGEST_SILENCE = timedelta(seconds=8)
+"""How long a connection to the database may be dead until that is noticed, however long a lease."""
+
 NOT_SETTINGS = frozenset({"RUNWIRE_ADDRESS", SEAT_VARIABLE})
 """Variables with the prefix that no operator sets, or that belong to the commands which call a
 server."""
@@ -310,6 +313,13 @@ class Settings(BaseSettings):
     def beat(self) -> timedelta:
         """How often a server renews its lease."""
         return self.lease / 5 if self.beat_interval is None else self.beat_interval
+
+    @property
+    def silence(self) -> timedelta:
+        """How long a connection to the database may be dead until that is noticed. A renewal that
+        finds it dead begins a beat after the last one, and the server stops a beat before its lease
+        ends: of the time between, half is left for another connection."""
+        return min(LONGEST_SILENCE, (self.lease - 2 * self.beat) / 2)
 
     @property
     def is_loopback(self) -> bool:

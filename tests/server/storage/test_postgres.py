@@ -1,10 +1,13 @@
 """What is PostgreSQL's own: lost connections, locks that others hold, servers that restart."""
 
 import asyncio
+import os
+import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -188,6 +191,23 @@ async def test_a_deadlock_is_tried_again(
 
 
 # Connections.
+
+
+@pytest.mark.parametrize(("seconds", "probed_after"), [(4.5, 2), (0.5, 1)])
+async def test_a_dead_connection_is_noticed_as_soon_as_is_asked_for(
+    postgres_url: str, seconds: float, probed_after: int
+) -> None:
+    def limits(connection: Connection) -> list[int]:
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, psycopg.Connection)
+        with socket.socket(fileno=os.dup(driver.fileno())) as line:
+            wanted = (socket.TCP_USER_TIMEOUT, socket.TCP_KEEPIDLE)
+            return [line.getsockopt(socket.IPPROTO_TCP, option) for option in wanted]
+
+    expected = [seconds * 1000, probed_after]
+    async with PostgresDatabase(postgres_url, silence=timedelta(seconds=seconds)) as database:
+        assert await database.read(limits) == expected
+        assert await asyncio.to_thread(database.write_apart, limits) == expected
 
 
 @pytest.mark.parametrize("apart", [False, True])

@@ -1,5 +1,7 @@
 """Connections to a PostgreSQL server, and what is said when there is none."""
 
+import math
+from datetime import timedelta
 from typing import Any, Final
 
 import psycopg
@@ -16,14 +18,12 @@ from runwire.server.storage.json_text import dump_json, load_json
 OLDEST_VERSION = 14
 """The oldest PostgreSQL that is supported, as its own project supports it."""
 
-# What an address in DATABASE_URL may say otherwise. A server that has vanished is noticed soon: a
-# kernel would keep a connection to it for hours.
+SILENCE = timedelta(seconds=8)
+"""How long a connection may say nothing that should, unless something else is asked for: a server
+that has vanished is noticed soon. A kernel would keep a connection to it for hours."""
+
+# What an address in DATABASE_URL may say otherwise.
 _PARAMETERS: Final = {
-    "connect_timeout": 5,
-    "keepalives_idle": 5,
-    "keepalives_interval": 2,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 8000,
     "application_name": "runwire",
     # Of several hosts, the one that can be written to.
     "target_session_attrs": "read-write",
@@ -42,10 +42,12 @@ class BinaryCursor(psycopg.Cursor[Any]):
         self.format = psycopg.pq.Format.BINARY
 
 
-def connect(url: str, purpose: str = "") -> psycopg.Connection[Any]:
+def connect(
+    url: str, purpose: str = "", *, silence: timedelta = SILENCE
+) -> psycopg.Connection[Any]:
     """Return a connection on which each statement is its own transaction, unless BEGIN says
     otherwise. `purpose` is what `pg_stat_activity` shows. Raises `psycopg.Error`."""
-    given: dict[str, Any] = {**_PARAMETERS, **conninfo_to_dict(url)}
+    given: dict[str, Any] = {**_PARAMETERS, **_limits(silence), **conninfo_to_dict(url)}
     if purpose:
         given["application_name"] += f" {purpose}"
     connection = psycopg.connect(**given, autocommit=True)
@@ -57,11 +59,26 @@ def connect(url: str, purpose: str = "") -> psycopg.Connection[Any]:
     return connection
 
 
-def engine_on(url: str, *, connections: int) -> Engine:
-    """Return SQLAlchemy's engine for a database, with up to `connections` at a time."""
+def _limits(silence: timedelta) -> dict[str, int]:
+    seconds = silence.total_seconds()
+    return {
+        # Whole seconds, of which libpq makes two at least; time for a busy server to begin.
+        "connect_timeout": max(2, min(5, math.ceil(seconds))),
+        # For what was sent, a connection's first packet too, and for probes: those go to a server
+        # that took a question and does not answer.
+        "tcp_user_timeout": math.ceil(seconds * 1000),
+        "keepalives_idle": max(1, int(seconds / 2)),
+        "keepalives_interval": 1,
+        "keepalives_count": 3,
+    }
+
+
+def engine_on(url: str, *, connections: int, silence: timedelta = SILENCE) -> Engine:
+    """Return SQLAlchemy's engine for a database, with up to `connections` at a time, each of which
+    may say nothing for `silence`."""
 
     def connect_engine() -> psycopg.Connection[Any]:
-        connection = connect(url)
+        connection = connect(url, silence=silence)
         connection.cursor_factory = BinaryCursor
         set_json_dumps(dump_json, connection)
         set_json_loads(load_json, connection)

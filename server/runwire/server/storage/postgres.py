@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import psycopg
@@ -27,7 +28,7 @@ from runwire.server.model.errors import DatabaseUnavailable
 from runwire.server.storage.addresses import shown, without_password
 from runwire.server.storage.beginning import ALONE, CHANGES, MIGRATING, READING, TOGETHER
 from runwire.server.storage.calls import Call
-from runwire.server.storage.connecting import check_server, connect, engine_on
+from runwire.server.storage.connecting import SILENCE, check_server, connect, engine_on
 from runwire.server.storage.database import Database, DatabaseUnusable
 from runwire.server.storage.errors import may_succeed_again, told
 from runwire.server.storage.listener import Listener
@@ -71,12 +72,14 @@ class PostgresDatabase(Database):
     what Runwire needs, and `SchemaTooNew` when a newer version of Runwire has migrated it.
     """
 
-    def __init__(self, url: str) -> None:
-        """`url` is what PostgreSQL's client library takes, beginning with postgresql://."""
+    def __init__(self, url: str, *, silence: timedelta = SILENCE) -> None:
+        """`url` is what PostgreSQL's client library takes, beginning with postgresql://. `silence`
+        is how long a connection may be dead until that is noticed."""
         super().__init__()
         self._url = url
+        self._silence = silence
         self._listener = Listener(self.connect)
-        self._engine = engine_on(url, connections=1 + READERS + SPARE_CONNECTIONS)
+        self._engine = engine_on(url, connections=1 + READERS + SPARE_CONNECTIONS, silence=silence)
         self._outage = Outage(url)
         self._closing = False
 
@@ -90,7 +93,7 @@ class PostgresDatabase(Database):
 
         `purpose` is what an operator sees in `pg_stat_activity`. Raises `psycopg.Error`.
         """
-        return connect(self._url, purpose)
+        return connect(self._url, purpose, silence=self._silence)
 
     def hearing(self, hear: Hear) -> AbstractAsyncContextManager[None]:
         """Have `hear` called on this event loop, for the length of a block, with what other servers
