@@ -1,4 +1,4 @@
-"""The command line: `runwire serve`, `worker`, `dev`, `health`, `doctor` and `runs stream`.
+"""The command line: `runwire serve`, `worker`, `migrate`, `dev`, `health`, `doctor`, `runs stream`.
 
 What a command needs is imported when it runs: LangGraph takes seconds, and asking for help should
 not. A command's answer goes to standard output, everything else to standard error.
