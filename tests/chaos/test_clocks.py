@@ -46,9 +46,14 @@ async def test_a_wrong_clock_is_nobody_s_problem(
         await work(servers, 6)
         await servers.judge()
         runs = of_kind(servers.history.lines, "run")
-        early = sum(run["attempt"] > 1 for run in runs)
-        figure(f"clock {seconds:+} s: runs lost or taken early", early, f"0 of {len(runs)}")
-        assert early == 0
+        # What a busy server gives up by itself has nothing to do with its clock.
+        taken = [
+            row
+            for row in of_kind(servers.history.lines, "row")
+            if row["table"] == "runs" and row["owner"] not in (None, row["by"])
+        ]
+        figure(f"clock {seconds:+} s: runs taken from a server", len(taken), f"0 of {len(runs)}")
+        assert taken == []
         assert by_pid(servers, wrong) > 0
         assert by_pid(servers, servers.replicas[0]) > 0
 
