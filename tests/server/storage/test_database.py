@@ -5,13 +5,14 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select, update
 from sqlalchemy.exc import IntegrityError
 from tests.support.writes import add_and_fail, adding, all_keys, held
 
 from runwire.server.model.errors import DatabaseUnavailable
 from runwire.server.storage.database import Database
 from runwire.server.storage.opening import database_at
+from runwire.server.storage.tables import store_items
 
 
 async def test_a_write_is_seen_by_the_reads_that_follow(database: Database) -> None:
@@ -43,6 +44,47 @@ async def test_an_error_that_no_future_takes_reaches_its_caller(database: Databa
         failed, found = await asyncio.gather(*waiting, return_exceptions=True)
         assert isinstance(failed, RuntimeError)
         assert found == []
+
+
+async def test_what_a_write_changed_that_failed_half_way_through_its_rows_is_taken_back(
+    database: Database,
+) -> None:
+    def change_and_fail(connection: Connection) -> None:
+        change = update(store_items).values(namespace="changed").returning(store_items.c.key)
+        changed = connection.execute(change)
+        for _ in changed:
+            raise LookupError("as intended")
+
+    def namespaces(connection: Connection) -> list[str]:
+        return list(connection.scalars(select(store_items.c.namespace)))
+
+    for key in ("a", "b", "c"):
+        await database.write(adding(key))
+    async with held(database):
+        functions = [change_and_fail, adding("d")]
+        waiting = [asyncio.create_task(database.write(function)) for function in functions]
+        await asyncio.sleep(0)
+    failed, last = await asyncio.gather(*waiting, return_exceptions=True)
+    assert isinstance(failed, LookupError)
+    assert last == "d"
+    assert await database.read(namespaces) == ["n"] * 4
+
+
+async def test_a_write_that_has_to_run_alone_is_answered_before_the_next_one_runs(
+    database: Database,
+) -> None:
+    answered = threading.Event()
+
+    def wait_for_the_answer(connection: Connection) -> bool:
+        return answered.wait(10)
+
+    async with held(database):
+        functions = [adding("a"), add_and_fail, wait_for_the_answer]
+        waiting = [asyncio.create_task(database.write(function)) for function in functions]
+        waiting[0].add_done_callback(lambda _: answered.set())
+        await asyncio.sleep(0)
+    first, _, last = await asyncio.gather(*waiting, return_exceptions=True)
+    assert (first, last) == ("a", True)
 
 
 async def test_a_cancelled_callers_transaction_still_commits(database: Database) -> None:

@@ -19,9 +19,11 @@ from tests.support.writes import add_and_fail, adding, all_keys, held
 
 from runwire.server.model.errors import DatabaseUnavailable, StorageFull
 from runwire.server.storage import connecting, outage, postgres
+from runwire.server.storage import migrate as migrate_module
 from runwire.server.storage.clock import current_time
 from runwire.server.storage.database import DatabaseUnusable
 from runwire.server.storage.migrate import HEAD
+from runwire.server.storage.notifications import Kind, notify, take_noted
 from runwire.server.storage.postgres import MAX_WRITES, PostgresDatabase
 from runwire.server.storage.tables import store_items
 
@@ -190,6 +192,35 @@ async def test_a_deadlock_is_tried_again(
     assert tries == 2
 
 
+async def test_what_one_had_to_say_that_was_rolled_back_the_next_does_not_say(
+    database: PostgresDatabase,
+) -> None:
+    def note_and_fail(connection: Connection) -> None:
+        notify(connection, Kind.WORK)
+        raise LookupError("as intended")
+
+    with pytest.raises(LookupError):
+        await database.write(note_and_fail)
+    assert await database.write(take_noted) == {}
+
+
+async def test_a_write_sees_what_was_committed_while_it_waited_whatever_a_database_prefers(
+    postgres_url: str, outside: psycopg.Connection[Any]
+) -> None:
+    outside.execute(
+        "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_isolation ="
+        " serializable', current_database()); END $$"
+    )
+
+    def isolation(connection: Connection) -> str:
+        return str(connection.execute(text("SHOW transaction_isolation")).scalar_one())
+
+    async with PostgresDatabase(postgres_url) as database:
+        assert await database.write(isolation) == "read committed"
+        assert await together(database, isolation, isolation) == ["read committed"] * 2
+        assert await database.read(isolation) == "repeatable read"
+
+
 # Connections.
 
 
@@ -208,6 +239,51 @@ async def test_a_dead_connection_is_noticed_as_soon_as_is_asked_for(
     async with PostgresDatabase(postgres_url, silence=timedelta(seconds=seconds)) as database:
         assert await database.read(limits) == expected
         assert await asyncio.to_thread(database.write_apart, limits) == expected
+
+
+class Reach:
+    """How often a database is reached for, and whether it can be reached."""
+
+    def __init__(self, database: PostgresDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.tries = 0
+        self.left = 0
+        self._begin = database._try_to_begin
+        monkeypatch.setattr(outage, "RECONNECT_SECONDS", 0.0)
+        monkeypatch.setattr(database, "_try_to_begin", self._try)
+
+    def _try(self, begin: str) -> Connection:
+        self.tries += 1
+        if self.tries > self.left:
+            raise psycopg.OperationalError("nobody is there")
+        return self._begin(begin)
+
+
+async def test_all_who_have_queued_up_are_told_at_once_that_the_server_is_away(
+    database: PostgresDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with held(database):
+        reach = Reach(database, monkeypatch)
+        writes = [database.write(adding(str(number))) for number in range(MAX_WRITES)]
+        waiting = [asyncio.create_task(write) for write in writes]
+        await asyncio.sleep(0)
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(result) for result in results] == [DatabaseUnavailable] * MAX_WRITES
+    assert reach.tries == 1
+
+
+async def test_who_comes_after_one_that_could_not_begin_is_told_so_too(
+    database: PostgresDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with held(database):
+        reach = Reach(database, monkeypatch)
+        reach.left = 2
+        functions = [adding("a"), add_and_fail, adding("b"), adding("c")]
+        waiting = [asyncio.create_task(database.write(function)) for function in functions]
+        await asyncio.sleep(0)
+    first, *others = await asyncio.gather(*waiting, return_exceptions=True)
+    assert first == "a"
+    assert [type(result) for result in others] == [DatabaseUnavailable] * 3
+    assert reach.tries == 3
 
 
 @pytest.mark.parametrize("apart", [False, True])
@@ -466,6 +542,22 @@ async def test_who_may_not_make_tables_is_told_so(postgres: Databases) -> None:
             connection.execute("CREATE ROLE guest LOGIN")
         guest = url.replace("postgres@", "guest@")
         assert "permission denied for schema public" in await refusal(guest)
+
+
+async def test_a_migration_may_take_its_time(
+    postgres: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connecting, "_SESSION", connecting._SESSION.replace("3s", "100ms"))
+    create = migrate_module._create
+
+    def import_and_create(connection: Connection) -> None:
+        time.sleep(0.5)  # as one that imports what it needs
+        create(connection)
+
+    monkeypatch.setattr(migrate_module, "_create", import_and_create)
+    with postgres.create(empty=True) as url:
+        async with PostgresDatabase(url) as database:
+            assert await database.read(all_keys) == []
 
 
 async def test_servers_that_start_at_the_same_time_migrate_once(postgres: Databases) -> None:

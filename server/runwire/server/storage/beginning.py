@@ -1,25 +1,30 @@
 """How a transaction begins in PostgreSQL: with its kind, its patience, and the database's time."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import psycopg
-from sqlalchemy import Connection, ExecutionContext
+from sqlalchemy import Connection
 
 from runwire.server.storage.clock import BEGIN_TIME
-
-CHANGES = "changes"
-"""Where a connection's `info` counts the statements of its transaction that may change rows."""
+from runwire.server.storage.notifications import take_noted
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TIME = "SELECT (extract(epoch FROM now()) * 1000000)::bigint"
 
+# Said, because a role may have other defaults. Who waits for a lock and then looks must see what
+# was committed meanwhile.
+_WRITING = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+
 # All of it in one round trip.
-TOGETHER = f"BEGIN; SET LOCAL lock_timeout = '50ms'; {_TIME}"
-ALONE = f"BEGIN; SET LOCAL lock_timeout = '5s'; {_TIME}"
+TOGETHER = f"{_WRITING}; SET LOCAL lock_timeout = '50ms'; {_TIME}"
+ALONE = f"{_WRITING}; SET LOCAL lock_timeout = '5s'; {_TIME}"
 READING = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {_TIME}"
-# A migration may have to wait for one that another server of ours is at.
-MIGRATING = f"BEGIN; SET LOCAL lock_timeout = '10min'; {_TIME}"
+# A migration may have to wait for one that another server of ours is at, and what it runs takes a
+# while to import.
+MIGRATING = (
+    f"{_WRITING}; SET LOCAL lock_timeout = '10min';"
+    f" SET LOCAL idle_in_transaction_session_timeout = 0; {_TIME}"
+)
 
 
 def begin(connection: Connection) -> None:
@@ -33,18 +38,5 @@ def begin(connection: Connection) -> None:
         while cursor.nextset():
             pass
         (microseconds,) = cursor.fetchone() or (0,)
-    connection.info[CHANGES] = 0
     connection.info[BEGIN_TIME] = _EPOCH + timedelta(microseconds=microseconds)
-
-
-def note_change(
-    connection: Connection,
-    cursor: Any,
-    statement: str,
-    parameters: Any,
-    context: ExecutionContext | None,
-    many: bool,
-) -> None:
-    """Count a statement that may have changed rows: every one that is not a SELECT."""
-    if not statement.startswith("SELECT"):
-        connection.info[CHANGES] += 1
+    take_noted(connection)  # by a transaction that came to nothing

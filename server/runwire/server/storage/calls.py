@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -81,7 +81,7 @@ class CallQueue:
             self._calls.put(None)
 
 
-def hand_back(batch: list[Call]) -> None:
+def hand_back(batch: Iterable[Call]) -> None:
     """Give each caller its result: one wake of each waiting loop, not one per caller."""
     by_loop: dict[asyncio.AbstractEventLoop, list[Call]] = {}
     for call in batch:

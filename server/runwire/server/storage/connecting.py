@@ -11,9 +11,10 @@ from psycopg.types.json import set_json_dumps, set_json_loads
 from sqlalchemy import Engine, event
 
 from runwire.server.storage.addresses import shown, without_password
-from runwire.server.storage.beginning import begin, note_change
+from runwire.server.storage.beginning import begin
 from runwire.server.storage.database import DatabaseUnusable
 from runwire.server.storage.json_text import dump_json, load_json
+from runwire.server.storage.sharing import note_changes
 
 OLDEST_VERSION = 14
 """The oldest PostgreSQL that is supported, as its own project supports it."""
@@ -95,7 +96,7 @@ def engine_on(url: str, *, connections: int, silence: timedelta = SILENCE) -> En
     )
     # The driver would begin a transaction with a round trip of its own, and know one kind of them.
     event.listen(engine, "begin", begin)
-    event.listen(engine, "before_cursor_execute", note_change)
+    note_changes(engine)
     return engine
 
 

@@ -21,7 +21,7 @@ from typing import Self, TypeAlias, TypeVar
 
 from sqlalchemy import Connection
 
-from runwire.server.storage.calls import Call, CallQueue, hand_back
+from runwire.server.storage.calls import Call, CallQueue
 from runwire.server.storage.notifications import Hear
 
 __all__ = ["Connection", "Database", "DatabaseUnusable"]
@@ -29,7 +29,8 @@ __all__ = ["Connection", "Database", "DatabaseUnusable"]
 T = TypeVar("T")
 
 RunBatch: TypeAlias = Callable[[list[Call]], None]
-"""Runs calls that have queued up, and leaves in each what came of it. Raises nothing."""
+"""Runs calls that have queued up, and hands each back as soon as its transaction has ended: who
+waits for one that is committed must not wait for others as well. Raises nothing."""
 
 
 class DatabaseUnusable(Exception):
@@ -75,7 +76,6 @@ class Database(ABC):
             with running() as run_batch:
                 while batch := calls.take(limit):
                     run_batch(batch)
-                    hand_back(batch)
                     del batch  # an idle thread keeps nothing alive
 
         thread = threading.Thread(target=serve, name=name)

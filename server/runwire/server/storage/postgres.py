@@ -26,8 +26,8 @@ from sqlalchemy.exc import DBAPIError
 
 from runwire.server.model.errors import DatabaseUnavailable
 from runwire.server.storage.addresses import shown, without_password
-from runwire.server.storage.beginning import ALONE, CHANGES, MIGRATING, READING, TOGETHER
-from runwire.server.storage.calls import Call
+from runwire.server.storage.beginning import ALONE, MIGRATING, READING, TOGETHER
+from runwire.server.storage.calls import Call, hand_back
 from runwire.server.storage.connecting import SILENCE, check_server, connect, engine_on
 from runwire.server.storage.database import Database, DatabaseUnusable
 from runwire.server.storage.errors import may_succeed_again, told
@@ -35,6 +35,7 @@ from runwire.server.storage.listener import Listener
 from runwire.server.storage.migrate import migrate
 from runwire.server.storage.notifications import Hear, take_noted
 from runwire.server.storage.outage import Outage
+from runwire.server.storage.sharing import run_beside_others
 
 T = TypeVar("T")
 
@@ -103,12 +104,9 @@ class PostgresDatabase(Database):
     def write_apart(self, function: Callable[[Connection], T]) -> T:
         """Do as `write_blocking` does, on the calling thread and behind no other write."""
         self._refuse_own_threads()
-        call = Call(function, None, Future[Any]())
-        self._write_alone(call)
-        if call.error is not None:
-            raise call.error
-        result: T = call.result
-        return result
+        future: Future[T] = Future()
+        self._write([Call(function, None, future)])
+        return future.result()
 
     def _open(self) -> None:
         check_server(self._url)
@@ -136,19 +134,31 @@ class PostgresDatabase(Database):
     # Writing.
 
     def _write(self, batch: list[Call]) -> None:
-        if len(batch) == 1 or not self._write_together(batch):
-            for call in batch:
-                self._write_alone(call)
+        waiting = deque(batch)
+        try:
+            if len(batch) > 1 and self._write_together(batch):
+                hand_back(batch)
+                return
+            while waiting:
+                self._write_alone(waiting[0])
+                hand_back([waiting.popleft()])
+        except Exception as error:  # noqa: BLE001 - it goes to whom it belongs
+            # There is no connection, and for the others there would be none either.
+            for call in waiting:
+                call.error = told(error)
+            hand_back(waiting)
 
     def _write_together(self, batch: list[Call]) -> bool:
-        """Run all of a batch in one transaction; False when each has to run in its own."""
+        """Run all of a batch in one transaction; False when each has to run in its own. Raises
+        what keeps a transaction from its beginning."""
 
         def run_all(connection: Connection) -> None:
             for call in batch:
-                _write_beside_others(connection, call)
+                run_beside_others(connection, call, _is_whole)
 
+        connection = self._begin(TOGETHER)
         try:
-            self._transact(TOGETHER, run_all)
+            self._transact(connection, run_all)
         except CommitUnknown as error:
             for call in batch:
                 call.error = error
@@ -157,19 +167,21 @@ class PostgresDatabase(Database):
         return True
 
     def _write_alone(self, call: Call) -> None:
+        """Run a call in a transaction of its own. Raises what keeps that from its beginning."""
         for tries_left in reversed(range(TRIES)):
             call.result = call.error = None
+            connection = self._begin(ALONE)
             try:
-                call.result = self._transact(ALONE, call.function)
+                call.result = self._transact(connection, call.function)
             except BaseException as error:  # noqa: BLE001 - it goes to whom it belongs
                 call.error = told(error)
                 if tries_left and (isinstance(error, ConnectionLost) or may_succeed_again(error)):
                     continue
             return
 
-    def _transact(self, begin: str, function: Callable[[Connection], T]) -> T:
-        """Run `function` in a transaction. Raises `ConnectionLost` and `CommitUnknown`."""
-        connection = self._begin(begin)
+    def _transact(self, connection: Connection, function: Callable[[Connection], T]) -> T:
+        """Run `function` in the transaction that has begun on a connection, and give that back.
+        Raises `ConnectionLost` and `CommitUnknown`."""
         try:
             result = function(connection)
             if _status(connection) is TransactionStatus.INERROR:
@@ -196,6 +208,10 @@ class PostgresDatabase(Database):
     # Reading.
 
     def _read(self, batch: list[Call]) -> None:
+        self._read_all(batch)
+        hand_back(batch)
+
+    def _read_all(self, batch: list[Call]) -> None:
         waiting = deque(batch)
         tries_left = TRIES
         while waiting:
@@ -236,20 +252,6 @@ class PostgresDatabase(Database):
         return connection
 
 
-def _write_beside_others(connection: Connection, call: Call) -> None:
-    """Run a function; what it raises is its caller's, unless it has changed anything before, or the
-    database has refused something: that ends the transaction for all. Most that fail have only
-    looked."""
-    before = connection.info[CHANGES]
-    try:
-        call.result = call.function(connection)
-    except BaseException as error:
-        is_whole = _status(connection) is TransactionStatus.INTRANS
-        if connection.info[CHANGES] != before or not is_whole:
-            raise
-        call.error = told(error)
-
-
 def _read_some(connection: Connection, waiting: deque[Call]) -> TransactionStatus:
     """Run reads as long as the transaction holds; those that have run wait no more. Return what
     has become of it."""
@@ -274,6 +276,10 @@ def _status(connection: Connection) -> TransactionStatus:
     driver = connection.connection.driver_connection
     assert isinstance(driver, psycopg.Connection)
     return driver.info.transaction_status
+
+
+def _is_whole(connection: Connection) -> bool:
+    return _status(connection) is TransactionStatus.INTRANS
 
 
 def _leave(connection: Connection) -> None:

@@ -18,13 +18,14 @@ import sqlalchemy
 from sqlalchemy import Connection, Engine, QueuePool, event
 from sqlalchemy.exc import DBAPIError
 
-from runwire.server.storage.calls import Call
+from runwire.server.storage.calls import Call, hand_back
 from runwire.server.storage.database import Database, DatabaseUnusable, RunBatch
 from runwire.server.storage.errors import told
 from runwire.server.storage.files import create_private_file, lock_file
 from runwire.server.storage.json_compare import json_compare
 from runwire.server.storage.json_contains import json_contains
 from runwire.server.storage.migrate import migrate
+from runwire.server.storage.sharing import note_changes, run_beside_others
 
 MAX_WRITES = 64
 """Writes that may share one transaction; more would make the first of them wait too long."""
@@ -114,6 +115,7 @@ class SqliteDatabase(Database):
         # snapshot that turns into a write cannot wait for a lock: the transaction's kind is
         # said up front.
         event.listen(engine, "begin", lambda connection: _driver(connection).execute(begin))
+        note_changes(engine)
         self._engines.append(engine)
         return engine
 
@@ -143,40 +145,32 @@ def _read_batch(connection: Connection, batch: list[Call]) -> None:
     except Exception as error:  # noqa: BLE001 - the same
         for call in batch:
             call.error = call.error or told(error)
+    hand_back(batch)
 
 
 def _write_batch(connection: Connection, batch: list[Call]) -> None:
-    if len(batch) == 1 or not _write_together(connection, batch):
-        for call in batch:
-            _write_alone(connection, call)
+    if len(batch) > 1 and _write_together(connection, batch):
+        hand_back(batch)
+        return
+    for call in batch:
+        _write_alone(connection, call)
+        hand_back([call])
 
 
 def _write_together(connection: Connection, batch: list[Call]) -> bool:
     """Run all of a batch in one transaction; False when nothing of it could be committed."""
     try:
         with connection.begin():
-            driver = _driver(connection)
             for call in batch:
-                _write_beside_others(connection, driver, call)
+                run_beside_others(connection, call, _is_whole)
     except BaseException:  # noqa: BLE001 - what was wrong shows again when each runs alone
         return False
     return True
 
 
-def _write_beside_others(connection: Connection, driver: sqlite3.Connection, call: Call) -> None:
-    """Run a function; what it raises is its caller's, unless it has changed anything before.
-
-    Most that fail have only looked. Savepoints would do without that distinction, for two more
-    statements each, and with every statement a thread lets go of the interpreter and queues for it.
-    """
-    before = driver.total_changes
-    try:
-        call.result = call.function(connection)
-    except BaseException as error:
-        # When the disk is full SQLite may end the whole transaction by itself.
-        if driver.total_changes != before or not driver.in_transaction:
-            raise
-        call.error = told(error)
+def _is_whole(connection: Connection) -> bool:
+    # When the disk is full SQLite may end the whole transaction by itself.
+    return _driver(connection).in_transaction
 
 
 def _write_alone(connection: Connection, call: Call) -> None:
