@@ -1,13 +1,16 @@
 """Looking after what nobody asks about: unheard cancels, forgotten runs, orphans."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.support.engine import Engine, open_engine, until
 from tests.support.meeting import Meeting
+from tests.support.writes import held
 
-from runwire.server.core.sweeping import claim
+from runwire.server.core.sweeping import claim, recover_lost
 from runwire.server.model.runs import (
     Cancel,
     CancelAction,
@@ -18,6 +21,7 @@ from runwire.server.model.runs import (
 from runwire.server.runner import sweeper
 from runwire.server.storage import runs
 from runwire.server.storage.database import Connection
+from runwire.server.storage.runs import Owned
 
 GRAPHS = Path(__file__).parent / "graphs" / "langgraph.json"
 CANCEL = Cancel(
@@ -123,6 +127,52 @@ async def test_a_run_that_is_executed_is_never_taken_back(engine: Engine, meetin
     await until(lambda: sweeps > 5)
     meeting.open()
     assert (await engine.ended(run)).attempt == 1
+
+
+@pytest.mark.usefixtures("no_polls")
+async def test_a_run_whose_start_is_still_to_be_answered_is_not_taken_back(
+    engine: Engine, meeting: Meeting
+) -> None:
+    run = await engine.start("gate", meeting.input(), start_delay=timedelta(days=1))
+    await engine.execute(lambda c: forget(c, engine, run))
+    await engine.runner._sweeper._check_own()
+
+    async def answer_and_start() -> None:
+        assert engine.runner.reserve(1)
+        claimed = await engine.row(run)
+        await engine.database.write(lambda connection: None)
+        engine.runner.start([claimed])
+
+    async with held(engine.database):
+        starting = asyncio.create_task(answer_and_start())
+        await until(lambda: engine.database._writes._calls.qsize() == 1)
+        checking = asyncio.create_task(engine.runner._sweeper._check_own())
+        await until(lambda: engine.database._writes._calls.qsize() == 2)
+    await asyncio.gather(starting, checking)
+    meeting.open()
+    assert (await engine.ended(run)).attempt == 1
+
+
+@pytest.mark.usefixtures("fast_sweeps")
+async def test_a_run_that_cannot_be_taken_back_keeps_no_other_from_it(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    stuck: list[str] = []
+
+    def recover(connection: Connection, run: Owned, **options: Any) -> Run | None:
+        if run.run_id in (stuck or [run.run_id]):
+            stuck.append(run.run_id)
+            raise LookupError("as intended")
+        return recover_lost(connection, run, **options)
+
+    monkeypatch.setattr(sweeper, "recover_lost", recover)
+    forgotten = [await engine.start("echo", start_delay=timedelta(days=1)) for _ in range(2)]
+    for run in forgotten:
+        await engine.execute(lambda c, run=run: forget(c, engine, run))
+    await until(lambda: stuck)
+    (other,) = [run for run in forgotten if run.run_id not in stuck]
+    assert (await engine.ended(other)).attempt == 2
+    assert "a run cannot be taken back" in caplog.text
 
 
 @pytest.mark.usefixtures("fast_sweeps")

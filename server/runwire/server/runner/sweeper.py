@@ -84,14 +84,20 @@ class Sweeper:
 
     async def run(self) -> None:
         """Sweep for ever."""
+        is_away = False
         while True:
             self._hurried.clear()
             try:
                 await self._check_own()
                 await self.recover()
                 await self._runner.note()
+                if is_away:
+                    _logger.warning("sweeps reach the database again")
+                is_away = False
             except DatabaseUnavailable:
-                _logger.warning("a sweep could not reach the database")
+                if not is_away:
+                    _logger.warning("sweeps cannot reach the database")
+                is_away = True
             except Exception:
                 _logger.exception("a sweep failed")
             with suppress(TimeoutError):
@@ -113,14 +119,30 @@ class Sweeper:
         for key in let_go - owned:
             self._runner.let_go.pop(key, None)
         missing = owned - set(self._runner.executing)
-        for run in own:
-            key = (run.run_id, run.attempt)
-            # A run that is missing once may just be starting, or have ended since it was read.
-            if key in missing and (key in let_go or key in self._unexplained):
-                await self._take_back(run)
-            elif run.is_cancelled and key in here:
-                self._runner.stop(run.run_id)
+        # A run that is missing once may just be starting, or have ended since it was read.
+        lost = missing & (let_go | self._unexplained)
         self._unexplained = missing
+        for run in own:
+            if run.is_cancelled and (run.run_id, run.attempt) in here:
+                self._runner.stop(run.run_id)
+        if lost:
+            await self._take_all_back([run for run in own if (run.run_id, run.attempt) in lost])
+
+    async def _take_all_back(self, lost: Sequence[Owned]) -> None:
+        # One that is missing twice may still be starting, if the writer was slow to say that it is
+        # committed. Writes are answered in their order: after this one, it has started.
+        await self._database.write(lambda connection: None)
+        for run in lost:
+            if (run.run_id, run.attempt) in self._runner.executing:
+                continue
+            try:
+                await self._take_back(run)
+            except Exception as error:
+                # This one cannot be taken back, for a lock that somebody holds or for what it is.
+                # The others can.
+                why = None if isinstance(error, DatabaseUnavailable) else error
+                extra = {"run_id": run.run_id}
+                _logger.warning("a run cannot be taken back", extra=extra, exc_info=why)
 
     async def _take_back(self, run: Owned) -> None:
         # What never began here, because the server failed between the commit and the start, has
