@@ -11,6 +11,7 @@ from sqlalchemy import text
 from tests.support.engine import Engine, kinds, open_engine, until
 from tests.support.meeting import Meeting
 
+from runwire.server.model.errors import DatabaseUnavailable
 from runwire.server.model.runs import CancelAction, Durability, RunState
 from runwire.server.runner import runner, sweeper
 from runwire.server.storage.runs import RunFilter
@@ -155,6 +156,28 @@ async def test_claims_go_on_after_one_that_failed(
     run = await engine.run("echo", start_delay=timedelta(seconds=0.01))
     assert run.state is RunState.SUCCEEDED
     assert "runs could not be claimed" in caplog.text
+
+
+async def test_claims_say_once_that_the_database_is_away_and_once_that_it_is_back(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(runner, "POLL_SECONDS", 0.01)
+    look, failures = runner.look, iter([DatabaseUnavailable()] * 3)
+
+    def fail_at_first(*arguments: Any) -> Any:
+        if error := next(failures, None):
+            raise error
+        return look(*arguments)
+
+    monkeypatch.setattr(runner, "look", fail_at_first)
+    engine.runner.wake()
+    await until(lambda: "again" in caplog.text)
+    said = [record for record in caplog.records if record.name == runner.__name__]
+    assert [record.getMessage() for record in said] == [
+        "runs cannot be claimed: the database is away",
+        "runs can be claimed again",
+    ]
+    assert not any(record.exc_info for record in said)
 
 
 async def test_a_start_that_fails_leaves_no_thread_behind(

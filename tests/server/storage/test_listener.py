@@ -121,6 +121,55 @@ async def test_a_server_that_is_away_keeps_nobody_from_leaving(
     assert (tried, heard) == (["listener"], [])
 
 
+async def test_it_is_said_once_that_a_server_is_away_and_once_that_it_is_back(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(listener, "RECONNECT_SECONDS", 0.01)
+    failures = iter([psycopg.OperationalError("nobody is there")] * 3)
+
+    def connect(purpose: str) -> psycopg.Connection[Any]:
+        if error := next(failures, None):
+            raise error
+        return psycopg.connect(postgres_url, autocommit=True, application_name=purpose)
+
+    heard: list[Notices | None] = []
+    async with Listener(connect).hearing(heard.append):
+        await until(lambda: heard)
+    assert [record.getMessage() for record in caplog.records] == [
+        "servers cannot tell each other of news: they look for it once a second",
+        "servers can tell each other of news again",
+    ]
+
+
+async def test_of_too_many_runs_it_is_only_told_that_there_are_many(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listener, "UNTOLD_RUNS", 3)
+    async with ears(postgres_url, 2) as (speaker, other):
+        speaker.listener.tell({Kind.RUNS: {new_id() for _ in range(4)}})
+        await other.hears(None)
+        speaker.listener.tell({Kind.RUNS: {ID}})
+        await other.hears({Kind.RUNS: {ID}})
+
+
+async def test_runs_that_cannot_be_told_of_do_not_pile_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(listener, "UNTOLD_RUNS", 3)
+    tried: list[str] = []
+
+    def connect(purpose: str) -> psycopg.Connection[Any]:
+        tried.append(purpose)
+        raise psycopg.OperationalError("nobody is there")
+
+    speaker = Listener(connect)
+    async with speaker.hearing(lambda notices: None):
+        await until(lambda: tried)
+        for _ in range(5):
+            speaker.tell({Kind.RUNS: {new_id()}, Kind.WORK: set()})
+        assert speaker._untold is None
+
+
 async def test_what_is_not_sent_is_not_heard_and_the_next_is(
     postgres_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -145,6 +194,10 @@ def test_what_is_spelled_is_read_as_it_was(count: int) -> None:
     texts = list(spell(notices))
     assert parse(texts) == notices
     assert max(map(len, texts)) < 8000
+
+
+def test_that_there_is_too_much_is_read_as_it_was() -> None:
+    assert parse([f"runs {ID}", *spell(None)]) is None
 
 
 def test_what_others_say_on_the_channel_is_left_out() -> None:

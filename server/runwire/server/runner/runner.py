@@ -409,10 +409,19 @@ class Runner:
     # ------------------------------------------------------------------ claims
 
     async def _claim_for_ever(self) -> None:
+        is_away = False
         while True:
             self._woken.clear()
             try:
                 wait = await self._claim()
+                if is_away:
+                    _logger.warning("runs can be claimed again")
+                is_away = False
+            except DatabaseUnavailable:
+                if not is_away:
+                    _logger.warning("runs cannot be claimed: the database is away")
+                is_away = True
+                wait = POLL_SECONDS
             except Exception:
                 _logger.exception("runs could not be claimed")
                 wait = POLL_SECONDS

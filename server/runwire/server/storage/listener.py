@@ -26,6 +26,13 @@ _CHANNEL = "runwire"
 IDS_IN_ONE = 200
 """Run ids that one notification names: PostgreSQL takes 8000 bytes."""
 
+UNTOLD_RUNS = 10_000
+"""Runs that wait to be told of, while there is no connection: of more it is only told that there
+are many."""
+
+_EVERYTHING = "everything"
+"""What is said of too many runs."""
+
 RECONNECT_SECONDS = 0.2
 """How long to wait before the next attempt to connect."""
 
@@ -40,7 +47,7 @@ class Listener:
         self._stopping = threading.Event()
         self._stopping.set()
         self._lock = threading.Lock()
-        self._untold: Notices = {}
+        self._untold: Notices | None = {}
         self._waker: socket.socket | None = None
 
     def tell(self, notices: Notices) -> None:
@@ -48,9 +55,8 @@ class Listener:
         if not notices or self._stopping.is_set():
             return
         with self._lock:
-            is_first = not self._untold
-            for kind, run_ids in notices.items():
-                add_notice(self._untold, kind, run_ids)
+            is_first = self._untold == {}
+            self._untold = _more(self._untold, notices)
         if is_first:
             self._wake()
 
@@ -86,23 +92,25 @@ class Listener:
             self._waker.close()
 
     def _serve(self, sleeper: socket.socket, hand_over: Hear) -> None:
-        is_said = False
+        is_away = False
         while not self._stopping.is_set():
             try:
                 with closing(self._connect("listener")) as connection:
                     # What is told counts for nothing when the database fails right after.
                     connection.execute("SET synchronous_commit = off")
                     connection.execute(f"LISTEN {_CHANNEL}")
-                    is_said = False
+                    if is_away:
+                        _logger.warning("servers can tell each other of news again")
+                    is_away = False
                     hand_over(None)
                     self._talk(connection, sleeper, hand_over)
             except psycopg.Error as error:
-                if not is_said:
+                if not is_away:
                     _logger.warning(
                         "servers cannot tell each other of news: they look for it once a second",
                         extra={"error": type(error).__name__},
                     )
-                is_said = True
+                is_away = True
                 self._stopping.wait(RECONNECT_SECONDS)
 
     def _talk(
@@ -115,7 +123,7 @@ class Listener:
             while not self._stopping.is_set():
                 self._send(connection)
                 said = [each for each in connection.notifies(timeout=0) if each.pid != own]
-                if heard := parse(each.payload for each in said):
+                if (heard := parse(each.payload for each in said)) != {}:
                     hand_over(heard)
                 selector.select()
                 with suppress(BlockingIOError):
@@ -124,7 +132,7 @@ class Listener:
     def _send(self, connection: "psycopg.Connection[Any]") -> None:
         with self._lock:
             untold, self._untold = self._untold, {}
-        if not untold:
+        if untold == {}:
             return
         with suppress(DatabaseUnavailable):
             fault("notifications.send")
@@ -134,18 +142,33 @@ class Listener:
 _SEND = f"SELECT pg_notify('{_CHANNEL}', said) FROM unnest(%s::text[]) AS said"
 
 
-def spell(notices: Notices) -> Iterator[str]:
-    """Give notices as texts that are short enough."""
+def _more(untold: Notices | None, notices: Notices) -> Notices | None:
+    """Return what there is to tell with what is added to it; None once that is too much."""
+    if untold is None:
+        return None
+    for kind, run_ids in notices.items():
+        add_notice(untold, kind, run_ids)
+    return untold if sum(map(len, untold.values())) <= UNTOLD_RUNS else None
+
+
+def spell(notices: Notices | None) -> Iterator[str]:
+    """Give notices as texts that are short enough; None: that everything is to be looked at."""
+    if notices is None:
+        yield _EVERYTHING
+        return
     for kind, run_ids in notices.items():
         named = sorted(run_ids)
         for start in range(0, max(1, len(named)), IDS_IN_ONE):
             yield " ".join([kind, *named[start : start + IDS_IN_ONE]])
 
 
-def parse(texts: Iterable[str]) -> Notices:
-    """Return what texts say; what makes no sense to this version is left out."""
+def parse(texts: Iterable[str]) -> Notices | None:
+    """Return what texts say, None if it is that everything is to be looked at; what makes no sense
+    to this version is left out."""
     notices: Notices = {}
     for text in texts:
+        if text == _EVERYTHING:
+            return None
         with suppress(ValueError):
             word, *run_ids = text.split()
             add_notice(notices, Kind(word), run_ids)
