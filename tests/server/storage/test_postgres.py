@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -572,3 +572,26 @@ async def test_servers_that_start_at_the_same_time_migrate_once(postgres: Databa
             found = connection.execute("SELECT version_num FROM alembic_version").fetchall()
             assert found == [(HEAD,)]
             assert connection.execute("SELECT count(*) FROM store_items").fetchone() == (4,)
+
+
+def test_a_transaction_that_is_halted_between_two_statements_ends_too(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The driver sends several without waiting, and the server does not call that idle."""
+    monkeypatch.setattr(connecting, "_LIMIT", "SET transaction_timeout = '200ms'")
+    with (
+        closing(connecting.connect(postgres_url)) as halted,
+        closing(psycopg.connect(postgres_url)) as other,
+    ):
+        if halted.info.server_version < 170000:
+            pytest.skip("this PostgreSQL has no limit for that")
+        halted.execute("BEGIN")
+        other.execute("SET LOCAL lock_timeout = '10s'")
+        locked = False
+        with suppress(psycopg.OperationalError), halted.pipeline():
+            halted.execute("LOCK TABLE runs")
+            halted.pgconn.send_flush_request()
+            halted.pgconn.flush()
+            other.execute("LOCK TABLE runs")
+            locked = True
+    assert locked

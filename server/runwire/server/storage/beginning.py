@@ -20,10 +20,14 @@ TOGETHER = f"{_WRITING}; SET LOCAL lock_timeout = '50ms'; {_TIME}"
 ALONE = f"{_WRITING}; SET LOCAL lock_timeout = '5s'; {_TIME}"
 READING = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {_TIME}"
 # A migration may have to wait for one that another server of ours is at, and what it runs takes a
-# while to import.
+# while to import: no limit of time is for it, where there is one.
+_NO_LIMIT = (
+    "SELECT set_config('transaction_timeout', '0', true)"
+    " WHERE current_setting('transaction_timeout', true) IS NOT NULL"
+)
 MIGRATING = (
     f"{_WRITING}; SET LOCAL lock_timeout = '10min';"
-    f" SET LOCAL idle_in_transaction_session_timeout = 0; {_TIME}"
+    f" SET LOCAL idle_in_transaction_session_timeout = 0; {_NO_LIMIT}; {_TIME}"
 )
 
 

@@ -34,6 +34,12 @@ _PARAMETERS: Final = {
 # A process that is stopped in the middle of a transaction must not keep its locks for long.
 _SESSION = "SET TimeZone = 'UTC'; SET idle_in_transaction_session_timeout = '3s'"
 
+# One that is stopped between the statements that the driver sends without waiting is not idle to
+# the server, which would let it keep its locks for as long as it stands. What ends it is there from
+# this version on.
+_LIMITS_TRANSACTIONS = 170000
+_LIMIT = "SET transaction_timeout = '20s'"
+
 
 class BinaryCursor(psycopg.Cursor[Any]):
     """A cursor whose results travel as they are, and not as text: half the bytes of events."""
@@ -54,6 +60,8 @@ def connect(
     connection = psycopg.connect(**given, autocommit=True)
     try:
         connection.execute(_SESSION, prepare=False)
+        if connection.info.server_version >= _LIMITS_TRANSACTIONS:
+            connection.execute(_LIMIT, prepare=False)
     except BaseException:
         connection.close()
         raise
