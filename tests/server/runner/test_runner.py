@@ -230,6 +230,18 @@ async def test_a_drained_run_goes_on_elsewhere_with_nothing_executed_again(
         assert kinds(events).count("attempt_started") == 2
 
 
+async def test_a_run_that_is_handed_back_is_a_line_in_the_log(
+    database_url: str, meeting: Meeting, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_engine(database_url) as engine:
+        spec = {"thread_id": await engine.thread()}
+        run = await meeting.start(engine, "steps", steps=100, seconds=0.02, spec=spec)
+        with caplog.at_level("INFO"):
+            await engine.runner.drain()
+    told = [record for record in caplog.records if record.message == "run pending"]
+    assert [vars(record)["run_id"] for record in told] == [run.run_id]
+
+
 async def test_a_run_that_leaves_no_checkpoints_may_end(
     database_url: str, meeting: Meeting
 ) -> None:

@@ -18,6 +18,7 @@ from runwire.server.core.endings import (
 )
 from runwire.server.core.flushing import MAX_UNSTORED_BYTES, make_room
 from runwire.server.core.logs import Encode, RunLog
+from runwire.server.core.moves import log_move
 from runwire.server.graphs import stream as graph_stream
 from runwire.server.graphs.clock import seed_checkpoint_clock
 from runwire.server.graphs.failures import describe_failure
@@ -191,12 +192,15 @@ class Execution:
     async def _release(self) -> bool:
         chosen = self.stopping is Stop.DRAIN
         wait = timedelta(0) if chosen else STORAGE_WAIT * self.run.attempts_used
-        return await self._persist(
+        released = await self._persist(
             lambda connection: release_attempt(
                 connection, self.attempt, self.log, give_back=chosen, wait=wait
             ),
             "release.after_commit",
         )
+        if released:
+            log_move(_logger, replace(self.run, state=RunState.PENDING, owner=None))
+        return released
 
     async def finish(self, outcome: Outcome) -> Finished | None:
         """Store the run's end; None when somebody else has ended it."""

@@ -60,10 +60,20 @@ def _parts(url: str) -> dict[str, Any]:
     from psycopg.conninfo import conninfo_to_dict
 
     try:
-        return dict(conninfo_to_dict(url))
+        parts = dict(conninfo_to_dict(url))
     except Error:
+        parts = None
+    if parts is None or _is_misread(url):
         raise ValueError(
             "is no URL that PostgreSQL's client library understands, such as"
             " postgresql://user:password@host:5432/database (special characters in a password"
-            " have to be escaped, such as %40 for @)"
+            " have to be escaped, such as %40 for @ and %2F for /)"
         ) from None
+    return parts
+
+
+def _is_misread(url: str) -> bool:
+    """Return whether the library would take a part of a password for a host or a database: then
+    that part would be shown, and looked for in the network."""
+    place, _, path = url.partition("://")[2].partition("?")[0].partition("/")
+    return place.count("@") > 1 or "@" in path
