@@ -114,7 +114,7 @@ async def test_what_a_timed_out_run_has_done_stays_on_its_thread(
     client: Client, thread_id: str
 ) -> None:
     run = await client.runs.create(
-        thread_id, "steps", input={"steps": 10_000, "seconds": 0.01}, timeout=0.3
+        thread_id, "steps", input={"steps": 10_000, "seconds": 0.01}, timeout=2
     )
     await client.runs.join(thread_id, run["run_id"])
 

@@ -204,7 +204,8 @@ async def test_what_was_not_heard_is_looked_for_at_once_and_by_one_question(
     monkeypatch.setattr(RunLog, "wake", note)
     there.follower.told(None)
     assert (await waiters[0]).state is RunState.SUCCEEDED
-    assert woken == [run.run_id]
+    assert run.run_id in woken
+    assert len(woken) < len(waiters), "only who has news is woken"
     for waiter in waiters[1:]:
         waiter.cancel()
     await asyncio.wait(waiters)
