@@ -144,7 +144,8 @@ def _serve(directory: str, how: str, *flags: str) -> None:
     if how != "silent":
         seat.report({"banner": "", "facts": {"flags": list(flags)}})
     while True:
-        signal.pause()
+        # Not `signal.pause`: a signal that comes just before it would be slept over.
+        time.sleep(0.02)
 
 
 if __name__ == "__main__":
