@@ -76,6 +76,7 @@ class SqliteDatabase(Database):
         try:
             create_private_file(self.path)
             writing = self._engine("rw", _WRITER_PRAGMAS, "BEGIN IMMEDIATE")
+            note_changes(writing)
             migrate(writing)
             reading = self._engine("ro", _READER_PRAGMAS, "BEGIN")
         except DBAPIError as error:
@@ -115,7 +116,6 @@ class SqliteDatabase(Database):
         # snapshot that turns into a write cannot wait for a lock: the transaction's kind is
         # said up front.
         event.listen(engine, "begin", lambda connection: _driver(connection).execute(begin))
-        note_changes(engine)
         self._engines.append(engine)
         return engine
 
