@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 from tests.support.engine import Engine, decode, ids, kinds, open_engine, until
+from tests.support.following import CUSTOM, NO_EVENTS, events_of, gate
 from tests.support.records import a_server, at
 
 from runwire.server.core import watch
 from runwire.server.core.logs import TAIL_BYTES
-from runwire.server.core.retention import Retention, steps, sweep
+from runwire.server.core.retention import steps, sweep
 from runwire.server.model.errors import (
     Draining,
     EventsExpired,
@@ -30,21 +31,6 @@ from runwire.server.rpc.events import encode_event
 from runwire.server.storage import events, retention, runs, servers
 from runwire.server.storage.database import Connection
 from runwire.v1 import core_pb2
-
-CUSTOM = {"stream_modes": (StreamMode.CUSTOM,)}
-NO_EVENTS = Retention(event_retention=timedelta(seconds=-1))
-
-
-def events_of(count: int) -> list[str]:
-    """Return the ids of a run that produces `count` events of its own."""
-    return [f"1-{index}" for index in range(1, count + 3)]
-
-
-async def gate(engine: Engine, directory: Path, **spec: Any) -> Run:
-    """Return a run that waits until `open` is there."""
-    run = await engine.start("gate", {"directory": str(directory)}, **{**CUSTOM, **spec})
-    await until((directory / "started").exists)
-    return run
 
 
 async def collect(engine: Engine, run: Run, **how: Any) -> list[Any]:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.engine import Engine, kinds, until
+from tests.support.engine import Engine, kinds
+from tests.support.meeting import Meeting
 from tests.support.replicas import no_notifications
 
 from runwire.server.model.errors import RunFinished, RunNotFound, RunRolledBack
@@ -32,9 +33,7 @@ INTERRUPT, ROLLBACK = CancelAction.INTERRUPT, CancelAction.ROLLBACK
 async def gate(engine: Engine, directory: Path, **spec: Any) -> Run:
     """Return a run that executes until it is stopped."""
     await asyncio.to_thread(directory.mkdir, exist_ok=True)
-    run = await engine.start("gate", {"directory": str(directory)}, **spec)
-    await until((directory / "started").exists)
-    return run
+    return await Meeting(directory).start(engine, "gate", spec=spec)
 
 
 async def cancel(engine: Engine, run: Run, action: CancelAction = INTERRUPT) -> Run:

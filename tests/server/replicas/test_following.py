@@ -7,34 +7,19 @@ from contextlib import aclosing
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.support.engine import Engine, decode, ids, kinds, until
+from tests.support.following import CUSTOM, NO_EVENTS, events_of, gate
 from tests.support.replicas import no_notifications, open_replicas
 
 from runwire.server.core import watch
 from runwire.server.core.logs import RunLog
-from runwire.server.core.retention import Retention, sweep
+from runwire.server.core.retention import sweep
 from runwire.server.model.errors import Draining, EventsExpired, InvalidField, RunRolledBack
 from runwire.server.model.events import Data, Event, EventId
 from runwire.server.model.requests import RequestKey
 from runwire.server.model.runs import CancelAction, Run, RunSpec, RunState, StreamMode
-
-CUSTOM: dict[str, Any] = {"stream_modes": (StreamMode.CUSTOM,)}
-NO_EVENTS = Retention(event_retention=timedelta(seconds=-1))
-
-
-def events_of(count: int) -> list[str]:
-    """Return the ids of a run that produces `count` events of its own."""
-    return [f"1-{index}" for index in range(1, count + 3)]
-
-
-async def gate(engine: Engine, directory: Path, **spec: Any) -> Run:
-    """Return a run that waits until `open` is there."""
-    run = await engine.start("gate", {"directory": str(directory)}, **{**CUSTOM, **spec})
-    await until((directory / "started").exists)
-    return run
 
 
 @pytest.mark.usefixtures("no_polls")
