@@ -10,7 +10,7 @@ from sqlalchemy import update
 from runwire.server.model.attempts import Attempt, StateUpdate, current_writer
 from runwire.server.model.ids import new_id
 from runwire.server.model.runs import ACTIVE_STATES, RunState
-from runwire.server.storage import runs, threads
+from runwire.server.storage import endings, runs, threads
 from runwire.server.storage.database import Connection, Database
 from runwire.server.storage.tables import runs as runs_table
 from tests.support.execution import make_run
@@ -49,9 +49,9 @@ class Attempts:
         """Move the attempt's run to SUCCEEDED."""
 
         def end(connection: Connection) -> None:
-            ending = runs.Ending(state=RunState.SUCCEEDED)
+            ending = endings.Ending(state=RunState.SUCCEEDED)
             now = datetime.now(UTC)
-            assert runs.end_run(connection, attempt.run_id, ending, now, was=ACTIVE_STATES)
+            assert endings.end_run(connection, attempt.run_id, ending, now, was=ACTIVE_STATES)
 
         await self.database.write(end)
 

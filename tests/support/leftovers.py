@@ -8,10 +8,10 @@ from runwire.server.model.events import Segment
 from runwire.server.model.ids import new_id
 from runwire.server.model.runs import RunState
 from runwire.server.model.threads import ThreadTtl, TtlStrategy
-from runwire.server.storage import events, runs, threads
+from runwire.server.storage import endings, events, threads
 from runwire.server.storage.checkpoint_writes import Write
 from runwire.server.storage.checkpoints import NewCheckpoint, Place, add_checkpoint, add_writes
-from runwire.server.storage.runs import Ending
+from runwire.server.storage.endings import Ending
 from tests.support.records import a_run, add_run
 
 
@@ -31,7 +31,7 @@ def add_old_runs(connection: Connection, *, count: int, segments: int, size: int
             ],
         )
         ending = Ending(state=RunState.SUCCEEDED)
-        runs.end_run(connection, run.run_id, ending, _long_ago(), was=frozenset(RunState))
+        endings.end_run(connection, run.run_id, ending, _long_ago(), was=frozenset(RunState))
 
 
 def add_old_thread(

@@ -28,7 +28,7 @@ from runwire.server.model.events import Data, Event, EventId, LogEntry, segment_
 from runwire.server.model.ids import new_id
 from runwire.server.model.runs import ACTIVE_STATES, CancelAction, Run, RunState, StreamMode
 from runwire.server.rpc.events import encode_event
-from runwire.server.storage import events, retention, runs, servers
+from runwire.server.storage import claims, endings, events, retention, servers
 from runwire.server.storage.database import Connection
 from runwire.v1 import core_pb2
 
@@ -257,13 +257,13 @@ async def test_a_reader_sees_the_boundary_between_two_attempts(
 
 async def test_an_event_whose_attempt_was_lost_may_have_been_seen(engine: Engine) -> None:
     run = await engine.start("echo", start_delay=timedelta(days=1), **CUSTOM)
-    await engine.execute(lambda c: runs.wake_runs(c, [run.run_id], run.due_time) and None)
+    await engine.execute(lambda c: claims.wake_runs(c, [run.run_id], run.due_time) and None)
     await engine.execute(
         lambda c: c.exec_driver_sql("UPDATE runs SET attempt = 1") and None  # it was lost
     )
     reader = asyncio.create_task(engine.events(run, "1-7"))
     await until(lambda: run.run_id in engine.logs._logs)
-    await engine.execute(lambda c: runs.make_runnable(c, run.run_id))
+    await engine.execute(lambda c: claims.make_runnable(c, run.run_id))
     engine.runner.wake()
     assert ids(await reader) == ["2-1", "2-2"]
 
@@ -411,8 +411,8 @@ class Elsewhere:
         def write(connection: Connection) -> None:
             events.add_segments(connection, [segment])
             if final:
-                ending = runs.Ending(state=RunState.SUCCEEDED)
-                runs.end_run(connection, self.run.run_id, ending, at(0), was=ACTIVE_STATES)
+                ending = endings.Ending(state=RunState.SUCCEEDED)
+                endings.end_run(connection, self.run.run_id, ending, at(0), was=ACTIVE_STATES)
 
         await self.engine.execute(write)
 

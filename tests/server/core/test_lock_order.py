@@ -43,7 +43,7 @@ from runwire.server.model.runs import (
     RunState,
     StreamMode,
 )
-from runwire.server.storage import runs, threads
+from runwire.server.storage import claims, runs, threads
 from runwire.server.storage.database import Database
 from runwire.server.storage.opening import database_at
 
@@ -170,7 +170,7 @@ class Busy:
 
         def update(connection: Connection) -> None:
             if threads.lock_queue(connection, thread_id):
-                runs.has_in_flight(connection, thread_id=thread_id)
+                claims.has_in_flight(connection, thread_id=thread_id)
 
         self.write(update)
 

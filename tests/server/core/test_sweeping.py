@@ -20,7 +20,7 @@ from runwire.server.core.sweeping import (
 from runwire.server.model.ids import new_id
 from runwire.server.model.runs import CancelAction, Run, RunState
 from runwire.server.storage import locks, servers
-from runwire.server.storage.runs import Owned
+from runwire.server.storage.ownership import Owned
 
 
 def ids(found: list[Run]) -> list[str]:

@@ -26,7 +26,7 @@ from runwire.server.model.runs import (
 )
 from runwire.server.model.threads import ThreadState
 from runwire.server.runner import execution, runner
-from runwire.server.storage import checkpoints, runs
+from runwire.server.storage import checkpoints, claims, runs
 from runwire.v1 import core_pb2
 
 GRAPHS = Path(__file__).parent / "graphs" / "langgraph.json"
@@ -384,8 +384,8 @@ def rename(before: str, after: str) -> Callable[[Connection], None]:
 
 
 async def make_due(engine: Engine, run: Run) -> None:
-    await engine.execute(lambda c: runs.wake_runs(c, [run.run_id], run.due_time) and None)
-    await engine.execute(lambda c: runs.make_runnable(c, run.run_id))
+    await engine.execute(lambda c: claims.wake_runs(c, [run.run_id], run.due_time) and None)
+    await engine.execute(lambda c: claims.make_runnable(c, run.run_id))
     engine.runner.wake()
 
 

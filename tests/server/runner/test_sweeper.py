@@ -19,9 +19,9 @@ from runwire.server.model.runs import (
     RunState,
 )
 from runwire.server.runner import sweeper
-from runwire.server.storage import runs
+from runwire.server.storage import claims, endings
 from runwire.server.storage.database import Connection
-from runwire.server.storage.runs import Owned
+from runwire.server.storage.ownership import Owned
 
 GRAPHS = Path(__file__).parent / "graphs" / "langgraph.json"
 CANCEL = Cancel(
@@ -40,7 +40,7 @@ async def test_a_committed_cancel_that_nobody_told_of_is_heard_within_a_second_o
     engine: Engine, meeting: Meeting
 ) -> None:
     run = await meeting.start(engine, "gate")
-    await engine.execute(lambda c: runs.request_cancel(c, run.run_id, CANCEL, datetime.now(UTC)))
+    await engine.execute(lambda c: endings.request_cancel(c, run.run_id, CANCEL, datetime.now(UTC)))
     ended = await engine.ended(run)
     assert ended.end_time is not None
     assert (ended.state, ended.cancel) == (RunState.CANCELLED, CANCEL)
@@ -68,8 +68,8 @@ async def test_a_run_may_be_about_to_begin_when_it_is_first_missed(engine: Engin
 
 def forget(connection: Connection, engine: Engine, run: Run) -> None:
     """Claim a run for a server that does not hear of it."""
-    runs.wake_runs(connection, [run.run_id], run.due_time)
-    runs.make_runnable(connection, run.run_id)
+    claims.wake_runs(connection, [run.run_id], run.due_time)
+    claims.make_runnable(connection, run.run_id)
     owner, graph_ids = engine.runner.server_id, [run.graph_id]
     assert claim(connection, owner=owner, graph_ids=graph_ids, limit=1)
 
@@ -202,7 +202,7 @@ async def test_a_new_server_takes_back_what_the_former_one_had(
         run = await meeting.start(engine, "gate", spec={"thread_id": thread_id})
         cancelled = await meeting.start(engine, "gate_sync")
         await engine.execute(
-            lambda c: runs.request_cancel(c, cancelled.run_id, CANCEL, datetime.now(UTC))
+            lambda c: endings.request_cancel(c, cancelled.run_id, CANCEL, datetime.now(UTC))
         )
         waiting = await engine.start("echo", thread_id=thread_id)
         meeting_is_over = engine.runner.server_id

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from tests.support.plans import postgres_plans, sqlite_plans
 
 from runwire.server.model.attempts import Attempt
-from runwire.server.storage import checkpoint_writes, checkpoints, items, pruning, runs
+from runwire.server.storage import checkpoint_writes, checkpoints, items, ownership, pruning
 from runwire.server.storage.checkpoints import NewCheckpoint, Place
 
 ATTEMPT = Attempt("run", "thread", "graph", 1, "owner")
@@ -17,7 +17,7 @@ NEW = NewCheckpoint(PLACE, None, "run", "graph", "msgpack", b"", {})
 WRITE = checkpoint_writes.Write("task", "", 0, "channel", "msgpack", b"")
 
 QUERIES: dict[str, Callable[[Connection], Any]] = {
-    "fence": lambda c: runs.owns_run(c, ATTEMPT),
+    "fence": lambda c: ownership.owns_run(c, ATTEMPT),
     "add_checkpoint": lambda c: checkpoints.add_checkpoint(c, NEW, None),
     "add_writes": lambda c: checkpoints.add_writes(c, PLACE, "run", [WRITE], None),
     "head": lambda c: checkpoints.head(c, "thread"),

@@ -12,8 +12,8 @@ from tests.support.records import a_run, a_server, add_run, at
 from runwire.server.model.ids import new_id
 from runwire.server.model.queues import GraphQueue
 from runwire.server.model.runs import Cancel, CancelAction, CancelCause, Run, RunState
-from runwire.server.storage import queues, runs, servers
-from runwire.server.storage.runs import Ending
+from runwire.server.storage import endings, queues, servers
+from runwire.server.storage.endings import Ending
 
 CANCEL = Cancel(action=CancelAction.INTERRUPT, cause=CancelCause.CLIENT, request_time=at(0))
 
@@ -34,10 +34,10 @@ def test_each_run_in_flight_is_counted_once_and_for_its_graph(connection: Connec
     add_run(connection, a_run(7, graph_id="a"), runnable=True)
     add_run(connection, a_run(1, graph_id="b"), runnable=False, wake_time=at(99))
     cancelled = add_run(connection, running(graph_id="b"))
-    assert runs.request_cancel(connection, cancelled.run_id, CANCEL, at(1))
+    assert endings.request_cancel(connection, cancelled.run_id, CANCEL, at(1))
     ended = add_run(connection, running(graph_id="c"))
     ending = Ending(state=RunState.SUCCEEDED)
-    runs.end_run(connection, ended.run_id, ending, at(9), was=frozenset(RunState))
+    endings.end_run(connection, ended.run_id, ending, at(9), was=frozenset(RunState))
 
     graphs, claimable, oldest = queues.count_in_flight(connection, up_to=100)
     assert graphs == [

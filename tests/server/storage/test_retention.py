@@ -12,9 +12,9 @@ from tests.support.records import a_run, add_run, at, get_run
 from runwire.server.model.events import Segment
 from runwire.server.model.ids import new_id
 from runwire.server.model.runs import Cancel, CancelAction, CancelCause, Run, RunState
-from runwire.server.storage import events, retention, runs
+from runwire.server.storage import endings, events, retention, runs
+from runwire.server.storage.endings import Ending
 from runwire.server.storage.retention import Leftover, delete_leftovers, delete_some_of_thread
-from runwire.server.storage.runs import Ending
 from runwire.server.storage.tables import run_events
 
 TAKEN_BACK: dict[str, Any] = {
@@ -46,7 +46,7 @@ def ended(
         ],
     )
     how = Ending(**{"state": RunState.SUCCEEDED, **ending})
-    runs.end_run(connection, run.run_id, how, at(seconds), was=frozenset(RunState))
+    endings.end_run(connection, run.run_id, how, at(seconds), was=frozenset(RunState))
     return run
 
 

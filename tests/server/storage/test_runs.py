@@ -24,8 +24,11 @@ from runwire.server.model.runs import (
     RunError,
     RunState,
 )
-from runwire.server.storage import events, queues, runs
-from runwire.server.storage.runs import Ending, Owned, Queue, RunFilter
+from runwire.server.storage import claims, endings, events, ownership, queues, runs
+from runwire.server.storage.claims import Queue
+from runwire.server.storage.endings import Ending
+from runwire.server.storage.ownership import Owned
+from runwire.server.storage.runs import RunFilter
 from runwire.server.storage.tables import run_events
 from runwire.server.storage.tables import runs as runs_table
 
@@ -40,7 +43,7 @@ def running(seconds: float = 0, owner: str = "server", **changes: Any) -> Run:
 
 def end(connection: Connection, run: Run, seconds: float = 9, **ending: Any) -> Run | None:
     how = Ending(**{"state": RunState.SUCCEEDED, **ending})
-    return runs.end_run(connection, run.run_id, how, at(seconds), was=frozenset(RunState))
+    return endings.end_run(connection, run.run_id, how, at(seconds), was=frozenset(RunState))
 
 
 def ids(found: list[Run]) -> list[str]:
@@ -227,7 +230,7 @@ def test_a_run_that_was_taken_back_is_not_listed(connection: Connection) -> None
 
 
 def test_an_empty_thread_has_an_empty_queue(connection: Connection) -> None:
-    assert runs.queue_of_thread(connection, new_id()) == Queue(False, None, None, False)
+    assert claims.queue_of_thread(connection, new_id()) == Queue(False, None, None, False)
 
 
 def test_a_queue_tells_who_executes_who_is_first_and_who_can_be_claimed(
@@ -236,24 +239,24 @@ def test_a_queue_tells_who_executes_who_is_first_and_who_can_be_claimed(
     thread_id = new_id()
     delayed = a_run(0, thread_id=thread_id, due_time=at(5))
     add_run(connection, delayed, wake_time=at(5))
-    assert runs.queue_of_thread(connection, thread_id) == Queue(False, None, None, True)
+    assert claims.queue_of_thread(connection, thread_id) == Queue(False, None, None, True)
     second = add_run(connection, a_run(2, thread_id=thread_id))
     first = add_run(connection, a_run(1, thread_id=thread_id), runnable=True)
-    queue = runs.queue_of_thread(connection, thread_id)
+    queue = claims.queue_of_thread(connection, thread_id)
     assert queue == Queue(False, first.run_id, first.run_id, True)
-    (claimed,) = runs.claim_runs(
+    (claimed,) = claims.claim_runs(
         connection, owner="server", graph_ids=["graph"], limit=5, now=at(3)
     )
     assert claimed.run_id == first.run_id
-    assert runs.queue_of_thread(connection, thread_id) == Queue(True, second.run_id, None, True)
-    found = runs.in_flight_of_thread(connection, thread_id)
+    assert claims.queue_of_thread(connection, thread_id) == Queue(True, second.run_id, None, True)
+    found = claims.in_flight_of_thread(connection, thread_id)
     assert ids(found) == [first.run_id, second.run_id, delayed.run_id]
 
 
 def test_of_runs_created_at_once_the_first_made_is_first(connection: Connection) -> None:
     thread_id = new_id()
     made = [add_run(connection, a_run(thread_id=thread_id)) for _ in range(5)]
-    assert runs.queue_of_thread(connection, thread_id).head == made[0].run_id
+    assert claims.queue_of_thread(connection, thread_id).head == made[0].run_id
 
 
 def test_a_run_that_is_delayed_before_a_later_attempt_keeps_its_place(
@@ -263,41 +266,41 @@ def test_a_run_that_is_delayed_before_a_later_attempt_keeps_its_place(
     retried = a_run(0, thread_id=thread_id, attempt=1)
     add_run(connection, retried, wake_time=at(5))
     add_run(connection, a_run(1, thread_id=thread_id))
-    assert runs.queue_of_thread(connection, thread_id).head == retried.run_id
-    assert not runs.make_runnable(connection, retried.run_id)
+    assert claims.queue_of_thread(connection, thread_id).head == retried.run_id
+    assert not claims.make_runnable(connection, retried.run_id)
 
 
 def test_ended_runs_are_in_no_queue(connection: Connection) -> None:
     thread_id = new_id()
     run = add_run(connection, running(thread_id=thread_id))
-    assert runs.has_in_flight(connection, thread_id=thread_id)
-    assert runs.has_in_flight(connection, assistant_id=run.assistant_id)
+    assert claims.has_in_flight(connection, thread_id=thread_id)
+    assert claims.has_in_flight(connection, assistant_id=run.assistant_id)
     end(connection, run)
-    assert not runs.has_in_flight(connection, thread_id=thread_id)
-    assert not runs.has_in_flight(connection, assistant_id=run.assistant_id)
-    assert runs.queue_of_thread(connection, thread_id) == Queue(False, None, None, False)
+    assert not claims.has_in_flight(connection, thread_id=thread_id)
+    assert not claims.has_in_flight(connection, assistant_id=run.assistant_id)
+    assert claims.queue_of_thread(connection, thread_id) == Queue(False, None, None, False)
 
 
 def test_pending_runs_are_counted_up_to_a_limit(connection: Connection) -> None:
     add_run(connection, running())
     for _ in range(3):
         add_run(connection, a_run())
-    assert runs.count_pending(connection, up_to=9) == 3
-    assert runs.count_pending(connection, up_to=2) == 2
+    assert claims.count_pending(connection, up_to=9) == 3
+    assert claims.count_pending(connection, up_to=2) == 2
 
 
 def test_what_is_made_to_wait_is_not_claimed(connection: Connection) -> None:
     run = add_run(connection, a_run(), runnable=True)
-    runs.make_wait(connection, run.run_id)
+    claims.make_wait(connection, run.run_id)
     assert (
-        runs.claim_runs(connection, owner="server", graph_ids=["graph"], limit=1, now=at(1)) == []
+        claims.claim_runs(connection, owner="server", graph_ids=["graph"], limit=1, now=at(1)) == []
     )
-    assert runs.make_runnable(connection, run.run_id)
+    assert claims.make_runnable(connection, run.run_id)
     assert (
-        len(runs.claim_runs(connection, owner="server", graph_ids=["graph"], limit=1, now=at(1)))
+        len(claims.claim_runs(connection, owner="server", graph_ids=["graph"], limit=1, now=at(1)))
         == 1
     )
-    assert not runs.make_runnable(connection, run.run_id), "it is pending no longer"
+    assert not claims.make_runnable(connection, run.run_id), "it is pending no longer"
 
 
 # Claims and delays.
@@ -307,8 +310,8 @@ def test_a_claim_takes_what_is_due_first_and_no_more_than_it_may(connection: Con
     late = add_run(connection, a_run(0, due_time=at(8)), runnable=True)
     early = add_run(connection, a_run(3), runnable=True)
     add_run(connection, a_run(1))
-    first = runs.claim_runs(connection, owner="one", graph_ids=["graph"], limit=1, now=at(9))
-    second = runs.claim_runs(connection, owner="two", graph_ids=["graph"], limit=5, now=at(10))
+    first = claims.claim_runs(connection, owner="one", graph_ids=["graph"], limit=1, now=at(9))
+    second = claims.claim_runs(connection, owner="two", graph_ids=["graph"], limit=5, now=at(10))
     assert (ids(first), ids(second)) == ([early.run_id], [late.run_id])
     wanted = replace(
         early,
@@ -328,9 +331,9 @@ def test_a_claim_leaves_runs_alone_whose_graph_its_server_does_not_know(
     known = add_run(connection, a_run(1), runnable=True)
 
     def claim(*graph_ids: str) -> list[str]:
-        found = runs.is_any_due(connection, graph_ids, at(2))
+        found = claims.is_any_due(connection, graph_ids, at(2))
         claimed = ids(
-            runs.claim_runs(connection, owner="one", graph_ids=graph_ids, limit=1, now=at(2))
+            claims.claim_runs(connection, owner="one", graph_ids=graph_ids, limit=1, now=at(2))
         )
         assert found == bool(claimed)
         return claimed
@@ -344,28 +347,28 @@ def test_a_claim_leaves_runs_alone_whose_graph_its_server_does_not_know(
 
 def test_the_start_is_that_of_the_first_attempt(connection: Connection) -> None:
     add_run(connection, a_run(attempt=1, start_time=at(1)), runnable=True)
-    (claimed,) = runs.claim_runs(
+    (claimed,) = claims.claim_runs(
         connection, owner="server", graph_ids=["graph"], limit=1, now=at(9)
     )
     assert (claimed.attempt, claimed.start_time) == (2, at(1))
 
 
 def wake(connection: Connection, seconds: float) -> list[str]:
-    due = [run.run_id for run in runs.list_due(connection, at(seconds), limit=9)]
-    return [run.run_id for run in runs.wake_runs(connection, due, at(seconds))]
+    due = [run.run_id for run in claims.list_due(connection, at(seconds), limit=9)]
+    return [run.run_id for run in claims.wake_runs(connection, due, at(seconds))]
 
 
 def test_delays_end_when_their_time_has_come(connection: Connection) -> None:
-    assert runs.next_wake(connection) is None
+    assert claims.next_wake(connection) is None
     later = add_run(connection, a_run(0, due_time=at(6)), wake_time=at(6))
     sooner = add_run(connection, a_run(1, due_time=at(5)), wake_time=at(5))
     last = add_run(connection, a_run(2, due_time=at(7)), wake_time=at(7))
-    assert runs.next_wake(connection) == at(5)
+    assert claims.next_wake(connection) == at(5)
     assert wake(connection, 4.999999) == []
     assert wake(connection, 6) == [sooner.run_id, later.run_id]
-    assert runs.next_wake(connection) == at(7)
+    assert claims.next_wake(connection) == at(7)
     assert wake(connection, 8) == [last.run_id]
-    assert runs.next_wake(connection) is None
+    assert claims.next_wake(connection) is None
 
 
 # Moves.
@@ -373,12 +376,12 @@ def test_delays_end_when_their_time_has_come(connection: Connection) -> None:
 
 def test_a_cancel_is_stored_with_a_run_that_executes(connection: Connection) -> None:
     run = add_run(connection, running())
-    assert runs.request_cancel(connection, run.run_id, CANCEL, at(4))
+    assert endings.request_cancel(connection, run.run_id, CANCEL, at(4))
     assert get_run(connection, run) == replace(
         run, state=RunState.CANCELLING, cancel=CANCEL, update_time=at(4)
     )
     again = replace(CANCEL, action=CancelAction.ROLLBACK)
-    assert runs.request_cancel(connection, run.run_id, again, at(5))
+    assert endings.request_cancel(connection, run.run_id, again, at(5))
     assert get_run(connection, run).cancel == again
 
 
@@ -388,60 +391,60 @@ def test_a_cancel_is_not_stored_with_a_run_that_nobody_executes(connection: Conn
     end(connection, ended)
     for run in (pending, ended):
         before = get_run(connection, run)
-        assert not runs.request_cancel(connection, run.run_id, CANCEL, at(4))
+        assert not endings.request_cancel(connection, run.run_id, CANCEL, at(4))
         assert get_run(connection, run) == before
 
 
 def test_a_run_ends_only_if_it_is_where_it_is_thought_to_be(connection: Connection) -> None:
     run = add_run(connection, a_run())
     how = Ending(state=RunState.SUCCEEDED)
-    assert runs.end_run(connection, run.run_id, how, at(1), was=ACTIVE_STATES) is None
-    assert runs.end_run(connection, new_id(), how, at(1), was=frozenset(RunState)) is None
+    assert endings.end_run(connection, run.run_id, how, at(1), was=ACTIVE_STATES) is None
+    assert endings.end_run(connection, new_id(), how, at(1), was=frozenset(RunState)) is None
     assert get_run(connection, run) == run
 
 
 def test_an_attempt_is_given_up_by_who_has_it(connection: Connection) -> None:
     run = add_run(connection, running())
-    assert not runs.release_run(connection, run.run_id, 2, at(4), give_back=False)
-    assert runs.release_run(connection, run.run_id, 1, at(4), give_back=False)
+    assert not endings.release_run(connection, run.run_id, 2, at(4), give_back=False)
+    assert endings.release_run(connection, run.run_id, 1, at(4), give_back=False)
     released = get_run(connection, run)
     assert released == replace(run, state=RunState.PENDING, owner=None, update_time=at(4))
-    assert not runs.release_run(connection, run.run_id, 1, at(5), give_back=False)
+    assert not endings.release_run(connection, run.run_id, 1, at(5), give_back=False)
     assert (
-        runs.claim_runs(connection, owner="server", graph_ids=["graph"], limit=9, now=at(5)) == []
+        claims.claim_runs(connection, owner="server", graph_ids=["graph"], limit=9, now=at(5)) == []
     )
 
 
 def test_an_attempt_that_is_given_back_keeps_its_number(connection: Connection) -> None:
     run = add_run(connection, running())
-    runs.release_run(connection, run.run_id, 1, at(4), give_back=True, wake_time=at(6))
+    endings.release_run(connection, run.run_id, 1, at(4), give_back=True, wake_time=at(6))
     released = get_run(connection, run)
     assert (released.attempt, released.attempts_used) == (1, 0)
-    assert runs.next_wake(connection) == at(6)
+    assert claims.next_wake(connection) == at(6)
 
 
 def test_an_attempt_of_a_run_that_is_being_cancelled_is_not_given_up(
     connection: Connection,
 ) -> None:
     run = add_run(connection, running())
-    runs.request_cancel(connection, run.run_id, CANCEL, at(4))
-    assert not runs.release_run(connection, run.run_id, 1, at(5), give_back=True)
+    endings.request_cancel(connection, run.run_id, CANCEL, at(4))
+    assert not endings.release_run(connection, run.run_id, 1, at(5), give_back=True)
 
 
 def test_the_right_to_write_is_that_of_one_attempt_of_one_server(connection: Connection) -> None:
     run = add_run(connection, running())
     attempt = Attempt(run.run_id, None, "graph", 1, "server")
-    assert runs.owns_run(connection, attempt)
+    assert ownership.owns_run(connection, attempt)
     for other in (
         replace(attempt, number=2),
         replace(attempt, owner="other"),
         replace(attempt, run_id=new_id()),
     ):
-        assert not runs.owns_run(connection, other)
-    runs.request_cancel(connection, run.run_id, CANCEL, at(4))
-    assert runs.owns_run(connection, attempt), "it has to store how it ends"
+        assert not ownership.owns_run(connection, other)
+    endings.request_cancel(connection, run.run_id, CANCEL, at(4))
+    assert ownership.owns_run(connection, attempt), "it has to store how it ends"
     end(connection, run, state=RunState.CANCELLED, cancel=CANCEL)
-    assert not runs.owns_run(connection, attempt)
+    assert not ownership.owns_run(connection, attempt)
 
 
 def test_owners_are_told_apart(connection: Connection) -> None:
@@ -449,11 +452,11 @@ def test_owners_are_told_apart(connection: Connection) -> None:
     later = add_run(connection, running(2, "you"))
     earlier = add_run(connection, running(1, "you"))
     add_run(connection, a_run())
-    assert [run.run_id for run in runs.owned_by(connection, "you")] == [
+    assert [run.run_id for run in ownership.owned_by(connection, "you")] == [
         earlier.run_id,
         later.run_id,
     ]
-    assert runs.owned_by(connection, "me") == [Owned(mine.run_id, None, 1, 1, False)]
+    assert ownership.owned_by(connection, "me") == [Owned(mine.run_id, None, 1, 1, False)]
 
 
 # Deleting.
@@ -497,23 +500,23 @@ ENDING = Ending(state=RunState.SUCCEEDED)
 
 BY_INDEX: dict[str, tuple[Callable[[Connection], Any], list[str]]] = {
     "claim": (
-        lambda c: runs.claim_runs(c, owner="server", graph_ids=["graph"], limit=5, now=at(0)),
+        lambda c: claims.claim_runs(c, owner="server", graph_ids=["graph"], limit=5, now=at(0)),
         ["sqlite_autoindex_runs_1", "COVERING INDEX ix_runs_claimable"],
     ),
-    "list_due": (lambda c: runs.list_due(c, at(0), limit=10), ["ix_runs_waking"]),
-    "wake": (lambda c: runs.wake_runs(c, ["run"], at(0)), ["sqlite_autoindex_runs_1"] * 2),
-    "owned_of": (lambda c: runs.owned_of(c, [ATTEMPT] * 2), ["sqlite_autoindex_runs_1"] * 2),
-    "next_wake": (runs.next_wake, ["ix_runs_waking"]),
+    "list_due": (lambda c: claims.list_due(c, at(0), limit=10), ["ix_runs_waking"]),
+    "wake": (lambda c: claims.wake_runs(c, ["run"], at(0)), ["sqlite_autoindex_runs_1"] * 2),
+    "owned_of": (lambda c: ownership.owned_of(c, [ATTEMPT] * 2), ["sqlite_autoindex_runs_1"] * 2),
+    "next_wake": (claims.next_wake, ["ix_runs_waking"]),
     "is_any_due": (
-        lambda c: runs.is_any_due(c, ["graph"], at(0)),
+        lambda c: claims.is_any_due(c, ["graph"], at(0)),
         ["COVERING INDEX ix_runs_claimable", "ix_runs_waking"],
     ),
     "end_running": (
-        lambda c: runs.end_running(c, running(), ATTEMPT, ENDING, at(0)),
+        lambda c: endings.end_running(c, running(), ATTEMPT, ENDING, at(0)),
         ["sqlite_autoindex_runs_1"],
     ),
     "queue_of_thread": (
-        lambda c: runs.queue_of_thread(c, "thread"),
+        lambda c: claims.queue_of_thread(c, "thread"),
         [
             "uq_runs_active_on_thread",
             "COVERING INDEX ix_runs_queue_of_thread",
@@ -522,32 +525,32 @@ BY_INDEX: dict[str, tuple[Callable[[Connection], Any], list[str]]] = {
         ],
     ),
     "in_flight_of_thread": (
-        lambda c: runs.in_flight_of_thread(c, "thread"),
+        lambda c: claims.in_flight_of_thread(c, "thread"),
         ["ix_runs_queue_of_thread"],
     ),
     "has_in_flight": (
-        lambda c: runs.has_in_flight(c, thread_id="thread"),
+        lambda c: claims.has_in_flight(c, thread_id="thread"),
         ["COVERING INDEX ix_runs_queue_of_thread"],
     ),
     "count_pending": (
-        lambda c: runs.count_pending(c, up_to=100),
+        lambda c: claims.count_pending(c, up_to=100),
         ["COVERING INDEX ix_runs_queue_of_thread"],
     ),
     "oldest_claimable": (queues.oldest_claimable, ["ix_runs_claimable"]),
-    "owned_by": (lambda c: runs.owned_by(c, "server"), ["ix_runs_owned"]),
-    "cancelling_of": (lambda c: runs.cancelling_of(c, "server"), ["ix_runs_owned"]),
+    "owned_by": (lambda c: ownership.owned_by(c, "server"), ["ix_runs_owned"]),
+    "cancelling_of": (lambda c: ownership.cancelling_of(c, "server"), ["ix_runs_owned"]),
     "list_lost_owners": (
-        lambda c: runs.list_lost_owners(c, at(0)),
+        lambda c: ownership.list_lost_owners(c, at(0)),
         ["COVERING INDEX ix_runs_owned", "sqlite_autoindex_servers_1"],
     ),
-    "last_retry": (runs.last_retry, ["ix_runs_waking"]),
-    "owns_run": (lambda c: runs.owns_run(c, ATTEMPT), ["sqlite_autoindex_runs_1"]),
+    "last_retry": (claims.last_retry, ["ix_runs_waking"]),
+    "owns_run": (lambda c: ownership.owns_run(c, ATTEMPT), ["sqlite_autoindex_runs_1"]),
     "end_run": (
-        lambda c: runs.end_run(c, "run", ENDING, at(0), was=ACTIVE_STATES),
+        lambda c: endings.end_run(c, "run", ENDING, at(0), was=ACTIVE_STATES),
         ["sqlite_autoindex_runs_1"],
     ),
     "release_run": (
-        lambda c: runs.release_run(c, "run", 1, at(0), give_back=True),
+        lambda c: endings.release_run(c, "run", 1, at(0), give_back=True),
         ["sqlite_autoindex_runs_1"],
     ),
     "list_runs": (
@@ -612,10 +615,10 @@ def test_a_claim_costs_the_same_however_many_runs_have_ended(memory: Connection)
 
     driver.set_progress_handler(count, 100)
     assert (
-        len(runs.claim_runs(connection, owner="server", graph_ids=["graph"], limit=5, now=at(1)))
+        len(claims.claim_runs(connection, owner="server", graph_ids=["graph"], limit=5, now=at(1)))
         == 1
     )
-    assert runs.count_pending(connection, up_to=10) == 0
+    assert claims.count_pending(connection, up_to=10) == 0
     driver.set_progress_handler(None, 0)
     assert steps < 20, "hundreds of instructions, not tens of thousands"
 
@@ -627,10 +630,10 @@ def test_of_many_attempts_each_is_told_whether_it_may_write(connection: Connecti
         for run in (mine, taken, again)
     ]
     attempts.append(Attempt("nowhere", None, "graph", 1, "server"))
-    assert runs.owned_of(connection, attempts) == [True, True, True, False]
-    assert runs.release_run(connection, taken.run_id, taken.attempt, at(1), give_back=False)
-    assert runs.release_run(connection, again.run_id, again.attempt, at(1), give_back=False)
-    runs.make_runnable(connection, again.run_id)
-    runs.claim_runs(connection, owner=again.owner or "", graph_ids=["graph"], limit=1, now=at(2))
-    assert runs.owned_of(connection, attempts) == [True, False, False, False]
-    assert runs.owned_of(connection, []) == []
+    assert ownership.owned_of(connection, attempts) == [True, True, True, False]
+    assert endings.release_run(connection, taken.run_id, taken.attempt, at(1), give_back=False)
+    assert endings.release_run(connection, again.run_id, again.attempt, at(1), give_back=False)
+    claims.make_runnable(connection, again.run_id)
+    claims.claim_runs(connection, owner=again.owner or "", graph_ids=["graph"], limit=1, now=at(2))
+    assert ownership.owned_of(connection, attempts) == [True, False, False, False]
+    assert ownership.owned_of(connection, []) == []

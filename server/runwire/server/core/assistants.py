@@ -21,7 +21,7 @@ from runwire.server.model.errors import (
 from runwire.server.model.ids import canonical_id, default_assistant_id, new_id
 from runwire.server.model.requests import Order, Page, RequestKey
 from runwire.server.model.runs import RunConfig
-from runwire.server.storage import assistants, locks, runs
+from runwire.server.storage import assistants, claims, locks
 from runwire.server.storage.assistants import AssistantFilter
 from runwire.server.storage.clock import current_time
 from runwire.server.storage.database import Connection, Database
@@ -277,6 +277,6 @@ def _delete(connection: Connection, assistant_id: str) -> None:
     assistant = _get(connection, assistant_id)
     if assistant_id == default_assistant_id(assistant.graph_id):
         raise DefaultAssistant(assistant_id, assistant.graph_id)
-    if runs.has_in_flight(connection, assistant_id=assistant_id):
+    if claims.has_in_flight(connection, assistant_id=assistant_id):
         raise AssistantInUse(assistant_id)
     assistants.delete_assistant(connection, assistant_id)

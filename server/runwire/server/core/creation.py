@@ -33,7 +33,7 @@ from runwire.server.model.runs import (
     RunState,
 )
 from runwire.server.model.threads import ThreadTtl
-from runwire.server.storage import checkpoints, locks, runs, servers, threads
+from runwire.server.storage import checkpoints, claims, locks, runs, servers, threads
 from runwire.server.storage.clock import current_time
 from runwire.server.storage.database import Connection
 from runwire.server.storage.notifications import Kind, notify
@@ -141,14 +141,14 @@ def _create_run(
     blocked = False
     if thread_id is not None:
         _apply_strategy(connection, thread_id, spec, rules, creation, now)
-        queue = runs.queue_of_thread(connection, thread_id)
+        queue = claims.queue_of_thread(connection, thread_id)
         blocked = queue.active or queue.head is not None
     run = _new_run(spec, assistant, thread_id, now)
     delayed = spec.start_delay > timedelta(0)
     if slots > 0 and not delayed and not blocked:
         run = replace(run, state=RunState.RUNNING, attempt=1, owner=rules.owner, start_time=now)
         creation.started.append(run)
-    elif runs.count_pending(connection, up_to=rules.max_pending) >= rules.max_pending:
+    elif claims.count_pending(connection, up_to=rules.max_pending) >= rules.max_pending:
         raise QueueFull(rules.max_pending)
     runs.add_run(
         connection,
@@ -204,7 +204,7 @@ def _apply_strategy(
     strategy = spec.multitask_strategy
     if strategy is MultitaskStrategy.ENQUEUE:
         return
-    in_flight = runs.in_flight_of_thread(connection, thread_id)
+    in_flight = claims.in_flight_of_thread(connection, thread_id)
     if strategy is MultitaskStrategy.REJECT:
         if in_flight:
             raise ThreadBusy(thread_id)

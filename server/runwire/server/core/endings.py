@@ -33,7 +33,16 @@ from runwire.server.model.runs import (
     RunState,
 )
 from runwire.server.model.threads import ThreadState
-from runwire.server.storage import checkpoints, events, locks, runs, threads
+from runwire.server.storage import (
+    checkpoints,
+    claims,
+    endings,
+    events,
+    locks,
+    ownership,
+    runs,
+    threads,
+)
 from runwire.server.storage.clock import current_time
 from runwire.server.storage.database import Connection
 from runwire.server.storage.notifications import Kind, notify
@@ -82,7 +91,7 @@ def finish_attempt(
     locks.hold_threads(connection, [attempt.thread_id])
     ended = None
     if known is not None and outcome.state is not RunState.CANCELLED:
-        ended = runs.end_running(connection, known, attempt, _ending(known, outcome), now)
+        ended = endings.end_running(connection, known, attempt, _ending(known, outcome), now)
     if ended is None:
         ended = _end_as_stored(connection, attempt, outcome, now)
     log.seal()
@@ -105,7 +114,7 @@ def _end_as_stored(
     run = runs.lock_run(connection, attempt.run_id)
     if run is None or not _owns(run, attempt):
         raise AttemptLost(attempt.run_id, attempt.number)
-    ended = runs.end_run(connection, run.run_id, _ending(run, outcome), now, was=ACTIVE_STATES)
+    ended = endings.end_run(connection, run.run_id, _ending(run, outcome), now, was=ACTIVE_STATES)
     assert ended is not None
     return ended
 
@@ -115,11 +124,11 @@ def _owns(run: Run, attempt: Attempt) -> bool:
     return key == (attempt.owner, attempt.number, True)
 
 
-def _ending(run: Run, outcome: Outcome) -> runs.Ending:
+def _ending(run: Run, outcome: Outcome) -> endings.Ending:
     """A committed cancel beats a later success; one that comes later finds the run ended."""
     if run.cancel is None:
         succeeded = outcome.state in (RunState.SUCCEEDED, RunState.INTERRUPTED)
-        return runs.Ending(
+        return endings.Ending(
             state=outcome.state,
             error=outcome.error,
             output=outcome.values if succeeded else None,
@@ -177,11 +186,11 @@ def _entry(run: Run, event_id: EventId, body: EventBody, encode: Encode) -> LogE
 
 
 def end_unclaimed(
-    connection: Connection, run: Run, ending: runs.Ending, encode: Encode, now: datetime
+    connection: Connection, run: Run, ending: endings.Ending, encode: Encode, now: datetime
 ) -> Run | None:
     """End a run that nobody executes; return it, or None when it is no longer in the state in
     which `run` shows it. Its thread's queue is settled apart."""
-    ended = runs.end_run(connection, run.run_id, ending, now, was=frozenset({run.state}))
+    ended = endings.end_run(connection, run.run_id, ending, now, was=frozenset({run.state}))
     if ended is None:
         return None
     # After all attempts, and not in the last one: of that one, readers may have seen events which
@@ -213,7 +222,7 @@ def cancel_active(connection: Connection, run: Run, cancel: Cancel, now: datetim
     old = run.cancel
     rolls_back = cancel.action is CancelAction.ROLLBACK
     if old is None or (rolls_back and old.action is not CancelAction.ROLLBACK):
-        runs.request_cancel(connection, run.run_id, cancel, now)
+        endings.request_cancel(connection, run.run_id, cancel, now)
         notify(connection, Kind.CANCELS, [run.run_id])
 
 
@@ -233,9 +242,9 @@ def release_attempt(
     """
     now = current_time(connection)
     locks.hold_threads(connection, [attempt.thread_id])
-    if not runs.owns_run(connection, attempt):
+    if not ownership.owns_run(connection, attempt):
         return False
-    if not runs.release_run(
+    if not endings.release_run(
         connection,
         attempt.run_id,
         attempt.number,
@@ -290,7 +299,7 @@ def queue_again(connection: Connection, run_id: str, thread_id: str | None, now:
     """Make a run that is PENDING again claimable, at its old place in its thread's queue."""
     if thread_id is not None:
         settle_thread(connection, thread_id, now)
-    elif runs.make_runnable(connection, run_id):
+    elif claims.make_runnable(connection, run_id):
         notify(connection, Kind.WORK)
 
 
@@ -308,20 +317,20 @@ def settle_thread(
     """
     if thread_id is None:
         return False
-    queue = runs.queue_of_thread(connection, thread_id)
+    queue = claims.queue_of_thread(connection, thread_id)
     active = queue.active
     if queue.runnable is not None and (active or queue.runnable != queue.head):
         # Who was first no longer is when a run comes back, or its delay has passed. Two of a
         # thread that could be claimed at once would let no claim succeed. A claim does not hold
         # the thread: it may have been quicker, and then nobody else can be claimed.
-        active = not runs.make_wait(connection, queue.runnable) or active
+        active = not claims.make_wait(connection, queue.runnable) or active
     if remains is None:
         threads.set_state(connection, thread_id, busy=queue.in_flight, now=now)
     else:
         threads.leave(connection, thread_id, remains, now, busy=queue.in_flight)
     if queue.head is None or active:
         return False
-    if queue.head != queue.runnable and not runs.make_runnable(connection, queue.head):
+    if queue.head != queue.runnable and not claims.make_runnable(connection, queue.head):
         return False
     notify(connection, Kind.WORK)
     return True
@@ -349,20 +358,20 @@ def recover_run(
     elif run.attempts_used >= max_attempts and not spared:
         message = f"the run's server was lost in each of its {run.attempts_used} attempts"
         error = RunError(type=ATTEMPTS_EXHAUSTED, message=message, attempt=run.attempt)
-        ending = runs.Ending(state=RunState.FAILED, error=error)
+        ending = endings.Ending(state=RunState.FAILED, error=error)
     if ending is not None:
         ended = end_unclaimed(connection, run, ending, encode, now)
         settle_thread(connection, run.thread_id, now)
         return ended
-    if runs.release_run(
+    if endings.release_run(
         connection, run.run_id, run.attempt, now, give_back=spared, wake_time=wake_time
     ):
         queue_again(connection, run.run_id, run.thread_id, now)
     return None
 
 
-def _cancelled(cancel: Cancel) -> runs.Ending:
-    return runs.Ending(
+def _cancelled(cancel: Cancel) -> endings.Ending:
+    return endings.Ending(
         state=RunState.CANCELLED,
         cancel=cancel,
         rolled_back=cancel.action is CancelAction.ROLLBACK,

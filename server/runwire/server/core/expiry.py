@@ -12,7 +12,15 @@ from functools import partial
 from typing import Any, Protocol
 
 from runwire.server.model.threads import TtlStrategy
-from runwire.server.storage import checkpoints, expiry, locks, pruning, retention, runs, threads
+from runwire.server.storage import (
+    checkpoints,
+    claims,
+    expiry,
+    locks,
+    pruning,
+    retention,
+    threads,
+)
 from runwire.server.storage.clock import current_time
 from runwire.server.storage.database import Connection, Database
 from runwire.server.storage.pruning import Cursor
@@ -69,7 +77,7 @@ def expire_some(
     if thread is None or thread.ttl is None or not expiry.is_due(connection, thread_id, due):
         return None
     # The end of a run counts as something that happens.
-    in_flight = runs.has_in_flight(connection, thread_id=thread_id)
+    in_flight = claims.has_in_flight(connection, thread_id=thread_id)
     expire_time = (now if in_flight else thread.update_time) + thread.ttl.duration
     if expire_time > now:
         expiry.look_again(connection, thread_id, expire_time)

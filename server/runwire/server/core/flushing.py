@@ -10,7 +10,7 @@ from runwire.server.model.attempts import Attempt
 from runwire.server.model.errors import AttemptLost, DatabaseUnavailable, StorageFull
 from runwire.server.model.events import EventId
 from runwire.server.model.faults import fault
-from runwire.server.storage import runs
+from runwire.server.storage import ownership
 from runwire.server.storage.database import Connection, Database
 
 _logger = logging.getLogger(__name__)
@@ -122,7 +122,7 @@ async def make_room(database: Database, attempt: Attempt, log: RunLog) -> None:
 def _store_all(connection: Connection, due: list[tuple[Attempt, RunLog]]) -> list[EventId | None]:
     """Store each log's rest; return how far each is stored, None for an attempt that is lost, or
     `LATER`."""
-    owned = runs.owned_of(connection, [attempt for attempt, _ in due])
+    owned = ownership.owned_of(connection, [attempt for attempt, _ in due])
     stored = [
         store(connection, log) if mine else LATER if mine is None else None
         for mine, (_, log) in zip(owned, due, strict=True)
@@ -132,7 +132,7 @@ def _store_all(connection: Connection, due: list[tuple[Attempt, RunLog]]) -> lis
 
 
 def _store_one(connection: Connection, attempt: Attempt, log: RunLog) -> EventId:
-    if not runs.owns_run(connection, attempt):
+    if not ownership.owns_run(connection, attempt):
         raise AttemptLost(attempt.run_id, attempt.number)
     stored = store(connection, log)
     fault("flush.before_commit")

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from runwire.server.model.faults import fault
 from runwire.server.model.servers import Server
-from runwire.server.storage import runs, servers
+from runwire.server.storage import ownership, servers
 from runwire.server.storage.clock import current_time
 from runwire.server.storage.database import Connection
 
@@ -37,7 +37,7 @@ def renew_lease(connection: Connection, server: Server, lease: timedelta | None)
     held = servers.renew(connection, beating)
     if held is None:
         servers.add_server(connection, replace(beating, start_time=beating.update_time))
-    cancelling = runs.cancelling_of(connection, server.server_id)
+    cancelling = ownership.cancelling_of(connection, server.server_id)
     fault("renew.before_commit")
     return Beat(bool(held), cancelling)
 

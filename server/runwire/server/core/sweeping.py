@@ -8,10 +8,10 @@ from runwire.server.core.endings import queue_again, recover_run
 from runwire.server.core.logs import Encode
 from runwire.server.model.faults import fault
 from runwire.server.model.runs import Run
-from runwire.server.storage import locks, queues, runs, servers
+from runwire.server.storage import claims, locks, ownership, queues, runs, servers
 from runwire.server.storage.clock import current_time
 from runwire.server.storage.database import Connection
-from runwire.server.storage.runs import Owned
+from runwire.server.storage.ownership import Owned
 
 BATCH = 200
 """Rows that one sweep touches, so that other writers get their turn."""
@@ -27,8 +27,8 @@ def look(connection: Connection, graph_ids: Sequence[str]) -> tuple[bool, timede
     """Return whether a server that knows these graphs has anything to claim now, and in how long
     the next delay will have passed: by the database's clock, which need not be this machine's."""
     now = current_time(connection)
-    next_wake = runs.next_wake(connection)
-    is_any = runs.is_any_due(connection, graph_ids, now)
+    next_wake = claims.next_wake(connection)
+    is_any = claims.is_any_due(connection, graph_ids, now)
     return is_any, None if next_wake is None else next_wake - now
 
 
@@ -39,7 +39,7 @@ def claim(connection: Connection, *, owner: str, graph_ids: Sequence[str], limit
     if not servers.may_act(connection, owner, now):
         return []
     _wake(connection, now)
-    claimed = runs.claim_runs(connection, owner=owner, graph_ids=graph_ids, limit=limit, now=now)
+    claimed = claims.claim_runs(connection, owner=owner, graph_ids=graph_ids, limit=limit, now=now)
     fault("claim.before_commit")
     return claimed
 
@@ -55,13 +55,13 @@ def count_unknown(connection: Connection, graph_ids: Collection[str]) -> dict[st
 
 
 def _wake(connection: Connection, now: datetime) -> None:
-    due = runs.list_due(connection, now, limit=BATCH)
+    due = claims.list_due(connection, now, limit=BATCH)
     if not due:
         return
     held = locks.try_threads(connection, [run.thread_id for run in due])
     # What is not held now, somebody else is at work on, or the next claim will see to it.
     free = [run.run_id for run in due if run.thread_id is None or run.thread_id in held]
-    for run in runs.wake_runs(connection, free, now) if free else ():
+    for run in claims.wake_runs(connection, free, now) if free else ():
         queue_again(connection, run.run_id, run.thread_id, now)
 
 
@@ -76,13 +76,13 @@ class Recovery(NamedTuple):
 def list_lost(connection: Connection) -> list[str]:
     """Return the servers that own runs and hold no lease: nobody executes those runs, or nobody
     whose word still counts."""
-    return runs.list_lost_owners(connection, current_time(connection))
+    return ownership.list_lost_owners(connection, current_time(connection))
 
 
 def list_owned(connection: Connection, owner: str) -> list[Owned]:
     """Return the runs that `owner` executes by the database's account, in the order in which they
     began."""
-    return runs.owned_by(connection, owner)
+    return ownership.owned_by(connection, owner)
 
 
 def recover_orphans(
@@ -111,7 +111,7 @@ def recover_orphans(
         stopped = dead.draining
     used_up = [
         run.run_id
-        for run in runs.owned_by(connection, owner)
+        for run in ownership.owned_by(connection, owner)
         if run.attempts_used >= max_attempts and not run.is_cancelled
     ]
     spared_ids = set(used_up[:-1]) if max_attempts > 1 else set()
@@ -139,14 +139,14 @@ def recover_orphans(
 
 def list_cancelling(connection: Connection, *, owner: str) -> list[str]:
     """Return the runs that `owner` executes and has to stop."""
-    return runs.cancelling_of(connection, owner)
+    return ownership.cancelling_of(connection, owner)
 
 
 class _Trials:
     """The moments at which runs may begin of which one may take the server down."""
 
     def __init__(self, connection: Connection, now: datetime) -> None:
-        last = runs.last_retry(connection)
+        last = claims.last_retry(connection)
         self._next = now if last is None else max(now, last + TRIAL)
 
     def take(self) -> datetime:
@@ -157,10 +157,10 @@ class _Trials:
 
 
 def _lock_orphans(connection: Connection, owner: str, run_ids: Collection[str]) -> list[Run]:
-    wanted = [run for run in runs.owned_by(connection, owner) if run.run_id in run_ids]
+    wanted = [run for run in ownership.owned_by(connection, owner) if run.run_id in run_ids]
     held = locks.try_threads(connection, [run.thread_id for run in wanted])
     free = [run.run_id for run in wanted if run.thread_id is None or run.thread_id in held]
-    return runs.lock_owned(connection, free, owner) if free else []
+    return ownership.lock_owned(connection, free, owner) if free else []
 
 
 def recover_lost(

@@ -34,7 +34,7 @@ from runwire.server.model.threads import (
     ThreadStorage,
     ThreadTtl,
 )
-from runwire.server.storage import checkpoints, locks, runs, threads
+from runwire.server.storage import checkpoints, claims, locks, runs, threads
 from runwire.server.storage.clock import current_time
 from runwire.server.storage.database import Connection, Database
 from runwire.server.storage.thread_storage import measure_thread
@@ -147,7 +147,7 @@ class Threads:
 
         def delete(connection: Connection) -> None:
             _lock(connection, thread_id)
-            if runs.has_in_flight(connection, thread_id=thread_id):
+            if claims.has_in_flight(connection, thread_id=thread_id):
                 raise ThreadInUse(thread_id)
             runs.delete_runs_of_thread(connection, thread_id)
             checkpoints.delete_thread(connection, thread_id)
@@ -379,7 +379,7 @@ def _leave_state(connection: Connection, thread_id: str, snapshot: StateSnapshot
     that is in flight will show what it leaves instead."""
     if not threads.lock_queue(connection, thread_id):
         return
-    in_flight = runs.has_in_flight(connection, thread_id=thread_id)
+    in_flight = claims.has_in_flight(connection, thread_id=thread_id)
     newest = checkpoints.head(connection, thread_id)
     shown = snapshot.checkpoint.checkpoint_id if snapshot.checkpoint else ""
     if newest is None or (newest.checkpoint_id != shown and not in_flight):

@@ -22,7 +22,7 @@ from langgraph.store.base import (
 
 from runwire.server.model.attempts import Attempt, current_writer
 from runwire.server.model.errors import AttemptLost
-from runwire.server.storage import items, runs
+from runwire.server.storage import items, ownership
 from runwire.server.storage.clock import current_time
 from runwire.server.storage.database import Connection, Database
 from runwire.server.storage.items import Condition, Namespace
@@ -72,7 +72,7 @@ def _transaction(ops: Sequence[Op]) -> tuple[Callable[[Connection], list[Result]
 
     def execute(connection: Connection) -> list[Result]:
         results = [None if read is None else read(connection) for read in reads]
-        if puts and isinstance(writer, Attempt) and not runs.owns_run(connection, writer):
+        if puts and isinstance(writer, Attempt) and not ownership.owns_run(connection, writer):
             raise AttemptLost(writer.run_id, writer.number)
         now = current_time(connection)
         # In one order, whatever the caller's: two batches never wait for each other in a ring.

@@ -20,7 +20,7 @@ from runwire.server.model.errors import DatabaseUnavailable
 from runwire.server.model.faults import fault
 from runwire.server.model.runs import Run
 from runwire.server.storage.database import Database
-from runwire.server.storage.runs import Owned
+from runwire.server.storage.ownership import Owned
 
 _logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, literal, or_, sele
 from runwire.server.model.attempts import Attempt, StateUpdate
 from runwire.server.model.errors import AttemptLost, CheckpointNotFound, ThreadInUse, ThreadNotFound
 from runwire.server.model.faults import fault
-from runwire.server.storage import checkpoint_writes, runs, threads
+from runwire.server.storage import checkpoint_writes, claims, ownership, threads
 from runwire.server.storage.checkpoint_writes import Write
 from runwire.server.storage.json_contains import contains
 from runwire.server.storage.tables import checkpoint_writes as writes_table
@@ -149,11 +149,11 @@ def require_right(connection: Connection, writer: Attempt | StateUpdate, thread_
     if thread_id != writer.thread_id:
         raise RuntimeError(f"{writer} may not write to thread {thread_id}")
     if isinstance(writer, Attempt):
-        if not runs.owns_run(connection, writer):
+        if not ownership.owns_run(connection, writer):
             raise AttemptLost(writer.run_id, writer.number)
     elif not threads.lock_queue(connection, thread_id):
         raise ThreadNotFound(thread_id)
-    elif runs.has_in_flight(connection, thread_id=thread_id):
+    elif claims.has_in_flight(connection, thread_id=thread_id):
         raise ThreadInUse(thread_id)
 
 

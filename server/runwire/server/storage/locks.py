@@ -3,8 +3,8 @@
 Names come first: of requests, and of what is created under a name that its caller chose. Then
 threads, then runs: whoever moves a run of a thread locks the thread first. Of several threads
 the one with the smaller id comes first, of several runs too. What only looks whether it may write
-for a run (`runs.owns_run`, `runs.owned_of`) locks no thread, and of several runs those alone that
-nobody else has locked.
+for a run (`ownership.owns_run`, `ownership.owned_of`) locks no thread, and of several runs those
+alone that nobody else has locked.
 
 SQLite has one writer, who needs no locks: there nothing here asks the database anything.
 """
