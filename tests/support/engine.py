@@ -14,6 +14,7 @@ from runwire.server.core.follow import Follower
 from runwire.server.core.hearing import Hearing
 from runwire.server.core.logs import RunLogs
 from runwire.server.core.runs import Runs
+from runwire.server.core.states import States
 from runwire.server.core.threads import Threads
 from runwire.server.graphs.config import read_config
 from runwire.server.graphs.registry import Registry
@@ -73,6 +74,7 @@ class Engine:
     rules: Rules
     assistants: Assistants
     threads: Threads
+    states: States
     runs: Runs
 
     async def thread(self) -> str:
@@ -163,6 +165,7 @@ async def open_engine(
                 runner=runner,
                 rules=rules,
                 assistants=assistants,
-                threads=Threads(database, registry, runner, request_retention=request_retention),
+                threads=Threads(database, request_retention=request_retention),
+                states=States(database, registry, runner),
                 runs=Runs(database, logs, follower, runner, rules),
             )

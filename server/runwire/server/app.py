@@ -17,6 +17,7 @@ from runwire.server.core.logs import RunLogs
 from runwire.server.core.overview import Overview
 from runwire.server.core.retention import Retention
 from runwire.server.core.runs import Runs
+from runwire.server.core.states import States
 from runwire.server.core.threads import Threads
 from runwire.server.graphs.config import GraphsConfig, apply_env, read_config
 from runwire.server.graphs.registry import Registry
@@ -83,7 +84,10 @@ class App:
         shared = (self.database, self.registry, self.runner)
         retention = settings.request_retention
         self.assistants = Assistants(*shared, request_retention=retention)
-        self.threads = Threads(*shared, request_retention=retention, default_ttl=self._thread_ttl)
+        self.threads = Threads(
+            self.database, request_retention=retention, default_ttl=self._thread_ttl
+        )
+        self.states = States(*shared)
         self.runs = Runs(self.database, self.logs, self.follower, self.runner, self._rules())
         self.rpc_server = RpcServer(
             settings.bind,
@@ -107,6 +111,7 @@ class App:
         return Answering(
             assistants=self.assistants,
             threads=self.threads,
+            states=self.states,
             runs=self.runs,
             overview=Overview(self.database),
             about=about,

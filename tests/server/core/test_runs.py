@@ -145,7 +145,7 @@ async def test_more_runs_than_may_wait_are_refused(database_url: str) -> None:
 async def everything_of(engine: Engine, thread_id: str) -> tuple[Thread, list[StateSnapshot]]:
     """Return all that a thread shows, but for when it changed."""
     thread = await engine.threads.get(thread_id)
-    states = await engine.threads.list_states(
+    states = await engine.states.list(
         thread_id, checkpoint=None, before=None, metadata={}, limit=99, cursor=None
     )
     return thread, states.items

@@ -10,7 +10,7 @@ import pytest
 from langgraph.checkpoint.base import id as checkpoint_ids
 from tests.support.engine import Engine, open_engine
 
-from runwire.server.core import threads
+from runwire.server.core import states
 from runwire.server.graphs.saver import RunwireSaver
 from runwire.server.model.errors import CheckpointNotFound, ThreadContended
 from runwire.server.storage import checkpoints, pruning
@@ -20,7 +20,7 @@ UPDATES = 20
 
 
 async def add(engine: Engine, thread_id: str, name: str) -> None:
-    await engine.threads.update_state(
+    await engine.states.update(
         thread_id,
         {"count": 1, "log": [name]},
         as_node="",
@@ -36,7 +36,7 @@ async def test_each_of_many_updates_at_once_builds_on_the_one_before(database_ur
         names = [str(number) for number in range(UPDATES)]
         await asyncio.gather(*(add(engine, thread_id, name) for name in names))
 
-        state = await engine.threads.get_state(thread_id, None, include_subgraphs=False)
+        state = await engine.states.get(thread_id, None, include_subgraphs=False)
         values = json.loads(state.values)
         assert values["count"] == UPDATES + 1
         assert sorted(values["log"]) == sorted(["?", *names])
@@ -45,7 +45,7 @@ async def test_each_of_many_updates_at_once_builds_on_the_one_before(database_ur
 
 async def log_of(engine: Engine, thread_id: str) -> list[str]:
     """Return what callers have put into the log; the graph itself adds question marks."""
-    state = await engine.threads.get_state(thread_id, None, include_subgraphs=False)
+    state = await engine.states.get(thread_id, None, include_subgraphs=False)
     return [entry for entry in json.loads(state.values)["log"] if entry != "?"]
 
 
@@ -91,7 +91,7 @@ async def test_an_update_hides_no_run_that_begins_and_ends_meanwhile(
 
     assert len(happened) == 1
     assert await log_of(engine, thread_id) == ["first", "meanwhile", "update"]
-    state = await engine.threads.get_state(thread_id, None, include_subgraphs=False)
+    state = await engine.states.get(thread_id, None, include_subgraphs=False)
     assert (await engine.threads.get(thread_id)).values == state.values
 
 
@@ -100,11 +100,11 @@ async def test_an_update_of_a_named_checkpoint_does_not_mind_what_is_newer(
 ) -> None:
     thread_id = await engine.thread()
     await engine.run("counter", {"log": ["first"]}, thread_id=thread_id)
-    first = await engine.threads.get_state(thread_id, None, include_subgraphs=False)
+    first = await engine.states.get(thread_id, None, include_subgraphs=False)
     before_the_put(
         monkeypatch, lambda: engine.run("counter", {"log": ["meanwhile"]}, thread_id=thread_id)
     )
-    await engine.threads.update_state(
+    await engine.states.update(
         thread_id, {"log": ["fork"]}, as_node="", checkpoint=first.checkpoint, assistant_id=""
     )
     assert await log_of(engine, thread_id) == ["first", "fork"]
@@ -113,7 +113,7 @@ async def test_an_update_of_a_named_checkpoint_does_not_mind_what_is_newer(
 async def test_an_update_that_others_always_forestall_is_refused_in_the_end(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(threads, "_MAX_TRIES", 3)
+    monkeypatch.setattr(states, "_MAX_TRIES", 3)
     thread_id = await engine.thread()
     await engine.run("counter", {"log": ["0"]}, thread_id=thread_id)
     others = iter("123")
@@ -133,10 +133,10 @@ async def test_a_copy_of_the_newest_checkpoint_is_made_of_what_is_the_newest(
 ) -> None:
     thread_id = await engine.thread()
     await engine.run("counter", {"log": ["first"]}, thread_id=thread_id)
-    await engine.threads.update_state(
+    await engine.states.update(
         thread_id, None, as_node="__copy__", checkpoint=None, assistant_id=""
     )
-    state = await engine.threads.get_state(thread_id, None, include_subgraphs=False)
+    state = await engine.states.get(thread_id, None, include_subgraphs=False)
     assert await log_of(engine, thread_id) == ["first"]
     assert json.loads(state.metadata)["source"] == "fork"
 
@@ -146,7 +146,7 @@ async def test_an_update_of_a_checkpoint_that_goes_meanwhile_is_not_put_on_top_o
 ) -> None:
     thread_id = await engine.thread()
     await engine.run("counter", thread_id=thread_id)
-    before = await engine.threads.get_state(thread_id, None, include_subgraphs=False)
+    before = await engine.states.get(thread_id, None, include_subgraphs=False)
     assert before.parent_checkpoint
     add_checkpoint = checkpoints.add_checkpoint
 
@@ -156,7 +156,7 @@ async def test_an_update_of_a_checkpoint_that_goes_meanwhile_is_not_put_on_top_o
 
     monkeypatch.setattr(checkpoints, "add_checkpoint", prune_first)
     with pytest.raises(CheckpointNotFound):
-        await engine.threads.update_state(
+        await engine.states.update(
             thread_id,
             {"count": 1},
             as_node="count",
@@ -164,7 +164,7 @@ async def test_an_update_of_a_checkpoint_that_goes_meanwhile_is_not_put_on_top_o
             assistant_id="",
         )
     await add(engine, thread_id, "on the newest")
-    state = await engine.threads.get_state(thread_id, None, include_subgraphs=False)
+    state = await engine.states.get(thread_id, None, include_subgraphs=False)
     assert json.loads(state.values) == {"count": 2, "log": ["?", "on the newest"]}
 
 
@@ -182,5 +182,5 @@ async def test_an_update_is_not_hidden_behind_what_a_server_with_a_clock_ahead_w
 
         await add(engine, thread_id, "later")
 
-        state = await engine.threads.get_state(thread_id, None, include_subgraphs=False)
+        state = await engine.states.get(thread_id, None, include_subgraphs=False)
         assert json.loads(state.values) == {"count": 2, "log": ["?", "later"]}

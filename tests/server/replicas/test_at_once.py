@@ -20,7 +20,7 @@ async def test_no_update_of_a_state_is_forgotten_when_several_servers_make_some(
 
     async def add_some(engine: Engine, name: str) -> None:
         for number in range(UPDATES):
-            await engine.threads.update_state(
+            await engine.states.update(
                 thread_id,
                 {"log": [f"{name}{number}"]},
                 as_node="",
@@ -29,7 +29,7 @@ async def test_no_update_of_a_state_is_forgotten_when_several_servers_make_some(
             )
 
     await asyncio.gather(*map(add_some, three, "abc"))
-    state = await three[0].threads.get_state(thread_id, None, include_subgraphs=False)
+    state = await three[0].states.get(thread_id, None, include_subgraphs=False)
     expected = [f"{name}{number}" for name in "abc" for number in range(UPDATES)]
     assert sorted(json.loads(state.values)["log"]) == sorted(["?", "run", *expected])
     assert (await three[1].threads.get(thread_id)).values == state.values

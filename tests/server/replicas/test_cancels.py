@@ -76,13 +76,13 @@ async def test_what_a_run_did_is_taken_back_from_another_server(
     here, there = two
     thread_id = await here.thread()
     await here.run("echo", {"messages": ["kept"]}, thread_id=thread_id)
-    before = await there.threads.get_state(thread_id, None, include_subgraphs=False)
+    before = await there.states.get(thread_id, None, include_subgraphs=False)
     run = await gate(here, tmp_path, thread_id=thread_id)
     await cancel(there, run, ROLLBACK)
     for engine in two:
         with pytest.raises(RunRolledBack):
             await engine.row(run)
-        after = await engine.threads.get_state(thread_id, None, include_subgraphs=False)
+        after = await engine.states.get(thread_id, None, include_subgraphs=False)
         assert after == before
         assert (await engine.threads.get(thread_id)).state is ThreadState.IDLE
         assert kinds(await engine.events(run))[-1] == "run_ended"

@@ -106,13 +106,13 @@ async def test_what_a_lost_server_was_to_stop_is_cancelled_by_another(
     async with open_replicas(postgres_url, 2, **LEASE) as (lost, other):
         thread_id = await lost.thread()
         await lost.run("echo", {"text": "kept"}, thread_id=thread_id)
-        before = await other.threads.get_state(thread_id, None, include_subgraphs=False)
+        before = await other.states.get(thread_id, None, include_subgraphs=False)
         run = await meeting.start(lost, "gate", spec={"thread_id": thread_id})
         await fall_silent(lost)
         await other.runs.cancel(run.run_id, CancelAction.ROLLBACK, wait=False)
         ended = await other.ended(run)
         assert (ended.state, ended.rolled_back) == (RunState.CANCELLED, True)
-        after = await other.threads.get_state(thread_id, None, include_subgraphs=False)
+        after = await other.states.get(thread_id, None, include_subgraphs=False)
         assert after == before
 
 
@@ -218,5 +218,5 @@ async def test_a_server_whose_clock_is_ahead_hides_nothing_that_others_do_later(
             with clock_off_by(seconds):
                 run = await engine.run("counter", {"log": [text]}, thread_id=thread_id)
             assert run.state is RunState.SUCCEEDED
-        state = await right.threads.get_state(thread_id, None, include_subgraphs=False)
+        state = await right.states.get(thread_id, None, include_subgraphs=False)
         assert all(text in state.values for text in ("one", "two", "three", "four"))

@@ -175,7 +175,7 @@ async def test_code_that_does_not_stop_within_the_grace_is_left_behind_and_chang
         events = await engine.events(run)
         following = await engine.run("slow_async", {"seconds": 0}, **on["spec"])
         assert following.state is RunState.SUCCEEDED
-        states = await engine.threads.list_states(
+        states = await engine.states.list(
             run.thread_id, checkpoint=None, before=None, metadata={}, limit=99, cursor=None
         )
         await until(lambda: "ended" in meeting.notes(run))
@@ -183,7 +183,7 @@ async def test_code_that_does_not_stop_within_the_grace_is_left_behind_and_chang
         await until(lambda: not engine.runner._loops.loops[1].tasks)
         assert await engine.row(run) == ended
         assert await engine.events(run) == events
-        after = await engine.threads.list_states(
+        after = await engine.states.list(
             run.thread_id, checkpoint=None, before=None, metadata={}, limit=99, cursor=None
         )
         assert after == states
@@ -208,12 +208,12 @@ async def test_a_rollback_of_code_that_was_left_behind_takes_everything_back(
     async with open_engine(database_url, cancel_grace=timedelta(seconds=0.1)) as engine:
         thread_id = await engine.thread()
         await engine.run("counter", thread_id=thread_id)
-        before = await engine.threads.get_state(thread_id, None, include_subgraphs=True)
+        before = await engine.states.get(thread_id, None, include_subgraphs=True)
         run = await meeting.start(engine, "slow_sync", seconds=0.5, spec={"thread_id": thread_id})
         ended = await cancel(engine, run, CancelAction.ROLLBACK)
         assert ended.rolled_back
         await until(lambda: "ended" in meeting.notes(run))
-        assert await engine.threads.get_state(thread_id, None, include_subgraphs=True) == before
+        assert await engine.states.get(thread_id, None, include_subgraphs=True) == before
         found = await engine.database.read(lambda c: checkpoints.has_run(c, thread_id, run.run_id))
         assert not found
 
@@ -394,7 +394,7 @@ async def test_a_run_whose_checkpoint_was_taken_back_meanwhile_fails_and_says_so
 ) -> None:
     thread_id = await engine.thread()
     other = await engine.run("counter", thread_id=thread_id)
-    head = await engine.threads.get_state(thread_id, None, include_subgraphs=False)
+    head = await engine.states.get(thread_id, None, include_subgraphs=False)
     assert head.checkpoint is not None
     run = await engine.start(
         "counter",
@@ -611,7 +611,7 @@ async def test_every_durability_leaves_the_same_state(
     thread_id = await engine.thread()
     for _ in range(2):
         await engine.run("counter", thread_id=thread_id, durability=durability)
-    snapshot = await engine.threads.get_state(thread_id, None, include_subgraphs=False)
+    snapshot = await engine.states.get(thread_id, None, include_subgraphs=False)
     assert json.loads(snapshot.values) == {"count": 2, "log": ["?", "?"]}
 
 

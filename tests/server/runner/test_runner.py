@@ -88,7 +88,7 @@ async def test_a_server_without_slots_leaves_runs_to_others_and_still_reads_thre
         left = await engine.start("echo")
         cancelled = await engine.runs.cancel(left.run_id, CancelAction.INTERRUPT, wait=True)
         # Both are user code, which has its loops here too.
-        state = await engine.threads.get_state(on["thread_id"], None, include_subgraphs=False)
+        state = await engine.states.get(on["thread_id"], None, include_subgraphs=False)
         assert (await engine.assistants.schemas("echo")).input
         async with asyncio.timeout(1):
             await engine.runner.drain()

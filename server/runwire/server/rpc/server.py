@@ -14,6 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from runwire.server.core.assistants import Assistants
 from runwire.server.core.overview import Overview
 from runwire.server.core.runs import Runs
+from runwire.server.core.states import States
 from runwire.server.core.threads import Threads
 from runwire.server.rpc.assistants import AssistantServicer
 from runwire.server.rpc.disconnects import Disconnects
@@ -67,6 +68,7 @@ class Answering:
 
     assistants: Assistants
     threads: Threads
+    states: States
     runs: Runs
     overview: Overview
     about: About
@@ -155,7 +157,7 @@ class RpcServer:
             AssistantServicer(answering.assistants), server
         )
         threads_pb2_grpc.add_ThreadServiceServicer_to_server(
-            ThreadServicer(answering.threads), server
+            ThreadServicer(answering.threads, answering.states), server
         )
         runs_pb2_grpc.add_RunServiceServicer_to_server(
             RunServicer(answering.runs, disconnects, heartbeat=self._heartbeat), server

@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from typing import Any
 
+from runwire.server.core.states import States
 from runwire.server.core.threads import Threads
 from runwire.server.model.requests import Order, RequestKey
-from runwire.server.model.threads import CheckpointRef, ThreadTtl, TtlStrategy
+from runwire.server.model.threads import ThreadTtl, TtlStrategy
 from runwire.server.rpc import enums
 from runwire.server.rpc.calls import Context
 from runwire.server.rpc.fields import Fields
-from runwire.server.rpc.paging import STATES, PageRequest, read_page
+from runwire.server.rpc.paging import PageRequest, read_page
 from runwire.server.rpc.requests import read_key, read_request
 from runwire.server.rpc.resources import (
     checkpoint_message,
@@ -17,7 +18,7 @@ from runwire.server.rpc.resources import (
     storage_message,
     thread_message,
 )
-from runwire.server.rpc.specs import read_checkpoint
+from runwire.server.rpc.states import read_place, read_states_query, read_update
 from runwire.server.storage.threads import ThreadFilter
 from runwire.v1 import threads_pb2 as wire
 from runwire.v1 import threads_pb2_grpc
@@ -28,8 +29,9 @@ MAX_IDS = 500
 class ThreadServicer(threads_pb2_grpc.ThreadServiceServicer):
     """Answers for `runwire.v1.ThreadService`."""
 
-    def __init__(self, threads: Threads) -> None:
+    def __init__(self, threads: Threads, states: States) -> None:
         self._threads = threads
+        self._states = states
 
     async def CreateThread(
         self, request: wire.CreateThreadRequest, context: Context
@@ -86,8 +88,8 @@ class ThreadServicer(threads_pb2_grpc.ThreadServiceServicer):
         self, request: wire.GetThreadStateRequest, context: Context
     ) -> wire.GetThreadStateResponse:
         """Return the state of a thread."""
-        thread_id, checkpoint = await read_request(request, _read_place)
-        state = await self._threads.get_state(
+        thread_id, checkpoint = await read_request(request, read_place)
+        state = await self._states.get(
             thread_id, checkpoint, include_subgraphs=request.include_subgraphs
         )
         return wire.GetThreadStateResponse(state=state_message(thread_id, state))
@@ -96,8 +98,8 @@ class ThreadServicer(threads_pb2_grpc.ThreadServiceServicer):
         self, request: wire.UpdateThreadStateRequest, context: Context
     ) -> wire.UpdateThreadStateResponse:
         """Add a checkpoint to a thread."""
-        update = await read_request(request, _read_update)
-        made = await self._threads.update_state(
+        update = await read_request(request, read_update)
+        made = await self._states.update(
             update.thread_id,
             update.values,
             as_node=request.as_node,
@@ -110,8 +112,8 @@ class ThreadServicer(threads_pb2_grpc.ThreadServiceServicer):
         self, request: wire.ListThreadStatesRequest, context: Context
     ) -> wire.ListThreadStatesResponse:
         """Return a page of a thread's states."""
-        query = await read_request(request, _read_states_query)
-        page = await self._threads.list_states(
+        query = await read_request(request, read_states_query)
+        page = await self._states.list(
             query.thread_id,
             checkpoint=query.checkpoint,
             before=query.before,
@@ -152,22 +154,6 @@ class _Change:
 class _Query:
     wanted: ThreadFilter
     order: Order
-    page: PageRequest
-
-
-@dataclass(frozen=True, slots=True)
-class _Update:
-    thread_id: str
-    values: Any
-    checkpoint: CheckpointRef | None
-
-
-@dataclass(frozen=True, slots=True)
-class _StatesQuery:
-    thread_id: str
-    checkpoint: CheckpointRef | None
-    before: CheckpointRef | None
-    metadata: dict[str, Any]
     page: PageRequest
 
 
@@ -218,31 +204,4 @@ def _read_change(request: wire.UpdateThreadRequest, fields: Fields) -> _Change:
         metadata=fields.metadata("metadata", request.metadata),
         thread_id=fields.required_id("thread_id", request.thread_id),
         ttl=_read_ttl(request, fields),
-    )
-
-
-def _read_place(
-    request: wire.GetThreadStateRequest, fields: Fields
-) -> tuple[str, CheckpointRef | None]:
-    thread_id = fields.required_id("thread_id", request.thread_id)
-    return thread_id, read_checkpoint(request.checkpoint, thread_id, fields, "checkpoint")
-
-
-def _read_update(request: wire.UpdateThreadStateRequest, fields: Fields) -> _Update:
-    thread_id = fields.required_id("thread_id", request.thread_id)
-    return _Update(
-        thread_id=thread_id,
-        values=fields.data("values", request.values),
-        checkpoint=read_checkpoint(request.checkpoint, thread_id, fields, "checkpoint"),
-    )
-
-
-def _read_states_query(request: wire.ListThreadStatesRequest, fields: Fields) -> _StatesQuery:
-    thread_id = fields.required_id("thread_id", request.thread_id)
-    return _StatesQuery(
-        thread_id=thread_id,
-        checkpoint=read_checkpoint(request.checkpoint, thread_id, fields, "checkpoint"),
-        before=read_checkpoint(request.before, thread_id, fields, "before"),
-        metadata=fields.metadata("metadata", request.metadata),
-        page=read_page(request, fields, STATES),
     )
