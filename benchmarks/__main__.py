@@ -12,7 +12,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks import cases, machine
-from benchmarks.cases import CASES, FULL, GRAPH, HANDLER, MADE_UP, QUICK, RECORDED, SAVER, WIDE
+from benchmarks.cases import (
+    CASES,
+    DURABLE,
+    FULL,
+    GRAPH,
+    HANDLER,
+    MADE_UP,
+    QUICK,
+    RECORDED,
+    SAVER,
+    WIDE,
+)
 from benchmarks.figures import OURS, Results, render
 from benchmarks.jobs import Job, Measured
 
@@ -100,6 +111,7 @@ def _contenders(directory: Path) -> Iterator[dict[str, machine.Server]]:
         RECORDED: ("benchmarks.bare", "replay", str(directory)),
         MADE_UP: ("benchmarks.bare", "made-up"),
         HANDLER: ("benchmarks.bare", "graphs"),
+        DURABLE: ("benchmarks.bare", "durable", str(directory / "durable.db")),
         OURS: machine.runwire(directory / "runwire.db"),
         WIDE: machine.runwire(directory / "wide.db", *wide),
     }

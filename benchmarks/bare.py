@@ -2,24 +2,33 @@
 argument: `replay DIRECTORY` sends what a real server was recorded to send, in the very same
 messages; `made-up` makes the events itself, at the pace of the graph that would; `graphs`
 executes the graph in its own loop. The last two send in one message all that is ready.
+
+`durable DATABASE` does store: the least that makes a run survive its server, and no more.
 """
 
 import asyncio
 import itertools
 import json
 import signal
+import sqlite3
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import aclosing
+from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 import grpc
 import orjson
+import uvloop
 
 from runwire.v1 import core_pb2, events_pb2, payload_pb2, runs_pb2
 
 Context = grpc.aio.ServicerContext[Any, bytes]
+BATCH = 64
 RUN_ID = "01a2020a-2682-74d8-8d36-9c3de5d27e87"
 
 
@@ -107,6 +116,65 @@ class Graphs(MadeUp):
             yield part
 
 
+class Durable(Graphs):
+    """Keeps user code out of gRPC's loop, and a run in SQLite from before it executes until after
+    its end, with nothing around it: no library between it and the database, no checks, no events,
+    no log, nobody who could follow the run or cancel it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._writes: SimpleQueue[tuple[str, tuple[Any, ...], Callable[[], object]]] = SimpleQueue()
+        self._runner = uvloop.new_event_loop()
+        Thread(target=self._runner.run_forever, daemon=True).start()
+        Thread(target=self._keep_writing, args=(path,), daemon=True).start()
+
+    async def run_wait(self, request: runs_pb2.RunWaitRequest, context: Context) -> bytes:
+        """Store a run, execute it in the other loop, store its end and answer."""
+        run_id = str(uuid4())
+        loop = asyncio.get_running_loop()
+        stored, done = loop.create_future(), loop.create_future()
+        graph_id, given = request.spec.assistant_id, request.spec.input.json
+        insert = "INSERT INTO runs VALUES (?, ?, ?, 'running', NULL)"
+        self._write(insert, (run_id, graph_id, given), partial(_set, loop, stored, None))
+        await stored
+        execution = self._execute(run_id, graph_id, given, partial(_set, loop, done))
+        self._runner.call_soon_threadsafe(self._runner.create_task, execution)
+        return runs_pb2.RunWaitResponse(
+            run=core_pb2.Run(run_id=run_id, state=core_pb2.RUN_STATE_SUCCEEDED),
+            output=payload_pb2.Payload(json=await done),
+        ).SerializeToString()
+
+    async def _execute(
+        self, run_id: str, graph_id: str, given: str, tell: Callable[[str], object]
+    ) -> None:
+        output = json.dumps(await self._graphs[graph_id].ainvoke(json.loads(given)))
+        update = "UPDATE runs SET state = 'succeeded', output = ? WHERE run_id = ?"
+        self._write(update, (output, run_id), partial(tell, output))
+
+    def _write(self, statement: str, values: tuple[Any, ...], then: Callable[[], object]) -> None:
+        self._writes.put((statement, values, then))
+
+    def _keep_writing(self, path: Path) -> None:
+        connection = sqlite3.connect(path, isolation_level=None)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("CREATE TABLE runs (run_id PRIMARY KEY, graph_id, input, state, output)")
+        while True:
+            batch = [self._writes.get()]
+            while len(batch) < BATCH and not self._writes.empty():
+                batch.append(self._writes.get())
+            connection.execute("BEGIN IMMEDIATE")
+            for statement, values, _ in batch:
+                connection.execute(statement, values)
+            connection.execute("COMMIT")
+            for _, _, then in batch:
+                then()
+
+
+def _set(loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any], value: Any) -> None:
+    loop.call_soon_threadsafe(future.set_result, value)
+
+
 class Replay:
     """Sends recordings, of which the call's metadata names the one that is wanted."""
 
@@ -149,8 +217,16 @@ async def _serve(servicer: MadeUp | Replay) -> None:
 def _servicer(kind: str, *arguments: str) -> MadeUp | Replay:
     if kind == "replay":
         return Replay(Path(*arguments))
+    if kind == "durable":
+        return Durable(Path(*arguments))
     return Graphs() if kind == "graphs" else MadeUp()
 
 
+def main(kind: str, *arguments: str) -> None:
+    """Serve as what `kind` says, in the loop that such a server would choose."""
+    run = uvloop.run if kind == "durable" else asyncio.run
+    run(_serve(_servicer(kind, *arguments)))
+
+
 if __name__ == "__main__":
-    asyncio.run(_serve(_servicer(*sys.argv[1:])))
+    main(*sys.argv[1:])

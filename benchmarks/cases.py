@@ -18,6 +18,7 @@ MEMORY = "resident memory, MB"
 RECORDED = "replayed as recorded"
 MADE_UP = "made up by a bare handler"
 HANDLER = "graph in a bare handler"
+DURABLE = "graph and database, bare"
 GRAPH = "graph in process"
 SAVER = "in process, AsyncSqliteSaver"
 WIDE = "runwire, 512 runs at once"
@@ -72,7 +73,7 @@ CASES = [
     _streams("tokens in bursts", _job("stream", "tokens", 8, n=500, pause=-1)),
     *(_streams("messages", _job("stream", "messages", c, n=200)) for c in (1, 8)),
     *(
-        Case(NOOP, f"{c} at once", _job("wait", "noop", c, x=1), (OURS, HANDLER))
+        Case(NOOP, f"{c} at once", _job("wait", "noop", c, x=1), (OURS, HANDLER, DURABLE))
         for c in (1, 16, 64)
     ),
     Case(TURNS, "1 thread", _job("turns", "chat", 1, **TURN), (OURS, SAVER)),
