@@ -38,7 +38,13 @@ NOT_THERE: list[tuple[str, Any, str, dict[str, str]]] = [
             "ASSISTANT_NOT_FOUND",
             {"assistant_id": assistant_id},
         )
-        for method in ("GetAssistant", "UpdateAssistant", "DeleteAssistant", "GetAssistantSchemas")
+        for method in (
+            "GetAssistant",
+            "UpdateAssistant",
+            "ListAssistantVersions",
+            "DeleteAssistant",
+            "GetAssistantSchemas",
+        )
         for assistant_id in (MISSING_ID, "nothing")
     ),
     *(
@@ -300,6 +306,8 @@ EMPTY = {
     "CreateAssistant": "graph_id",
     "GetAssistant": "assistant_id",
     "UpdateAssistant": "assistant_id",
+    "ListAssistantVersions": "assistant_id",
+    "SetLatestAssistantVersion": "assistant_id",
     "DeleteAssistant": "assistant_id",
     "GetAssistantSchemas": "assistant_id",
     "GetThread": "thread_id",
@@ -450,6 +458,11 @@ async def test_other_fields_at_odds_are_named(stubs: Stubs, there: dict[str, str
         ("ListRuns", runs_pb2.ListRunsRequest(page_size=-1), "page_size"),
         ("ListThreads", threads_pb2.ListThreadsRequest(page_size=-1), "page_size"),
         ("ListAssistants", assistants_pb2.ListAssistantsRequest(page_size=-1), "page_size"),
+        (
+            "ListAssistantVersions",
+            assistants_pb2.ListAssistantVersionsRequest(assistant_id="echo", page_size=-1),
+            "page_size",
+        ),
         ("ListRuns", runs_pb2.ListRunsRequest(page_token="made up"), "page_token"),
         ("CancelRuns", runs_pb2.CancelRunsRequest(run_ids=too_many), "run_ids"),
         (

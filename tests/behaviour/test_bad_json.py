@@ -113,6 +113,11 @@ def places(payload: payload_pb2.Payload, thread_id: str) -> list[tuple[str, Any,
         ("UpdateAssistant", update(assistant_id="echo", context=payload), "context"),
         ("UpdateAssistant", update(assistant_id="echo", metadata=payload), "metadata"),
         ("UpdateAssistant", update(assistant_id="echo", config=config), "config.configurable"),
+        (
+            "ListAssistantVersions",
+            assistants_pb2.ListAssistantVersionsRequest(assistant_id="echo", metadata=payload),
+            "metadata",
+        ),
         ("ListAssistants", assistants_pb2.ListAssistantsRequest(metadata=payload), "metadata"),
     ]
 

@@ -150,6 +150,57 @@ async def test_search(client: RunwireClient) -> None:
     assert chosen == [{"assistant_id": made[4]["assistant_id"], "metadata": {"n": 4}}]
 
 
+async def test_search_sorts_by_every_key(client: RunwireClient) -> None:
+    for name, graph_id in (("b", "echo"), ("a", "tells"), ("c", "counter")):
+        await client.assistants.create(graph_id, name=name, metadata={"test": "sort"})
+    keys: list[Any] = ["assistant_id", "graph_id", "name", "created_at", "updated_at"]
+    orders: list[Any] = ["asc", "desc"]
+    for key in keys:
+        for order in orders:
+            found = await client.assistants.search(
+                metadata={"test": "sort"}, sort_by=key, sort_order=order
+            )
+            values = [item[key] for item in found]
+            assert values == sorted(values, reverse=order == "desc")
+            assert len(values) == 3
+
+
+async def test_assistants_are_counted(client: RunwireClient) -> None:
+    for number in range(3):
+        await client.assistants.create("counter", name=f"Number {number}", metadata={"n": number})
+    assert await client.assistants.count(name="number") == 3
+    assert await client.assistants.count(name="number", metadata={"n": 1}) == 1
+    assert await client.assistants.count(name="number", graph_id="echo") == 0
+
+
+async def test_versions_are_told_and_one_of_them_is_made_the_latest(
+    client: RunwireClient,
+) -> None:
+    made = await client.assistants.create(
+        "counter", {"tags": ["a"]}, context={"step": 2}, metadata={"n": 1}, name="one"
+    )
+    assistant_id = made["assistant_id"]
+    await client.assistants.update(
+        assistant_id, graph_id="echo", config={}, context={"step": 3}, metadata={"n": 2}
+    )
+    await client.assistants.update(assistant_id, description="three")
+
+    versions = await client.assistants.get_versions(assistant_id)
+    assert [version["version"] for version in versions] == [3, 2, 1]
+    first = {name: value for name, value in made.items() if name != "updated_at"}
+    assert versions[2] == first
+    assert await client.assistants.get_versions(assistant_id, {"n": 1}) == versions[2:]
+    assert await client.assistants.get_versions(assistant_id, None, 1, 1) == versions[1:2]
+
+    restored = await client.assistants.set_latest(assistant_id, 1)
+    assert restored == {**made, "updated_at": restored["updated_at"]}
+    changed = await client.assistants.update(assistant_id, name="four")
+    assert (changed["version"], changed["context"]) == (4, {"step": 2})
+    with pytest.raises(NotFoundError) as raised:
+        await client.assistants.set_latest(assistant_id, 9)
+    assert raised.value.reason == "ASSISTANT_VERSION_NOT_FOUND"
+
+
 async def test_search_goes_over_pages(client: RunwireClient, monkeypatch: Any) -> None:
     monkeypatch.setattr("runwire.client.assistants._PAGE_LIMIT", 2)
     for number in range(5):
@@ -167,8 +218,8 @@ async def test_search_goes_over_pages(client: RunwireClient, monkeypatch: Any) -
 async def test_what_this_version_does_not_have_is_said(client: RunwireClient) -> None:
     with pytest.raises(NotImplementedError, match="delete_threads"):
         await client.assistants.delete("echo", delete_threads=True)
-    with pytest.raises(NotImplementedError, match="sort_by"):
-        await client.assistants.search(sort_by="graph_id")
+    with pytest.raises(ValueError, match="response_format"):
+        await client.assistants.search(response_format="list")  # type: ignore[call-overload]
     with pytest.raises(NotImplementedError, match="params"):
         await client.assistants.get("echo", params={"a": "b"})
     with pytest.raises(ValueError, match="select: there is no field 'nam'"):

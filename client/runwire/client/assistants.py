@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, cast, overload
 
+from google.protobuf.field_mask_pb2 import FieldMask
+
 from runwire.client.arguments import (
     IF_EXISTS,
     build_config,
@@ -13,7 +15,7 @@ from runwire.client.arguments import (
     payload_or_none,
     refuse,
 )
-from runwire.client.convert import assistant_of, value_of
+from runwire.client.convert import assistant_of, assistant_version_of, value_of
 from runwire.client.paging import chosen, collect, order_of
 from runwire.v1 import assistants_pb2
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from langgraph_sdk import schema as sdk
 
     from runwire.client.channel import Connection
-    from runwire.client.schema import Assistant, GraphSchema
+    from runwire.client.schema import Assistant, AssistantVersion, GraphSchema
 
 _PAGE_LIMIT = 500
 
@@ -32,6 +34,10 @@ _ORDERS = {
     ("updated_at", "asc"): assistants_pb2.ASSISTANT_ORDER_UPDATE_TIME_ASC,
     ("name", "asc"): assistants_pb2.ASSISTANT_ORDER_NAME_ASC,
     ("name", "desc"): assistants_pb2.ASSISTANT_ORDER_NAME_DESC,
+    ("assistant_id", "asc"): assistants_pb2.ASSISTANT_ORDER_ASSISTANT_ID_ASC,
+    ("assistant_id", "desc"): assistants_pb2.ASSISTANT_ORDER_ASSISTANT_ID_DESC,
+    ("graph_id", "asc"): assistants_pb2.ASSISTANT_ORDER_GRAPH_ID_ASC,
+    ("graph_id", "desc"): assistants_pb2.ASSISTANT_ORDER_GRAPH_ID_DESC,
 }
 
 _SCHEMAS = ("input_schema", "output_schema", "state_schema", "config_schema", "context_schema")
@@ -54,7 +60,7 @@ class AssistantsClient:
         headers: Mapping[str, str] | None = None,
         params: sdk.QueryParamTypes | None = None,
     ) -> Assistant:
-        """Return an assistant at its newest version. Raises `NotFoundError`."""
+        """Return an assistant at its latest version. Raises `NotFoundError`."""
         refuse(params=params)
         response = await self._connection.call(
             self._connection.services.assistants.GetAssistant,
@@ -225,11 +231,14 @@ class AssistantsClient:
         With `response_format` "object", the result also tells the `offset` to go on at, as `next`.
         """
         refuse(params=params)
+        if response_format not in ("array", "object"):
+            raise ValueError(f"response_format: {response_format!r} is not one of array, object")
         request = assistants_pb2.ListAssistantsRequest(
             graph_id=graph_id,
             name=name,
             metadata=payload_or_none(metadata or None, "metadata"),
             order=order_of(sort_by, sort_order, _ORDERS),
+            read_mask=_mask_of(select),
         )
 
         async def fetch(size: int, token: str) -> tuple[Sequence[assistants_pb2.Assistant], str]:
@@ -244,3 +253,86 @@ class AssistantsClient:
         if response_format == "array":
             return shown
         return {"assistants": shown, "next": str(offset + limit) if more else None}
+
+    async def count(
+        self,
+        *,
+        metadata: sdk.Json = None,
+        graph_id: str | None = None,
+        name: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        params: sdk.QueryParamTypes | None = None,
+    ) -> int:
+        """Return how many assistants pass all filters."""
+        refuse(params=params)
+        request = assistants_pb2.ListAssistantsRequest(
+            graph_id=graph_id,
+            name=name,
+            metadata=payload_or_none(metadata or None, "metadata"),
+            page_size=1,
+            read_mask=FieldMask(paths=["assistant_id"]),
+            count_total=True,
+        )
+        response = await self._connection.call(
+            self._connection.services.assistants.ListAssistants, request, headers
+        )
+        return response.total_size
+
+    async def get_versions(
+        self,
+        assistant_id: str,
+        metadata: sdk.Json = None,
+        limit: int = 10,
+        offset: int = 0,
+        *,
+        headers: Mapping[str, str] | None = None,
+        params: sdk.QueryParamTypes | None = None,
+    ) -> list[AssistantVersion]:
+        """Return an assistant's versions whose metadata contains `metadata`, the highest first.
+        Raises `NotFoundError`."""
+        refuse(params=params)
+        request = assistants_pb2.ListAssistantVersionsRequest(
+            assistant_id=assistant_id, metadata=payload_or_none(metadata or None, "metadata")
+        )
+
+        async def fetch(
+            size: int, token: str
+        ) -> tuple[Sequence[assistants_pb2.AssistantVersion], str]:
+            request.page_size, request.page_token = size, token
+            response = await self._connection.call(
+                self._connection.services.assistants.ListAssistantVersions, request, headers
+            )
+            return response.versions, response.next_page_token
+
+        found, _ = await collect(fetch, limit, offset, page_limit=_PAGE_LIMIT)
+        return [assistant_version_of(version) for version in found]
+
+    async def set_latest(
+        self,
+        assistant_id: str,
+        version: int,
+        *,
+        headers: Mapping[str, str] | None = None,
+        params: sdk.QueryParamTypes | None = None,
+    ) -> Assistant:
+        """Make an assistant again what it was at a version, in every part; return it. Raises
+        `NotFoundError`, also if the server does not have that version's graph."""
+        refuse(params=params)
+        response = await self._connection.call(
+            self._connection.services.assistants.SetLatestAssistantVersion,
+            assistants_pb2.SetLatestAssistantVersionRequest(
+                assistant_id=assistant_id, version=version
+            ),
+            headers,
+        )
+        return assistant_of(response.assistant)
+
+
+_RENAMED = {"created_at": "create_time", "updated_at": "update_time"}
+
+
+def _mask_of(select: Sequence[str] | None) -> FieldMask | None:
+    """Return the fields that the server is asked for. What it does not know is refused later."""
+    names = [_RENAMED.get(name, name) for name in select or ()]
+    known = assistants_pb2.Assistant.DESCRIPTOR.fields_by_name
+    return FieldMask(paths=[name for name in names if name in known]) if names else None

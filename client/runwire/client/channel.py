@@ -32,6 +32,8 @@ _REPEATABLE = {
         "GetAssistant",
         "ListAssistants",
         "UpdateAssistant",
+        "ListAssistantVersions",
+        "SetLatestAssistantVersion",
         "GetAssistantSchemas",
     ),
     "ThreadService": (

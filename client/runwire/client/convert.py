@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from runwire.client.schema import (
         Assistant,
+        AssistantVersion,
         Cancel,
         CancelOutcome,
         Checkpoint,
@@ -92,6 +93,24 @@ def assistant_of(assistant: assistants_pb2.Assistant) -> Assistant:
             "version": assistant.version,
             "name": assistant.name,
             "description": assistant.description or None,
+        },
+    )
+
+
+def assistant_version_of(version: assistants_pb2.AssistantVersion) -> AssistantVersion:
+    """Return what an assistant was at a version."""
+    return cast(
+        "AssistantVersion",
+        {
+            "assistant_id": version.assistant_id,
+            "graph_id": version.graph_id,
+            "config": config_of(version.config),
+            "context": value_of(version.context) or {},
+            "metadata": value_of(version.metadata) or {},
+            "created_at": time_of(version, "create_time"),
+            "version": version.version,
+            "name": version.name,
+            "description": version.description or None,
         },
     )
 

@@ -103,6 +103,7 @@ if TYPE_CHECKING:
         message: str
 
     Assistant = sdk.Assistant
+    AssistantVersion = sdk.AssistantVersion
     Checkpoint = sdk.Checkpoint
     GraphSchema = sdk.GraphSchema
     Interrupt = sdk.Interrupt
@@ -110,7 +111,7 @@ if TYPE_CHECKING:
 else:
     RunFailure = Cancel = Run = Thread = CancelOutcome = dict
     ThreadTtl = StorageUse = ThreadStorage = dict
-    Assistant = Checkpoint = GraphSchema = Interrupt = ThreadState = dict
+    Assistant = AssistantVersion = Checkpoint = GraphSchema = Interrupt = ThreadState = dict
 
 
 class StreamPart(NamedTuple):

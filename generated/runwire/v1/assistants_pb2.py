@@ -22,12 +22,13 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from runwire.v1 import core_pb2 as runwire_dot_v1_dot_core__pb2
 from runwire.v1 import payload_pb2 as runwire_dot_v1_dot_payload__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1brunwire/v1/assistants.proto\x12\nrunwire.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15runwire/v1/core.proto\x1a\x18runwire/v1/payload.proto\"\xbd\x02\n\tAssistant\x12\x14\n\x0c\x61ssistant_id\x18\x01 \x01(\t\x12\x10\n\x08graph_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12%\n\x06\x63onfig\x18\x05 \x01(\x0b\x32\x15.runwire.v1.RunConfig\x12$\n\x07\x63ontext\x18\x06 \x01(\x0b\x32\x13.runwire.v1.Payload\x12%\n\x08metadata\x18\x07 \x01(\x0b\x32\x13.runwire.v1.Payload\x12\x0f\n\x07version\x18\x08 \x01(\x05\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x94\x02\n\x16\x43reateAssistantRequest\x12\x14\n\x0c\x61ssistant_id\x18\x01 \x01(\t\x12\x10\n\x08graph_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12%\n\x06\x63onfig\x18\x05 \x01(\x0b\x32\x15.runwire.v1.RunConfig\x12$\n\x07\x63ontext\x18\x06 \x01(\x0b\x32\x13.runwire.v1.Payload\x12%\n\x08metadata\x18\x07 \x01(\x0b\x32\x13.runwire.v1.Payload\x12\'\n\tif_exists\x18\x08 \x01(\x0e\x32\x14.runwire.v1.IfExists\x12\x12\n\nrequest_id\x18\t \x01(\t\"C\n\x17\x43reateAssistantResponse\x12(\n\tassistant\x18\x01 \x01(\x0b\x32\x15.runwire.v1.Assistant\"+\n\x13GetAssistantRequest\x12\x14\n\x0c\x61ssistant_id\x18\x01 \x01(\t\"@\n\x14GetAssistantResponse\x12(\n\tassistant\x18\x01 \x01(\x0b\x32\x15.runwire.v1.Assistant\"\xb0\x01\n\x15ListAssistantsRequest\x12\x10\n\x08graph_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12%\n\x08metadata\x18\x03 \x01(\x0b\x32\x13.runwire.v1.Payload\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\x12)\n\x05order\x18\x06 \x01(\x0e\x32\x1a.runwire.v1.AssistantOrder\"\\\n\x16ListAssistantsResponse\x12)\n\nassistants\x18\x01 \x03(\x0b\x32\x15.runwire.v1.Assistant\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x8c\x02\n\x16UpdateAssistantRequest\x12\x14\n\x0c\x61ssistant_id\x18\x01 \x01(\t\x12\x15\n\x08graph_id\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x11\n\x04name\x18\x03 \x01(\tH\x01\x88\x01\x01\x12\x18\n\x0b\x64\x65scription\x18\x04 \x01(\tH\x02\x88\x01\x01\x12%\n\x06\x63onfig\x18\x05 \x01(\x0b\x32\x15.runwire.v1.RunConfig\x12$\n\x07\x63ontext\x18\x06 \x01(\x0b\x32\x13.runwire.v1.Payload\x12%\n\x08metadata\x18\x07 \x01(\x0b\x32\x13.runwire.v1.PayloadB\x0b\n\t_graph_idB\x07\n\x05_nameB\x0e\n\x0c_description\"C\n\x17UpdateAssistantResponse\x12(\n\tassistant\x18\x01 \x01(\x0b\x32\x15.runwire.v1.Assistant\".\n\x16\x44\x65leteAssistantRequest\x12\x14\n\x0c\x61ssistant_id\x18\x01 \x01(\t\"\x19\n\x17\x44\x65leteAssistantResponse\"2\n\x1aGetAssistantSchemasRequest\x12\x14\n\x0c\x61ssistant_id\x18\x01 \x01(\t\"\xfe\x02\n\x1bGetAssistantSchemasResponse\x12\x10\n\x08graph_id\x18\x01 \x01(\t\x12)\n\x0cinput_schema\x18\x02 \x01(\x0b\x32\x13.runwire.v1.Payload\x12*\n\routput_schema\x18\x03 \x01(\x0b\x32\x13.runwire.v1.Payload\x12)\n\x0cstate_schema\x18\x04 \x01(\x0b\x32\x13.runwire.v1.Payload\x12*\n\rconfig_schema\x18\x05 \x01(\x0b\x32\x13.runwire.v1.Payload\x12+\n\x0e\x63ontext_schema\x18\x06 \x01(\x0b\x32\x13.runwire.v1.Payload\x12\x43\n\x06\x65rrors\x18\x07 \x03(\x0b\x32\x33.runwire.v1.GetAssistantSchemasResponse.ErrorsEntry\x1a-\n\x0b\x45rrorsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*\x84\x02\n\x0e\x41ssistantOrder\x12\x1f\n\x1b\x41SSISTANT_ORDER_UNSPECIFIED\x10\x00\x12$\n ASSISTANT_ORDER_CREATE_TIME_DESC\x10\x01\x12#\n\x1f\x41SSISTANT_ORDER_CREATE_TIME_ASC\x10\x02\x12$\n ASSISTANT_ORDER_UPDATE_TIME_DESC\x10\x03\x12#\n\x1f\x41SSISTANT_ORDER_UPDATE_TIME_ASC\x10\x04\x12\x1c\n\x18\x41SSISTANT_ORDER_NAME_ASC\x10\x05\x12\x1d\n\x19\x41SSISTANT_ORDER_NAME_DESC\x10\x06\x32\xba\x04\n\x10\x41ssistantService\x12Z\n\x0f\x43reateAssistant\x12\".runwire.v1.CreateAssistantRequest\x1a#.runwire.v1.CreateAssistantResponse\x12Q\n\x0cGetAssistant\x12\x1f.runwire.v1.GetAssistantRequest\x1a .runwire.v1.GetAssistantResponse\x12W\n\x0eListAssistants\x12!.runwire.v1.ListAssistantsRequest\x1a\".runwire.v1.ListAssistantsResponse\x12Z\n\x0fUpdateAssistant\x12\".runwire.v1.UpdateAssistantRequest\x1a#.runwire.v1.UpdateAssistantResponse\x12Z\n\x0f\x44\x65leteAssistant\x12\".runwire.v1.DeleteAssistantRequest\x1a#.runwire.v1.DeleteAssistantResponse\x12\x66\n\x13GetAssistantSchemas\x12&.runwire.v1.GetAssistantSchemasRequest\x1a\'.runwire.v1.GetAssistantSchemasResponseBD\n\x0e\x64\x65v.runwire.v1P\x01Z#runwire.dev/go/runwire/v1;runwirev1\xaa\x02\nRunwire.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1brunwire/v1/assistants.proto\x12\nrunwire.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15runwire/v1/core.proto\x1a\x18runwire/v1/payload.proto\"\xbd\x02\n\tAssistant\x12\x14\n\x0c\x61ssistant_id\x18\x01 \x01(\t\x12\x10\n\x08graph_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12%\n\x06\x63onfig\x18\x05 \x01(\x0b\x32\x15.runwire.v1.RunConfig\x12$\n\x07\x63ontext\x18\x06 \x01(\x0b\x32\x13.runwire.v1.Payload\x12%\n\x08metadata\x18\x07 \x01(\x0b\x32\x13.runwire.v1.Payload\x12\x0f\n\x07version\x18\x08 \x01(\x05\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x93\x02\n\x10\x41ssistantVersion\x12\x14\n\x0c\x61ssistant_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\x12\x10\n\x08graph_id\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x05 \x01(\t\x12%\n\x06\x63onfig\x18\x06 \x01(\x0b\x32\x15.runwire.v1.RunConfig\x12$\n\x07\x63ontext\x18\x07 \x01(\x0b\x32\x13.runwire.v1.Payload\x12%\n\x08metadata\x18\x08 \x01(\x0b\x32\x13.runwire.v1.Payload\x12/\n\x0b\x63reate_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x94\x02\n\x16\x43reateAssistantRequest\x12\x14\n\x0c\x61ssistant_id\x18\x01 \x01(\t\x12\x10\n\x08graph_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x04 \x01(\t\x12%\n\x06\x63onfig\x18\x05 \x01(\x0b\x32\x15.runwire.v1.RunConfig\x12$\n\x07\x63ontext\x18\x06 \x01(\x0b\x32\x13.runwire.v1.Payload\x12%\n\x08metadata\x18\x07 \x01(\x0b\x32\x13.runwire.v1.Payload\x12\'\n\tif_exists\x18\x08 \x01(\x0e\x32\x14.runwire.v1.IfExists\x12\x12\n\nrequest_id\x18\t \x01(\t\"C\n\x17\x43reateAssistantResponse\x12(\n\tassistant\x18\x01 \x01(\x0b\x32\x15.runwire.v1.Assistant\"+\n\x13GetAssistantRequest\x12\x14\n\x0c\x61ssistant_id\x18\x01 \x01(\t\"@\n\x14GetAssistantResponse\x12(\n\tassistant\x18\x01 \x01(\x0b\x32\x15.runwire.v1.Assistant\"\xf4\x01\n\x15ListAssistantsRequest\x12\x10\n\x08graph_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12%\n\x08metadata\x18\x03 \x01(\x0b\x32\x13.runwire.v1.Payload\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\x12)\n\x05order\x18\x06 \x01(\x0e\x32\x1a.runwire.v1.AssistantOrder\x12-\n\tread_mask\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x13\n\x0b\x63ount_total\x18\x08 \x01(\x08\"\x84\x01\n\x16ListAssistantsResponse\x12)\n\nassistants\x18\x01 \x03(\x0b\x32\x15.runwire.v1.Assistant\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x17\n\ntotal_size\x18\x03 \x01(\x03H\x00\x88\x01\x01\x42\r\n\x0b_total_size\"\x8c\x02\n\x16UpdateAssistantRequest\x12\x14\n\x0c\x61ssistant_id\x18\x01 \x01(\t\x12\x15\n\x08graph_id\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x11\n\x04name\x18\x03 \x01(\tH\x01\x88\x01\x01\x12\x18\n\x0b\x64\x65scription\x18\x04 \x01(\tH\x02\x88\x01\x01\x12%\n\x06\x63onfig\x18\x05 \x01(\x0b\x32\x15.runwire.v1.RunConfig\x12$\n\x07\x63ontext\x18\x06 \x01(\x0b\x32\x13.runwire.v1.Payload\x12%\n\x08metadata\x18\x07 \x01(\x0b\x32\x13.runwire.v1.PayloadB\x0b\n\t_graph_idB\x07\n\x05_nameB\x0e\n\x0c_description\"C\n\x17UpdateAssistantResponse\x12(\n\tassistant\x18\x01 \x01(\x0b\x32\x15.runwire.v1.Assistant\"\x82\x01\n\x1cListAssistantVersionsRequest\x12\x14\n\x0c\x61ssistant_id\x18\x01 \x01(\t\x12%\n\x08metadata\x18\x02 \x01(\x0b\x32\x13.runwire.v1.Payload\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"h\n\x1dListAssistantVersionsResponse\x12.\n\x08versions\x18\x01 \x03(\x0b\x32\x1c.runwire.v1.AssistantVersion\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"I\n SetLatestAssistantVersionRequest\x12\x14\n\x0c\x61ssistant_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x05\"M\n!SetLatestAssistantVersionResponse\x12(\n\tassistant\x18\x01 \x01(\x0b\x32\x15.runwire.v1.Assistant\".\n\x16\x44\x65leteAssistantRequest\x12\x14\n\x0c\x61ssistant_id\x18\x01 \x01(\t\"\x19\n\x17\x44\x65leteAssistantResponse\"2\n\x1aGetAssistantSchemasRequest\x12\x14\n\x0c\x61ssistant_id\x18\x01 \x01(\t\"\xfe\x02\n\x1bGetAssistantSchemasResponse\x12\x10\n\x08graph_id\x18\x01 \x01(\t\x12)\n\x0cinput_schema\x18\x02 \x01(\x0b\x32\x13.runwire.v1.Payload\x12*\n\routput_schema\x18\x03 \x01(\x0b\x32\x13.runwire.v1.Payload\x12)\n\x0cstate_schema\x18\x04 \x01(\x0b\x32\x13.runwire.v1.Payload\x12*\n\rconfig_schema\x18\x05 \x01(\x0b\x32\x13.runwire.v1.Payload\x12+\n\x0e\x63ontext_schema\x18\x06 \x01(\x0b\x32\x13.runwire.v1.Payload\x12\x43\n\x06\x65rrors\x18\x07 \x03(\x0b\x32\x33.runwire.v1.GetAssistantSchemasResponse.ErrorsEntry\x1a-\n\x0b\x45rrorsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*\x96\x03\n\x0e\x41ssistantOrder\x12\x1f\n\x1b\x41SSISTANT_ORDER_UNSPECIFIED\x10\x00\x12$\n ASSISTANT_ORDER_CREATE_TIME_DESC\x10\x01\x12#\n\x1f\x41SSISTANT_ORDER_CREATE_TIME_ASC\x10\x02\x12$\n ASSISTANT_ORDER_UPDATE_TIME_DESC\x10\x03\x12#\n\x1f\x41SSISTANT_ORDER_UPDATE_TIME_ASC\x10\x04\x12\x1c\n\x18\x41SSISTANT_ORDER_NAME_ASC\x10\x05\x12\x1d\n\x19\x41SSISTANT_ORDER_NAME_DESC\x10\x06\x12$\n ASSISTANT_ORDER_ASSISTANT_ID_ASC\x10\x07\x12%\n!ASSISTANT_ORDER_ASSISTANT_ID_DESC\x10\x08\x12 \n\x1c\x41SSISTANT_ORDER_GRAPH_ID_ASC\x10\t\x12!\n\x1d\x41SSISTANT_ORDER_GRAPH_ID_DESC\x10\n2\xa2\x06\n\x10\x41ssistantService\x12Z\n\x0f\x43reateAssistant\x12\".runwire.v1.CreateAssistantRequest\x1a#.runwire.v1.CreateAssistantResponse\x12Q\n\x0cGetAssistant\x12\x1f.runwire.v1.GetAssistantRequest\x1a .runwire.v1.GetAssistantResponse\x12W\n\x0eListAssistants\x12!.runwire.v1.ListAssistantsRequest\x1a\".runwire.v1.ListAssistantsResponse\x12Z\n\x0fUpdateAssistant\x12\".runwire.v1.UpdateAssistantRequest\x1a#.runwire.v1.UpdateAssistantResponse\x12l\n\x15ListAssistantVersions\x12(.runwire.v1.ListAssistantVersionsRequest\x1a).runwire.v1.ListAssistantVersionsResponse\x12x\n\x19SetLatestAssistantVersion\x12,.runwire.v1.SetLatestAssistantVersionRequest\x1a-.runwire.v1.SetLatestAssistantVersionResponse\x12Z\n\x0f\x44\x65leteAssistant\x12\".runwire.v1.DeleteAssistantRequest\x1a#.runwire.v1.DeleteAssistantResponse\x12\x66\n\x13GetAssistantSchemas\x12&.runwire.v1.GetAssistantSchemasRequest\x1a\'.runwire.v1.GetAssistantSchemasResponseBD\n\x0e\x64\x65v.runwire.v1P\x01Z#runwire.dev/go/runwire/v1;runwirev1\xaa\x02\nRunwire.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,36 +38,46 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._serialized_options = b'\n\016dev.runwire.v1P\001Z#runwire.dev/go/runwire/v1;runwirev1\252\002\nRunwire.V1'
   _globals['_GETASSISTANTSCHEMASRESPONSE_ERRORSENTRY']._loaded_options = None
   _globals['_GETASSISTANTSCHEMASRESPONSE_ERRORSENTRY']._serialized_options = b'8\001'
-  _globals['_ASSISTANTORDER']._serialized_start=2030
-  _globals['_ASSISTANTORDER']._serialized_end=2290
-  _globals['_ASSISTANT']._serialized_start=126
-  _globals['_ASSISTANT']._serialized_end=443
-  _globals['_CREATEASSISTANTREQUEST']._serialized_start=446
-  _globals['_CREATEASSISTANTREQUEST']._serialized_end=722
-  _globals['_CREATEASSISTANTRESPONSE']._serialized_start=724
-  _globals['_CREATEASSISTANTRESPONSE']._serialized_end=791
-  _globals['_GETASSISTANTREQUEST']._serialized_start=793
-  _globals['_GETASSISTANTREQUEST']._serialized_end=836
-  _globals['_GETASSISTANTRESPONSE']._serialized_start=838
-  _globals['_GETASSISTANTRESPONSE']._serialized_end=902
-  _globals['_LISTASSISTANTSREQUEST']._serialized_start=905
-  _globals['_LISTASSISTANTSREQUEST']._serialized_end=1081
-  _globals['_LISTASSISTANTSRESPONSE']._serialized_start=1083
-  _globals['_LISTASSISTANTSRESPONSE']._serialized_end=1175
-  _globals['_UPDATEASSISTANTREQUEST']._serialized_start=1178
-  _globals['_UPDATEASSISTANTREQUEST']._serialized_end=1446
-  _globals['_UPDATEASSISTANTRESPONSE']._serialized_start=1448
-  _globals['_UPDATEASSISTANTRESPONSE']._serialized_end=1515
-  _globals['_DELETEASSISTANTREQUEST']._serialized_start=1517
-  _globals['_DELETEASSISTANTREQUEST']._serialized_end=1563
-  _globals['_DELETEASSISTANTRESPONSE']._serialized_start=1565
-  _globals['_DELETEASSISTANTRESPONSE']._serialized_end=1590
-  _globals['_GETASSISTANTSCHEMASREQUEST']._serialized_start=1592
-  _globals['_GETASSISTANTSCHEMASREQUEST']._serialized_end=1642
-  _globals['_GETASSISTANTSCHEMASRESPONSE']._serialized_start=1645
-  _globals['_GETASSISTANTSCHEMASRESPONSE']._serialized_end=2027
-  _globals['_GETASSISTANTSCHEMASRESPONSE_ERRORSENTRY']._serialized_start=1982
-  _globals['_GETASSISTANTSCHEMASRESPONSE_ERRORSENTRY']._serialized_end=2027
-  _globals['_ASSISTANTSERVICE']._serialized_start=2293
-  _globals['_ASSISTANTSERVICE']._serialized_end=2863
+  _globals['_ASSISTANTORDER']._serialized_start=2844
+  _globals['_ASSISTANTORDER']._serialized_end=3250
+  _globals['_ASSISTANT']._serialized_start=160
+  _globals['_ASSISTANT']._serialized_end=477
+  _globals['_ASSISTANTVERSION']._serialized_start=480
+  _globals['_ASSISTANTVERSION']._serialized_end=755
+  _globals['_CREATEASSISTANTREQUEST']._serialized_start=758
+  _globals['_CREATEASSISTANTREQUEST']._serialized_end=1034
+  _globals['_CREATEASSISTANTRESPONSE']._serialized_start=1036
+  _globals['_CREATEASSISTANTRESPONSE']._serialized_end=1103
+  _globals['_GETASSISTANTREQUEST']._serialized_start=1105
+  _globals['_GETASSISTANTREQUEST']._serialized_end=1148
+  _globals['_GETASSISTANTRESPONSE']._serialized_start=1150
+  _globals['_GETASSISTANTRESPONSE']._serialized_end=1214
+  _globals['_LISTASSISTANTSREQUEST']._serialized_start=1217
+  _globals['_LISTASSISTANTSREQUEST']._serialized_end=1461
+  _globals['_LISTASSISTANTSRESPONSE']._serialized_start=1464
+  _globals['_LISTASSISTANTSRESPONSE']._serialized_end=1596
+  _globals['_UPDATEASSISTANTREQUEST']._serialized_start=1599
+  _globals['_UPDATEASSISTANTREQUEST']._serialized_end=1867
+  _globals['_UPDATEASSISTANTRESPONSE']._serialized_start=1869
+  _globals['_UPDATEASSISTANTRESPONSE']._serialized_end=1936
+  _globals['_LISTASSISTANTVERSIONSREQUEST']._serialized_start=1939
+  _globals['_LISTASSISTANTVERSIONSREQUEST']._serialized_end=2069
+  _globals['_LISTASSISTANTVERSIONSRESPONSE']._serialized_start=2071
+  _globals['_LISTASSISTANTVERSIONSRESPONSE']._serialized_end=2175
+  _globals['_SETLATESTASSISTANTVERSIONREQUEST']._serialized_start=2177
+  _globals['_SETLATESTASSISTANTVERSIONREQUEST']._serialized_end=2250
+  _globals['_SETLATESTASSISTANTVERSIONRESPONSE']._serialized_start=2252
+  _globals['_SETLATESTASSISTANTVERSIONRESPONSE']._serialized_end=2329
+  _globals['_DELETEASSISTANTREQUEST']._serialized_start=2331
+  _globals['_DELETEASSISTANTREQUEST']._serialized_end=2377
+  _globals['_DELETEASSISTANTRESPONSE']._serialized_start=2379
+  _globals['_DELETEASSISTANTRESPONSE']._serialized_end=2404
+  _globals['_GETASSISTANTSCHEMASREQUEST']._serialized_start=2406
+  _globals['_GETASSISTANTSCHEMASREQUEST']._serialized_end=2456
+  _globals['_GETASSISTANTSCHEMASRESPONSE']._serialized_start=2459
+  _globals['_GETASSISTANTSCHEMASRESPONSE']._serialized_end=2841
+  _globals['_GETASSISTANTSCHEMASRESPONSE_ERRORSENTRY']._serialized_start=2796
+  _globals['_GETASSISTANTSCHEMASRESPONSE_ERRORSENTRY']._serialized_end=2841
+  _globals['_ASSISTANTSERVICE']._serialized_start=3253
+  _globals['_ASSISTANTSERVICE']._serialized_end=4055
 # @@protoc_insertion_point(module_scope)

@@ -1,5 +1,6 @@
 import datetime
 
+from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from runwire.v1 import core_pb2 as _core_pb2
 from runwire.v1 import payload_pb2 as _payload_pb2
@@ -21,6 +22,10 @@ class AssistantOrder(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ASSISTANT_ORDER_UPDATE_TIME_ASC: _ClassVar[AssistantOrder]
     ASSISTANT_ORDER_NAME_ASC: _ClassVar[AssistantOrder]
     ASSISTANT_ORDER_NAME_DESC: _ClassVar[AssistantOrder]
+    ASSISTANT_ORDER_ASSISTANT_ID_ASC: _ClassVar[AssistantOrder]
+    ASSISTANT_ORDER_ASSISTANT_ID_DESC: _ClassVar[AssistantOrder]
+    ASSISTANT_ORDER_GRAPH_ID_ASC: _ClassVar[AssistantOrder]
+    ASSISTANT_ORDER_GRAPH_ID_DESC: _ClassVar[AssistantOrder]
 ASSISTANT_ORDER_UNSPECIFIED: AssistantOrder
 ASSISTANT_ORDER_CREATE_TIME_DESC: AssistantOrder
 ASSISTANT_ORDER_CREATE_TIME_ASC: AssistantOrder
@@ -28,6 +33,10 @@ ASSISTANT_ORDER_UPDATE_TIME_DESC: AssistantOrder
 ASSISTANT_ORDER_UPDATE_TIME_ASC: AssistantOrder
 ASSISTANT_ORDER_NAME_ASC: AssistantOrder
 ASSISTANT_ORDER_NAME_DESC: AssistantOrder
+ASSISTANT_ORDER_ASSISTANT_ID_ASC: AssistantOrder
+ASSISTANT_ORDER_ASSISTANT_ID_DESC: AssistantOrder
+ASSISTANT_ORDER_GRAPH_ID_ASC: AssistantOrder
+ASSISTANT_ORDER_GRAPH_ID_DESC: AssistantOrder
 
 class Assistant(_message.Message):
     __slots__ = ("assistant_id", "graph_id", "name", "description", "config", "context", "metadata", "version", "create_time", "update_time")
@@ -52,6 +61,28 @@ class Assistant(_message.Message):
     create_time: _timestamp_pb2.Timestamp
     update_time: _timestamp_pb2.Timestamp
     def __init__(self, assistant_id: _Optional[str] = ..., graph_id: _Optional[str] = ..., name: _Optional[str] = ..., description: _Optional[str] = ..., config: _Optional[_Union[_core_pb2.RunConfig, _Mapping]] = ..., context: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., metadata: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., version: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class AssistantVersion(_message.Message):
+    __slots__ = ("assistant_id", "version", "graph_id", "name", "description", "config", "context", "metadata", "create_time")
+    ASSISTANT_ID_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    GRAPH_ID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    CONFIG_FIELD_NUMBER: _ClassVar[int]
+    CONTEXT_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    assistant_id: str
+    version: int
+    graph_id: str
+    name: str
+    description: str
+    config: _core_pb2.RunConfig
+    context: _payload_pb2.Payload
+    metadata: _payload_pb2.Payload
+    create_time: _timestamp_pb2.Timestamp
+    def __init__(self, assistant_id: _Optional[str] = ..., version: _Optional[int] = ..., graph_id: _Optional[str] = ..., name: _Optional[str] = ..., description: _Optional[str] = ..., config: _Optional[_Union[_core_pb2.RunConfig, _Mapping]] = ..., context: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., metadata: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class CreateAssistantRequest(_message.Message):
     __slots__ = ("assistant_id", "graph_id", "name", "description", "config", "context", "metadata", "if_exists", "request_id")
@@ -94,28 +125,34 @@ class GetAssistantResponse(_message.Message):
     def __init__(self, assistant: _Optional[_Union[Assistant, _Mapping]] = ...) -> None: ...
 
 class ListAssistantsRequest(_message.Message):
-    __slots__ = ("graph_id", "name", "metadata", "page_size", "page_token", "order")
+    __slots__ = ("graph_id", "name", "metadata", "page_size", "page_token", "order", "read_mask", "count_total")
     GRAPH_ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     METADATA_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     ORDER_FIELD_NUMBER: _ClassVar[int]
+    READ_MASK_FIELD_NUMBER: _ClassVar[int]
+    COUNT_TOTAL_FIELD_NUMBER: _ClassVar[int]
     graph_id: str
     name: str
     metadata: _payload_pb2.Payload
     page_size: int
     page_token: str
     order: AssistantOrder
-    def __init__(self, graph_id: _Optional[str] = ..., name: _Optional[str] = ..., metadata: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., order: _Optional[_Union[AssistantOrder, str]] = ...) -> None: ...
+    read_mask: _field_mask_pb2.FieldMask
+    count_total: bool
+    def __init__(self, graph_id: _Optional[str] = ..., name: _Optional[str] = ..., metadata: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., order: _Optional[_Union[AssistantOrder, str]] = ..., read_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ..., count_total: _Optional[bool] = ...) -> None: ...
 
 class ListAssistantsResponse(_message.Message):
-    __slots__ = ("assistants", "next_page_token")
+    __slots__ = ("assistants", "next_page_token", "total_size")
     ASSISTANTS_FIELD_NUMBER: _ClassVar[int]
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_SIZE_FIELD_NUMBER: _ClassVar[int]
     assistants: _containers.RepeatedCompositeFieldContainer[Assistant]
     next_page_token: str
-    def __init__(self, assistants: _Optional[_Iterable[_Union[Assistant, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+    total_size: int
+    def __init__(self, assistants: _Optional[_Iterable[_Union[Assistant, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., total_size: _Optional[int] = ...) -> None: ...
 
 class UpdateAssistantRequest(_message.Message):
     __slots__ = ("assistant_id", "graph_id", "name", "description", "config", "context", "metadata")
@@ -136,6 +173,40 @@ class UpdateAssistantRequest(_message.Message):
     def __init__(self, assistant_id: _Optional[str] = ..., graph_id: _Optional[str] = ..., name: _Optional[str] = ..., description: _Optional[str] = ..., config: _Optional[_Union[_core_pb2.RunConfig, _Mapping]] = ..., context: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., metadata: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ...) -> None: ...
 
 class UpdateAssistantResponse(_message.Message):
+    __slots__ = ("assistant",)
+    ASSISTANT_FIELD_NUMBER: _ClassVar[int]
+    assistant: Assistant
+    def __init__(self, assistant: _Optional[_Union[Assistant, _Mapping]] = ...) -> None: ...
+
+class ListAssistantVersionsRequest(_message.Message):
+    __slots__ = ("assistant_id", "metadata", "page_size", "page_token")
+    ASSISTANT_ID_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    assistant_id: str
+    metadata: _payload_pb2.Payload
+    page_size: int
+    page_token: str
+    def __init__(self, assistant_id: _Optional[str] = ..., metadata: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListAssistantVersionsResponse(_message.Message):
+    __slots__ = ("versions", "next_page_token")
+    VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    versions: _containers.RepeatedCompositeFieldContainer[AssistantVersion]
+    next_page_token: str
+    def __init__(self, versions: _Optional[_Iterable[_Union[AssistantVersion, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class SetLatestAssistantVersionRequest(_message.Message):
+    __slots__ = ("assistant_id", "version")
+    ASSISTANT_ID_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    assistant_id: str
+    version: int
+    def __init__(self, assistant_id: _Optional[str] = ..., version: _Optional[int] = ...) -> None: ...
+
+class SetLatestAssistantVersionResponse(_message.Message):
     __slots__ = ("assistant",)
     ASSISTANT_FIELD_NUMBER: _ClassVar[int]
     assistant: Assistant

@@ -34,8 +34,9 @@ class AssistantServiceStub:
     well as by its own.
 
     Every change of an assistant makes a new version of it. A run keeps the version that it was
-    created with, or asks for an older one by `RunSpec.assistant_version`; changing an assistant
-    never touches runs that exist.
+    created with, or asks for a certain one by `RunSpec.assistant_version`; changing an assistant
+    never touches runs that exist. The latest version is the one that runs get which ask for none:
+    that which was made last, unless SetLatestAssistantVersion has chosen an older one.
 
     Failures common to all calls are described in ErrorReason.
     """
@@ -66,6 +67,16 @@ class AssistantServiceStub:
                 request_serializer=runwire_dot_v1_dot_assistants__pb2.UpdateAssistantRequest.SerializeToString,
                 response_deserializer=runwire_dot_v1_dot_assistants__pb2.UpdateAssistantResponse.FromString,
                 _registered_method=True)
+        self.ListAssistantVersions = channel.unary_unary(
+                '/runwire.v1.AssistantService/ListAssistantVersions',
+                request_serializer=runwire_dot_v1_dot_assistants__pb2.ListAssistantVersionsRequest.SerializeToString,
+                response_deserializer=runwire_dot_v1_dot_assistants__pb2.ListAssistantVersionsResponse.FromString,
+                _registered_method=True)
+        self.SetLatestAssistantVersion = channel.unary_unary(
+                '/runwire.v1.AssistantService/SetLatestAssistantVersion',
+                request_serializer=runwire_dot_v1_dot_assistants__pb2.SetLatestAssistantVersionRequest.SerializeToString,
+                response_deserializer=runwire_dot_v1_dot_assistants__pb2.SetLatestAssistantVersionResponse.FromString,
+                _registered_method=True)
         self.DeleteAssistant = channel.unary_unary(
                 '/runwire.v1.AssistantService/DeleteAssistant',
                 request_serializer=runwire_dot_v1_dot_assistants__pb2.DeleteAssistantRequest.SerializeToString,
@@ -87,8 +98,9 @@ class AssistantServiceServicer:
     well as by its own.
 
     Every change of an assistant makes a new version of it. A run keeps the version that it was
-    created with, or asks for an older one by `RunSpec.assistant_version`; changing an assistant
-    never touches runs that exist.
+    created with, or asks for a certain one by `RunSpec.assistant_version`; changing an assistant
+    never touches runs that exist. The latest version is the one that runs get which ask for none:
+    that which was made last, unless SetLatestAssistantVersion has chosen an older one.
 
     Failures common to all calls are described in ErrorReason.
     """
@@ -105,7 +117,7 @@ class AssistantServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetAssistant(self, request, context):
-        """Answers with an assistant at its newest version.
+        """Answers with an assistant at its latest version.
 
         Fails with NOT_FOUND and reason ASSISTANT_NOT_FOUND.
         """
@@ -126,6 +138,28 @@ class AssistantServiceServicer:
         Fails with NOT_FOUND and reason ASSISTANT_NOT_FOUND or GRAPH_NOT_FOUND, and with
         FAILED_PRECONDITION and reason DEFAULT_ASSISTANT if it would move a default assistant to
         another graph.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAssistantVersions(self, request, context):
+        """Lists the versions of an assistant, the highest number first.
+
+        Fails with NOT_FOUND and reason ASSISTANT_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetLatestAssistantVersion(self, request, context):
+        """Makes a version the latest one: the assistant is again what it was then, its graph,
+        configuration, context, metadata, name and description. No version is made, and none is lost:
+        a change that comes after it builds on this version, and gets a number that no version ever
+        had.
+
+        Fails with NOT_FOUND and reason ASSISTANT_NOT_FOUND, ASSISTANT_VERSION_NOT_FOUND, or
+        GRAPH_NOT_FOUND if the server does not have the graph of that version.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -175,6 +209,16 @@ def add_AssistantServiceServicer_to_server(servicer, server):
                     request_deserializer=runwire_dot_v1_dot_assistants__pb2.UpdateAssistantRequest.FromString,
                     response_serializer=runwire_dot_v1_dot_assistants__pb2.UpdateAssistantResponse.SerializeToString,
             ),
+            'ListAssistantVersions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAssistantVersions,
+                    request_deserializer=runwire_dot_v1_dot_assistants__pb2.ListAssistantVersionsRequest.FromString,
+                    response_serializer=runwire_dot_v1_dot_assistants__pb2.ListAssistantVersionsResponse.SerializeToString,
+            ),
+            'SetLatestAssistantVersion': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetLatestAssistantVersion,
+                    request_deserializer=runwire_dot_v1_dot_assistants__pb2.SetLatestAssistantVersionRequest.FromString,
+                    response_serializer=runwire_dot_v1_dot_assistants__pb2.SetLatestAssistantVersionResponse.SerializeToString,
+            ),
             'DeleteAssistant': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteAssistant,
                     request_deserializer=runwire_dot_v1_dot_assistants__pb2.DeleteAssistantRequest.FromString,
@@ -202,8 +246,9 @@ class AssistantService:
     well as by its own.
 
     Every change of an assistant makes a new version of it. A run keeps the version that it was
-    created with, or asks for an older one by `RunSpec.assistant_version`; changing an assistant
-    never touches runs that exist.
+    created with, or asks for a certain one by `RunSpec.assistant_version`; changing an assistant
+    never touches runs that exist. The latest version is the one that runs get which ask for none:
+    that which was made last, unless SetLatestAssistantVersion has chosen an older one.
 
     Failures common to all calls are described in ErrorReason.
     """
@@ -306,6 +351,60 @@ class AssistantService:
             '/runwire.v1.AssistantService/UpdateAssistant',
             runwire_dot_v1_dot_assistants__pb2.UpdateAssistantRequest.SerializeToString,
             runwire_dot_v1_dot_assistants__pb2.UpdateAssistantResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAssistantVersions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runwire.v1.AssistantService/ListAssistantVersions',
+            runwire_dot_v1_dot_assistants__pb2.ListAssistantVersionsRequest.SerializeToString,
+            runwire_dot_v1_dot_assistants__pb2.ListAssistantVersionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetLatestAssistantVersion(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runwire.v1.AssistantService/SetLatestAssistantVersion',
+            runwire_dot_v1_dot_assistants__pb2.SetLatestAssistantVersionRequest.SerializeToString,
+            runwire_dot_v1_dot_assistants__pb2.SetLatestAssistantVersionResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -21,8 +21,9 @@ class AssistantServiceStub:
     well as by its own.
 
     Every change of an assistant makes a new version of it. A run keeps the version that it was
-    created with, or asks for an older one by `RunSpec.assistant_version`; changing an assistant
-    never touches runs that exist.
+    created with, or asks for a certain one by `RunSpec.assistant_version`; changing an assistant
+    never touches runs that exist. The latest version is the one that runs get which ask for none:
+    that which was made last, unless SetLatestAssistantVersion has chosen an older one.
 
     Failures common to all calls are described in ErrorReason.
     """
@@ -36,7 +37,7 @@ class AssistantServiceStub:
     otherwise.
     """
     GetAssistant: _aio.UnaryUnaryMultiCallable[_assistants_pb2.GetAssistantRequest, _assistants_pb2.GetAssistantResponse]
-    """Answers with an assistant at its newest version.
+    """Answers with an assistant at its latest version.
 
     Fails with NOT_FOUND and reason ASSISTANT_NOT_FOUND.
     """
@@ -48,6 +49,20 @@ class AssistantServiceStub:
     Fails with NOT_FOUND and reason ASSISTANT_NOT_FOUND or GRAPH_NOT_FOUND, and with
     FAILED_PRECONDITION and reason DEFAULT_ASSISTANT if it would move a default assistant to
     another graph.
+    """
+    ListAssistantVersions: _aio.UnaryUnaryMultiCallable[_assistants_pb2.ListAssistantVersionsRequest, _assistants_pb2.ListAssistantVersionsResponse]
+    """Lists the versions of an assistant, the highest number first.
+
+    Fails with NOT_FOUND and reason ASSISTANT_NOT_FOUND.
+    """
+    SetLatestAssistantVersion: _aio.UnaryUnaryMultiCallable[_assistants_pb2.SetLatestAssistantVersionRequest, _assistants_pb2.SetLatestAssistantVersionResponse]
+    """Makes a version the latest one: the assistant is again what it was then, its graph,
+    configuration, context, metadata, name and description. No version is made, and none is lost:
+    a change that comes after it builds on this version, and gets a number that no version ever
+    had.
+
+    Fails with NOT_FOUND and reason ASSISTANT_NOT_FOUND, ASSISTANT_VERSION_NOT_FOUND, or
+    GRAPH_NOT_FOUND if the server does not have the graph of that version.
     """
     DeleteAssistant: _aio.UnaryUnaryMultiCallable[_assistants_pb2.DeleteAssistantRequest, _assistants_pb2.DeleteAssistantResponse]
     """Deletes an assistant with all its versions. Runs that have ended, and threads, stay.
@@ -72,8 +87,9 @@ class AssistantServiceServicer(metaclass=_abc_1.ABCMeta):
     well as by its own.
 
     Every change of an assistant makes a new version of it. A run keeps the version that it was
-    created with, or asks for an older one by `RunSpec.assistant_version`; changing an assistant
-    never touches runs that exist.
+    created with, or asks for a certain one by `RunSpec.assistant_version`; changing an assistant
+    never touches runs that exist. The latest version is the one that runs get which ask for none:
+    that which was made last, unless SetLatestAssistantVersion has chosen an older one.
 
     Failures common to all calls are described in ErrorReason.
     """
@@ -97,7 +113,7 @@ class AssistantServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _assistants_pb2.GetAssistantRequest,
         context: _aio.ServicerContext[_assistants_pb2.GetAssistantRequest, _abc.Awaitable[_assistants_pb2.GetAssistantResponse]],
     ) -> _abc.Awaitable[_assistants_pb2.GetAssistantResponse]:
-        """Answers with an assistant at its newest version.
+        """Answers with an assistant at its latest version.
 
         Fails with NOT_FOUND and reason ASSISTANT_NOT_FOUND.
         """
@@ -121,6 +137,32 @@ class AssistantServiceServicer(metaclass=_abc_1.ABCMeta):
         Fails with NOT_FOUND and reason ASSISTANT_NOT_FOUND or GRAPH_NOT_FOUND, and with
         FAILED_PRECONDITION and reason DEFAULT_ASSISTANT if it would move a default assistant to
         another graph.
+        """
+
+    @_abc_1.abstractmethod
+    def ListAssistantVersions(
+        self,
+        request: _assistants_pb2.ListAssistantVersionsRequest,
+        context: _aio.ServicerContext[_assistants_pb2.ListAssistantVersionsRequest, _abc.Awaitable[_assistants_pb2.ListAssistantVersionsResponse]],
+    ) -> _abc.Awaitable[_assistants_pb2.ListAssistantVersionsResponse]:
+        """Lists the versions of an assistant, the highest number first.
+
+        Fails with NOT_FOUND and reason ASSISTANT_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def SetLatestAssistantVersion(
+        self,
+        request: _assistants_pb2.SetLatestAssistantVersionRequest,
+        context: _aio.ServicerContext[_assistants_pb2.SetLatestAssistantVersionRequest, _abc.Awaitable[_assistants_pb2.SetLatestAssistantVersionResponse]],
+    ) -> _abc.Awaitable[_assistants_pb2.SetLatestAssistantVersionResponse]:
+        """Makes a version the latest one: the assistant is again what it was then, its graph,
+        configuration, context, metadata, name and description. No version is made, and none is lost:
+        a change that comes after it builds on this version, and gets a number that no version ever
+        had.
+
+        Fails with NOT_FOUND and reason ASSISTANT_NOT_FOUND, ASSISTANT_VERSION_NOT_FOUND, or
+        GRAPH_NOT_FOUND if the server does not have the graph of that version.
         """
 
     @_abc_1.abstractmethod

@@ -2,16 +2,18 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.support.engine import Engine, open_engine, until
 
-from runwire.server.core.assistants import AssistantChange, AssistantDraft, merged
+from runwire.server.core.assistants import AssistantChange, AssistantDraft, merged, resolve
 from runwire.server.model.errors import (
     AssistantExists,
     AssistantInUse,
     AssistantNotFound,
+    AssistantVersionNotFound,
     DefaultAssistant,
     GraphNotFound,
     RequestIdReused,
@@ -114,6 +116,134 @@ async def test_a_change_makes_a_version_and_none_makes_none(engine: Engine) -> N
         assert await engine.assistants.update(assistant.assistant_id, nothing) == changed
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        AssistantChange(graph_id="counter"),
+        AssistantChange(name="n"),
+        AssistantChange(description="d"),
+        AssistantChange(config=RunConfig(tags=("t",), recursion_limit=7, configurable={"k": 1})),
+        AssistantChange(context={"b": {"y": 2, "x": 1}, "a": [1.5, None]}),
+        AssistantChange(metadata={"m": {"x": 1}}),
+        AssistantChange(metadata={"gone": None}),
+        AssistantChange(metadata={}),
+    ],
+)
+async def test_what_says_what_is_so_already_makes_no_version(
+    engine: Engine, change: AssistantChange
+) -> None:
+    draft = AssistantDraft(
+        graph_id="counter",
+        name="n",
+        description="d",
+        config=RunConfig(tags=("t",), recursion_limit=7, configurable={"k": 1}),
+        context={"a": [1.5, None], "b": {"x": 1, "y": 2}},
+        metadata={"m": {"x": 1}},
+    )
+    assistant, _ = await engine.assistants.create(draft, None)
+    assert await engine.assistants.update(assistant.assistant_id, change) == assistant
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        AssistantChange(config=RunConfig(configurable={"k": True})),
+        AssistantChange(context={"k": True}),
+        AssistantChange(metadata={"k": True}),
+    ],
+)
+async def test_true_is_not_1_when_a_change_is_looked_at(
+    engine: Engine, change: AssistantChange
+) -> None:
+    draft = AssistantDraft(
+        graph_id="counter",
+        config=RunConfig(configurable={"k": 1}),
+        context={"k": 1},
+        metadata={"k": 1},
+    )
+    assistant, _ = await engine.assistants.create(draft, None)
+    assert (await engine.assistants.update(assistant.assistant_id, change)).version == 2
+
+
+async def test_a_version_comes_back_in_every_part_and_what_follows_builds_on_it(
+    engine: Engine,
+) -> None:
+    draft = AssistantDraft(
+        graph_id="counter",
+        name="first",
+        description="one",
+        config=RunConfig(tags=("t",)),
+        context={"step": 3},
+        metadata={"m": 1},
+    )
+    first, _ = await engine.assistants.create(draft, None)
+    assistant_id = first.assistant_id
+    change = AssistantChange(
+        graph_id="echo",
+        name="second",
+        description="two",
+        config=RunConfig(recursion_limit=9),
+        context={},
+        metadata={"m": None, "n": 2},
+    )
+    second = await engine.assistants.update(assistant_id, change)
+
+    restored = await engine.assistants.set_latest(assistant_id, 1)
+
+    assert restored == replace(first, update_time=restored.update_time)
+    assert first.update_time < second.update_time < restored.update_time
+    assert await engine.assistants.get(assistant_id) == restored
+    assert (await engine.run(assistant_id)).output == '{"count":3,"log":["?"]}'
+    same = await engine.assistants.update(assistant_id, AssistantChange(name="first"))
+    assert same == restored
+    third = await engine.assistants.update(assistant_id, AssistantChange(name="third"))
+    assert (third.version, third.graph_id, third.context) == (3, "counter", {"step": 3})
+    page = await engine.assistants.list_versions(assistant_id, {}, limit=9, cursor=None)
+    assert [item.version for item in page.items] == [3, 2, 1]
+    pinned = await engine.run(assistant_id, {"text": "x"}, assistant_version=2)
+    assert (pinned.graph_id, pinned.assistant_version) == ("echo", 2)
+
+
+async def test_a_run_can_ask_for_a_version_that_is_newer_than_the_latest(engine: Engine) -> None:
+    assistant, _ = await engine.assistants.create(
+        AssistantDraft(graph_id="counter", context={"step": 1}), None
+    )
+    assistant_id = assistant.assistant_id
+    await engine.assistants.update(assistant_id, AssistantChange(context={"step": 2}))
+    await engine.assistants.set_latest(assistant_id, 1)
+    for version, count in ((None, 1), (1, 1), (2, 2)):
+        run = await engine.run(assistant_id, assistant_version=version)
+        assert run.output == f'{{"count":{count},"log":["?"]}}'
+
+
+async def test_a_version_that_cannot_be_the_latest_is_refused(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assistant, _ = await engine.assistants.create(DRAFT, None)
+    await engine.assistants.update(assistant.assistant_id, AssistantChange(graph_id="echo"))
+    with pytest.raises(AssistantVersionNotFound):
+        await engine.assistants.set_latest(assistant.assistant_id, 3)
+    left = [graph_id for graph_id in engine.registry.graph_ids if graph_id != "counter"]
+    monkeypatch.setattr(type(engine.registry), "graph_ids", property(lambda registry: left))
+    with pytest.raises(GraphNotFound):
+        await engine.assistants.set_latest(assistant.assistant_id, 1)
+    assert (await engine.assistants.set_latest(assistant.assistant_id, 2)).version == 2
+
+
+async def test_changes_at_once_make_a_version_each(engine: Engine) -> None:
+    assistant, _ = await engine.assistants.create(DRAFT, None)
+    assistant_id = assistant.assistant_id
+    changed = await asyncio.gather(
+        *(
+            engine.assistants.update(assistant_id, AssistantChange(metadata={f"k{number}": number}))
+            for number in range(8)
+        )
+    )
+    assert sorted(item.version for item in changed) == list(range(2, 10))
+    newest = await engine.assistants.get(assistant_id)
+    assert newest.metadata == {f"k{number}": number for number in range(8)}
+
+
 async def test_a_default_assistant_is_changed_by_its_graph_s_id_but_stays_where_it_is(
     engine: Engine,
 ) -> None:
@@ -134,6 +264,8 @@ async def test_what_is_not_there_is_not_found(engine: Engine) -> None:
             engine.assistants.update(name, AssistantChange()),
             engine.assistants.delete(name),
             engine.assistants.schemas(name),
+            engine.assistants.list_versions(name, {}, limit=1, cursor=None),
+            engine.assistants.set_latest(name, 1),
         ):
             with pytest.raises(AssistantNotFound):
                 await call
@@ -179,8 +311,12 @@ async def test_an_assistant_whose_graph_is_gone_can_be_read_but_not_run(
     left = [graph_id for graph_id in engine.registry.graph_ids if graph_id != "counter"]
     monkeypatch.setattr(type(engine.registry), "graph_ids", property(lambda registry: left))
     assert await engine.assistants.get(assistant.assistant_id) == assistant
-    with pytest.raises(GraphNotFound):
-        await engine.assistants.schemas(assistant.assistant_id)
+    assert (await engine.assistants.get("counter")).graph_id == "counter"
+    for name in (assistant.assistant_id, "counter"):
+        with pytest.raises(GraphNotFound):
+            await engine.assistants.schemas(name)
+        with pytest.raises(GraphNotFound):
+            await engine.database.read(lambda c, name=name: resolve(c, name, None, left))
 
 
 async def test_assistants_outlive_their_server(database_url: str) -> None:

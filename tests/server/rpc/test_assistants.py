@@ -140,10 +140,90 @@ async def test_assistants_are_listed_in_order_and_pages(served: Served) -> None:
             request.page_token = page.next_page_token
         assert found == wanted, order
         assert not page.next_page_token
-    for order in ("ASSISTANT_ORDER_NAME_ASC", "ASSISTANT_ORDER_NAME_DESC"):
-        request = wire.ListAssistantsRequest(graph_id="tells", order=order)
+    for key in ("name", "assistant_id", "update_time"):
+        for direction in ("ASC", "DESC"):
+            order = f"ASSISTANT_ORDER_{key.upper()}_{direction}"
+            request = wire.ListAssistantsRequest(graph_id="tells", order=order)
+            page = await served.assistants.ListAssistants(request)
+            assert {assistant.name for assistant in page.assistants} == {*made, "tells"}
+            keys = [str(getattr(assistant, key)) for assistant in page.assistants]
+            assert keys == sorted(keys, reverse=direction == "DESC")
+    for order, first in (("ASC", "asks"), ("DESC", "uncompiled")):
+        request = wire.ListAssistantsRequest(order=f"ASSISTANT_ORDER_GRAPH_ID_{order}", page_size=1)
         page = await served.assistants.ListAssistants(request)
-        assert sorted(assistant.name for assistant in page.assistants) == sorted([*made, "tells"])
+        assert page.assistants[0].graph_id == first
+
+
+async def test_a_list_is_counted_over_all_of_its_pages(served: Served) -> None:
+    for _ in range(3):
+        await create(served, graph_id="tells")
+    request = wire.ListAssistantsRequest(graph_id="tells", page_size=3, count_total=True)
+    first = await served.assistants.ListAssistants(request)
+    assert (len(first.assistants), first.total_size) == (3, 4)
+    request.page_token, request.count_total = first.next_page_token, False
+    second = await served.assistants.ListAssistants(request)
+    assert len(second.assistants) == 1
+    assert not second.HasField("total_size")
+    nothing = wire.ListAssistantsRequest(graph_id="nothing", count_total=True)
+    page = await served.assistants.ListAssistants(nothing)
+    assert page.HasField("total_size")
+    assert page.total_size == 0
+
+
+async def test_a_list_holds_the_fields_that_are_asked_for(served: Served) -> None:
+    assistant = await create(served, **FULL)
+    request = wire.ListAssistantsRequest(name="Ada Lovelace")
+    request.read_mask.FromJsonString("assistantId,config.tags,metadata")
+    page = await served.assistants.ListAssistants(request)
+    assert list(page.assistants) == [
+        wire.Assistant(
+            assistant_id=assistant.assistant_id,
+            config={"tags": ["t"]},
+            metadata=assistant.metadata,
+        )
+    ]
+    request.read_mask.paths[:] = ["*"]
+    assert list((await served.assistants.ListAssistants(request)).assistants) == [assistant]
+    request.read_mask.paths[:] = ["name", "colour", "config.colour", ""]
+    failure = await failure_of(served.assistants.ListAssistants(request))
+    assert set(failure.fields) == {f"read_mask.paths[{index}]" for index in (1, 2, 3)}
+
+
+async def test_versions_are_told_in_full_and_one_of_them_is_made_the_latest(
+    served: Served,
+) -> None:
+    made = await create(served, **FULL)
+    changed = await update(
+        served, assistant_id=made.assistant_id, graph_id="echo", context={"json": "{}"}
+    )
+    request = wire.ListAssistantVersionsRequest(assistant_id=made.assistant_id, page_size=1)
+    newest = await served.assistants.ListAssistantVersions(request)
+    request.page_token = newest.next_page_token
+    oldest = await served.assistants.ListAssistantVersions(request)
+    assert not oldest.next_page_token
+    assert [(item.version, item.graph_id) for item in newest.versions] == [(2, "echo")]
+    first = oldest.versions[0]
+    for field in first.DESCRIPTOR.fields_by_name:
+        assert getattr(first, field) == getattr(made, field), field
+    assert newest.versions[0].create_time == changed.update_time
+
+    wanted = wire.SetLatestAssistantVersionRequest(assistant_id=made.assistant_id, version=1)
+    restored = (await served.assistants.SetLatestAssistantVersion(wanted)).assistant
+    assert await get(served, made.assistant_id) == restored
+    restored.update_time.CopyFrom(made.update_time)
+    assert restored == made
+
+
+async def test_a_version_that_is_not_there_is_named(served: Served) -> None:
+    assistant_id = (await create(served)).assistant_id
+    for version in (0, -1):
+        request = wire.SetLatestAssistantVersionRequest(assistant_id="", version=version)
+        failure = await failure_of(served.assistants.SetLatestAssistantVersion(request))
+        assert set(failure.fields) == {"assistant_id", "version"}
+    request = wire.SetLatestAssistantVersionRequest(assistant_id=assistant_id, version=2)
+    failure = await failure_of(served.assistants.SetLatestAssistantVersion(request))
+    assert (failure.code, failure.reason) == ("NOT_FOUND", "ASSISTANT_VERSION_NOT_FOUND")
+    assert failure.variables == {"assistant_id": assistant_id, "version": "2"}
 
 
 async def test_a_list_is_filtered(served: Served) -> None:

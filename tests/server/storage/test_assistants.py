@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection
@@ -67,12 +68,21 @@ def test_assistants_are_found_by_graph_part_of_name_and_metadata(connection: Con
 
 
 @pytest.mark.parametrize("descending", [True, False])
-@pytest.mark.parametrize("key", list(SortKey))
+@pytest.mark.parametrize(
+    "key",
+    [
+        SortKey.ASSISTANT_ID,
+        SortKey.GRAPH_ID,
+        SortKey.CREATE_TIME,
+        SortKey.UPDATE_TIME,
+        SortKey.NAME,
+    ],
+)
 def test_assistants_are_listed_in_pages_that_join_whatever_their_order(
     connection: Connection, key: SortKey, descending: bool
 ) -> None:
     made = [
-        add(connection, seconds, name=name)
+        add(connection, seconds, name=name, graph_id=name * 2)
         for seconds, name in ((1, "b"), (1, "B"), (0, "b"), (2, "b"), (1, "ä"))
     ]
     wanted = sorted(
@@ -90,6 +100,58 @@ def test_assistants_are_listed_in_pages_that_join_whatever_their_order(
         cursor = page.next
     assert cursor is None
     assert found == wanted
+
+
+def test_assistants_are_counted_by_what_they_are_listed_by(connection: Connection) -> None:
+    for number in range(3):
+        add(connection, graph_id="one", name=f"n{number}", metadata={"n": number % 2})
+    for wish, count in (
+        (AssistantFilter(), 3),
+        (AssistantFilter(graph_id="one", metadata={"n": 0}), 2),
+        (AssistantFilter(name="N1"), 1),
+        (AssistantFilter(graph_id="two"), 0),
+    ):
+        assert assistants.count_assistants(connection, wish) == count
+        assert len(listed(connection, wish)) == count
+
+
+def test_versions_are_listed_highest_first_in_pages_and_by_metadata(
+    connection: Connection,
+) -> None:
+    first = add(connection, metadata={"odd": True})
+    for version in range(2, 6):
+        newer = replace(
+            first, version=version, metadata={"odd": version % 2 == 1}, update_time=at(version)
+        )
+        assistants.add_version(connection, newer)
+    other = add(connection)
+
+    def found(**query: object) -> tuple[list[int], str | None]:
+        wanted: dict[str, Any] = {"metadata": {}, "limit": 9, "cursor": None, **query}
+        page = assistants.list_versions(connection, first.assistant_id, **wanted)
+        return [item.version for item in page.items], page.next
+
+    assert found() == ([5, 4, 3, 2, 1], None)
+    assert found(metadata={"odd": True}) == ([5, 3, 1], None)
+    assert found(metadata={"odd": 1}) == ([], None), "true is not 1"
+    versions, cursor = found(limit=2)
+    assert versions == [5, 4]
+    assert found(cursor=cursor) == ([3, 2, 1], None)
+    page = assistants.list_versions(connection, other.assistant_id, {}, limit=9, cursor=None)
+    assert page.items == [other]
+
+
+def test_a_version_can_be_made_the_latest_and_none_is_lost(connection: Connection) -> None:
+    first = add(connection, context={"c": 1})
+    second = replace(first, version=2, graph_id="other", context=None, update_time=at(5))
+    assistants.add_version(connection, second)
+
+    restored = replace(first, update_time=at(9))
+    assistants.set_latest(connection, restored)
+
+    assert assistants.get_assistant(connection, first.assistant_id) == restored
+    assert assistants.get_version(connection, first.assistant_id, 1) == first
+    assert assistants.newest_version(connection, first.assistant_id) == 2
 
 
 def test_an_assistant_is_deleted_with_its_versions(connection: Connection) -> None:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+import orjson
+
 from runwire.server.core.local import LocalRunner
 from runwire.server.core.requests import remember, replay
 from runwire.server.graphs.registry import Registry
@@ -89,17 +91,49 @@ class Assistants:
 
         Raises `AssistantNotFound`. The graph itself need not be there any more.
         """
-        named = named_id(assistant_id, self._registry.graph_ids)
-        return await self._database.read(lambda connection: _get(connection, named))
+        known = self._registry.graph_ids
+        return await self._database.read(lambda connection: _get(connection, assistant_id, known))
 
     async def list(
-        self, wanted: AssistantFilter, order: Order, *, limit: int, cursor: str | None
+        self,
+        wanted: AssistantFilter,
+        order: Order,
+        *,
+        limit: int,
+        cursor: str | None,
+        count_total: bool = False,
     ) -> Page[Assistant]:
         """Return the assistants that are `wanted`, a page at a time."""
-        return await self._database.read(
-            lambda connection: assistants.list_assistants(
-                connection, wanted, order, limit=limit, cursor=cursor
+
+        def read_page(connection: Connection) -> Page[Assistant]:
+            page = assistants.list_assistants(connection, wanted, order, limit=limit, cursor=cursor)
+            total = assistants.count_assistants(connection, wanted) if count_total else None
+            return replace(page, total=total)
+
+        return await self._database.read(read_page)
+
+    async def list_versions(
+        self, assistant_id: str, metadata: dict[str, Any], *, limit: int, cursor: str | None
+    ) -> Page[Assistant]:
+        """Return an assistant's versions whose metadata holds `metadata`, the highest first, a page
+        at a time. Raises `AssistantNotFound`."""
+
+        def read_page(connection: Connection) -> Page[Assistant]:
+            assistant = _get(connection, assistant_id, self._registry.graph_ids)
+            return assistants.list_versions(
+                connection, assistant.assistant_id, metadata, limit=limit, cursor=cursor
             )
+
+        return await self._database.read(read_page)
+
+    async def set_latest(self, assistant_id: str, version: int) -> Assistant:
+        """Make an assistant again what it was at a version.
+
+        Raises `AssistantNotFound`, `AssistantVersionNotFound`, `GraphNotFound`.
+        """
+        known = self._registry.graph_ids
+        return await self._database.write(
+            lambda connection: _set_latest(connection, assistant_id, version, known)
         )
 
     async def update(self, assistant_id: str, change: AssistantChange) -> Assistant:
@@ -109,14 +143,16 @@ class Assistants:
         """
         if change.graph_id is not None:
             self._check_graph(change.graph_id)
-        named = named_id(assistant_id, self._registry.graph_ids)
-        return await self._database.write(lambda connection: _update(connection, named, change))
+        known = self._registry.graph_ids
+        return await self._database.write(
+            lambda connection: _update(connection, assistant_id, change, known)
+        )
 
     async def delete(self, assistant_id: str) -> None:
         """Delete an assistant and its versions. Raises `AssistantNotFound`, `AssistantInUse`,
         `DefaultAssistant`."""
-        named = named_id(assistant_id, self._registry.graph_ids)
-        await self._database.write(lambda connection: _delete(connection, named))
+        known = self._registry.graph_ids
+        await self._database.write(lambda connection: _delete(connection, assistant_id, known))
 
     async def schemas(self, assistant_id: str) -> GraphSchemas:
         """Return the JSON schemas of the assistant's graph."""
@@ -136,8 +172,7 @@ class Assistants:
         return await self._runner.call(read_schemas)
 
     def _check_graph(self, graph_id: str) -> None:
-        if graph_id not in self._registry.graph_ids:
-            raise GraphNotFound(graph_id, sorted(self._registry.graph_ids))
+        _check_graph(graph_id, self._registry.graph_ids)
 
 
 def resolve(
@@ -147,31 +182,22 @@ def resolve(
 
     Raises `AssistantNotFound`, `AssistantVersionNotFound`, `GraphNotFound`.
     """
-    canonical = named_id(assistant_id, graph_ids)
-    assistant = assistants.get_assistant(connection, canonical)
-    if assistant is None:
-        raise AssistantNotFound(assistant_id)
-    if version is not None and version != assistant.version:
-        pinned = assistants.get_version(connection, canonical, version)
-        if pinned is None:
-            raise AssistantVersionNotFound(canonical, version)
-        assistant = pinned
-    if assistant.graph_id not in graph_ids:
-        raise GraphNotFound(assistant.graph_id, sorted(graph_ids))
+    assistant = _get(connection, assistant_id, graph_ids)
+    if version is not None:
+        assistant = _at_version(connection, assistant, version)
+    _check_graph(assistant.graph_id, graph_ids)
     return assistant
 
 
-def named_id(assistant_id: str, graph_ids: Sequence[str]) -> str:
-    """Return the id of the assistant that a caller names by its id or by its graph's.
+def _check_graph(graph_id: str, graph_ids: Sequence[str]) -> None:
+    if graph_id not in graph_ids:
+        raise GraphNotFound(graph_id, sorted(graph_ids))
 
-    Raises `AssistantNotFound` for what is neither.
-    """
-    canonical = canonical_id(assistant_id)
-    if canonical is None and assistant_id in graph_ids:
-        canonical = default_assistant_id(assistant_id)
-    if canonical is None:
-        raise AssistantNotFound(assistant_id, graph_ids)
-    return canonical
+
+def named_id(assistant_id: str) -> str:
+    """Return the id of the assistant that a caller names by its id or by its graph's: of any graph,
+    which another server may have."""
+    return canonical_id(assistant_id) or default_assistant_id(assistant_id)
 
 
 def _ensure_defaults(connection: Connection, registry: Registry) -> None:
@@ -193,7 +219,7 @@ def _ensure_defaults(connection: Connection, registry: Registry) -> None:
             )
             missing.append(_new_assistant(draft, now))
         elif existing.description != description:
-            _update(connection, assistant_id, AssistantChange(description=description))
+            _update(connection, assistant_id, AssistantChange(description=description), ())
     assistants.add_assistants(connection, missing)
 
 
@@ -207,7 +233,7 @@ def _create(
     if request is not None:
         known = replay(connection, request, since=now - request_retention)
         if known is not None:
-            return _get(connection, known[0]), True
+            return _get(connection, known[0], ()), True
     assistant = _new_assistant(draft, now)
     locks.hold_name(connection, "assistant", assistant.assistant_id)
     existing = assistants.get_assistant(connection, assistant.assistant_id)
@@ -235,34 +261,76 @@ def _new_assistant(draft: AssistantDraft, now: datetime) -> Assistant:
     )
 
 
-def _get(connection: Connection, assistant_id: str) -> Assistant:
-    assistant = assistants.get_assistant(connection, assistant_id)
+def _get(connection: Connection, assistant_id: str, graph_ids: Sequence[str]) -> Assistant:
+    """Return the assistant that a caller names. `graph_ids` are those that an error tells of."""
+    assistant = assistants.get_assistant(connection, named_id(assistant_id))
     if assistant is None:
-        raise AssistantNotFound(assistant_id)
+        raise AssistantNotFound(assistant_id, () if canonical_id(assistant_id) else graph_ids)
     return assistant
 
 
-def _update(connection: Connection, assistant_id: str, change: AssistantChange) -> Assistant:
-    locks.hold_name(connection, "assistant", assistant_id)
-    assistant = _get(connection, assistant_id)
-    changed = _changed(assistant, change)
-    if changed == assistant:
+def _at_version(connection: Connection, assistant: Assistant, version: int) -> Assistant:
+    if version == assistant.version:
         return assistant
-    is_default = assistant_id == default_assistant_id(assistant.graph_id)
-    if is_default and changed.graph_id != assistant.graph_id:
-        raise DefaultAssistant(assistant_id, assistant.graph_id)
-    version = assistants.newest_version(connection, assistant_id) + 1
+    found = assistants.get_version(connection, assistant.assistant_id, version)
+    if found is None:
+        raise AssistantVersionNotFound(assistant.assistant_id, version)
+    return found
+
+
+def _set_latest(
+    connection: Connection, assistant_id: str, version: int, graph_ids: Sequence[str]
+) -> Assistant:
+    assistant = _hold(connection, assistant_id, graph_ids)
+    wanted = _at_version(connection, assistant, version)
+    if wanted is assistant:
+        return assistant
+    _check_graph(wanted.graph_id, graph_ids)
+    now = current_time(connection)
+    restored = replace(wanted, create_time=assistant.create_time, update_time=now)
+    assistants.set_latest(connection, restored)
+    return restored
+
+
+def _hold(connection: Connection, assistant_id: str, graph_ids: Sequence[str]) -> Assistant:
+    """Return an assistant that nobody else changes before this transaction ends."""
+    locks.hold_name(connection, "assistant", named_id(assistant_id))
+    return _get(connection, assistant_id, graph_ids)
+
+
+def _update(
+    connection: Connection, assistant_id: str, change: AssistantChange, graph_ids: Sequence[str]
+) -> Assistant:
+    assistant = _hold(connection, assistant_id, graph_ids)
+    changed = _changed(assistant, change)
+    if _content(changed) == _content(assistant):
+        return assistant
+    if is_default(assistant) and changed.graph_id != assistant.graph_id:
+        raise DefaultAssistant(assistant.assistant_id, assistant.graph_id)
+    version = assistants.newest_version(connection, assistant.assistant_id) + 1
     changed = replace(changed, version=version, update_time=current_time(connection))
     assistants.add_version(connection, changed)
     return changed
 
 
+def is_default(assistant: Assistant) -> bool:
+    """Return whether an assistant is its graph's default one."""
+    return assistant.assistant_id == default_assistant_id(assistant.graph_id)
+
+
+_REPLACED = ("graph_id", "name", "description", "config", "context")
+"""What a change replaces as a whole."""
+
+
+def _content(assistant: Assistant) -> bytes:
+    """Return what a change may change, as text: Python takes True for 1, and JSON does not. The
+    order of keys means nothing."""
+    parts = [getattr(assistant, name) for name in (*_REPLACED, "metadata")]
+    return orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)
+
+
 def _changed(assistant: Assistant, change: AssistantChange) -> Assistant:
-    named = {
-        name: value
-        for name in ("graph_id", "name", "description", "config", "context")
-        if (value := getattr(change, name)) is not None
-    }
+    named = {name: value for name in _REPLACED if (value := getattr(change, name)) is not None}
     if change.metadata is not None:
         named["metadata"] = merged(assistant.metadata, change.metadata)
     return replace(assistant, **named)
@@ -273,10 +341,10 @@ def merged(old: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in {**old, **change}.items() if value is not None}
 
 
-def _delete(connection: Connection, assistant_id: str) -> None:
-    assistant = _get(connection, assistant_id)
-    if assistant_id == default_assistant_id(assistant.graph_id):
-        raise DefaultAssistant(assistant_id, assistant.graph_id)
-    if claims.has_in_flight(connection, assistant_id=assistant_id):
-        raise AssistantInUse(assistant_id)
-    assistants.delete_assistant(connection, assistant_id)
+def _delete(connection: Connection, assistant_id: str, graph_ids: Sequence[str]) -> None:
+    assistant = _hold(connection, assistant_id, graph_ids)
+    if is_default(assistant):
+        raise DefaultAssistant(assistant.assistant_id, assistant.graph_id)
+    if claims.has_in_flight(connection, assistant_id=assistant.assistant_id):
+        raise AssistantInUse(assistant.assistant_id)
+    assistants.delete_assistant(connection, assistant.assistant_id)

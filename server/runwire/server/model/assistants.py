@@ -9,7 +9,7 @@ from runwire.server.model.runs import RunConfig
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assistant:
-    """An assistant at one version: the newest unless a version was asked for."""
+    """An assistant at one version: the latest unless a version was asked for."""
 
     assistant_id: str
     graph_id: str

@@ -5,7 +5,7 @@ import threading
 import time
 import uuid
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import lru_cache
 
 _DEFAULT_ASSISTANTS = uuid.UUID("6f1c4c1e-52f7-5b0a-9a55-3d1f7a2f1d0e")
 
@@ -52,7 +52,7 @@ def canonical_id(text: str) -> str | None:
     return parsed if parsed == text.lower() else None
 
 
-@cache
+@lru_cache(maxsize=1024)  # callers ask for whatever they like
 def default_assistant_id(graph_id: str) -> str:
     """Return the id of a graph's default assistant: the same on every server and every start."""
     return str(uuid.uuid5(_DEFAULT_ASSISTANTS, graph_id))

@@ -17,6 +17,8 @@ class RequestKey:
 
 
 class SortKey(StrEnum):
+    ASSISTANT_ID = "assistant_id"
+    GRAPH_ID = "graph_id"
     CREATE_TIME = "create_time"
     UPDATE_TIME = "update_time"
     NAME = "name"
@@ -32,7 +34,9 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """A part of a list. `next` is where the following part begins; None at the end."""
+    """A part of a list. `next` is where the following part begins; None at the end. `total` is how
+    many there are in all parts, if it was asked for."""
 
     items: list[T]
     next: str | None
+    total: int | None = None

@@ -1,6 +1,9 @@
 """The service of assistants: converts, calls, converts back."""
 
 from dataclasses import dataclass
+from typing import Any
+
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from runwire.server.core.assistants import AssistantChange, AssistantDraft, Assistants
 from runwire.server.model.requests import Order, RequestKey
@@ -8,8 +11,9 @@ from runwire.server.rpc import enums, payloads
 from runwire.server.rpc.calls import Context
 from runwire.server.rpc.fields import Fields
 from runwire.server.rpc.paging import PageRequest, read_page
+from runwire.server.rpc.read_masks import masked, read_mask
 from runwire.server.rpc.requests import read_key, read_request
-from runwire.server.rpc.resources import assistant_message
+from runwire.server.rpc.resources import assistant_message, assistant_version_message
 from runwire.server.rpc.specs import read_config
 from runwire.server.storage.assistants import AssistantFilter
 from runwire.v1 import assistants_pb2 as wire
@@ -44,11 +48,16 @@ class AssistantServicer(assistants_pb2_grpc.AssistantServiceServicer):
         """Return a page of assistants."""
         query = await read_request(request, _read_query)
         page = await self._assistants.list(
-            query.wanted, query.order, limit=query.page.limit, cursor=query.page.cursor
+            query.wanted,
+            query.order,
+            limit=query.page.limit,
+            cursor=query.page.cursor,
+            count_total=request.count_total,
         )
         return wire.ListAssistantsResponse(
-            assistants=[assistant_message(assistant) for assistant in page.items],
+            assistants=[masked(assistant_message(found), query.mask) for found in page.items],
             next_page_token=query.page.next_token(page.next),
+            total_size=page.total,
         )
 
     async def UpdateAssistant(
@@ -58,6 +67,27 @@ class AssistantServicer(assistants_pb2_grpc.AssistantServiceServicer):
         assistant_id, change = await read_request(request, _read_change)
         assistant = await self._assistants.update(assistant_id, change)
         return wire.UpdateAssistantResponse(assistant=assistant_message(assistant))
+
+    async def ListAssistantVersions(
+        self, request: wire.ListAssistantVersionsRequest, context: Context
+    ) -> wire.ListAssistantVersionsResponse:
+        """Return a page of an assistant's versions."""
+        query = await read_request(request, _read_versions_query)
+        page = await self._assistants.list_versions(
+            query.assistant_id, query.metadata, limit=query.page.limit, cursor=query.page.cursor
+        )
+        return wire.ListAssistantVersionsResponse(
+            versions=[assistant_version_message(version) for version in page.items],
+            next_page_token=query.page.next_token(page.next),
+        )
+
+    async def SetLatestAssistantVersion(
+        self, request: wire.SetLatestAssistantVersionRequest, context: Context
+    ) -> wire.SetLatestAssistantVersionResponse:
+        """Make a version of an assistant its latest one."""
+        assistant_id, version = await read_request(request, _read_version)
+        assistant = await self._assistants.set_latest(assistant_id, version)
+        return wire.SetLatestAssistantVersionResponse(assistant=assistant_message(assistant))
 
     async def DeleteAssistant(
         self, request: wire.DeleteAssistantRequest, context: Context
@@ -89,6 +119,14 @@ class AssistantServicer(assistants_pb2_grpc.AssistantServiceServicer):
 class _Query:
     wanted: AssistantFilter
     order: Order
+    page: PageRequest
+    mask: FieldMask | None
+
+
+@dataclass(frozen=True, slots=True)
+class _VersionsQuery:
+    assistant_id: str
+    metadata: dict[str, Any]
     page: PageRequest
 
 
@@ -125,7 +163,27 @@ def _read_query(request: wire.ListAssistantsRequest, fields: Fields) -> _Query:
         metadata=fields.metadata("metadata", request.metadata),
     )
     order = fields.order(request.order, enums.ASSISTANT_ORDERS)
-    return _Query(wanted, order, read_page(request, fields))
+    mask = read_mask(request.read_mask, wire.Assistant, fields)
+    return _Query(wanted, order, read_page(request, fields), mask)
+
+
+def _read_versions_query(
+    request: wire.ListAssistantVersionsRequest, fields: Fields
+) -> _VersionsQuery:
+    return _VersionsQuery(
+        assistant_id=fields.assistant("assistant_id", request.assistant_id),
+        metadata=fields.metadata("metadata", request.metadata),
+        page=read_page(request, fields),
+    )
+
+
+def _read_version(
+    request: wire.SetLatestAssistantVersionRequest, fields: Fields
+) -> tuple[str, int]:
+    assistant_id = fields.assistant("assistant_id", request.assistant_id)
+    if request.version < 1:
+        fields.refuse("version", "must be at least 1")
+    return assistant_id, request.version
 
 
 def _read_change(

@@ -67,4 +67,8 @@ ASSISTANT_ORDERS: dict[int, Order] = {
     assistants_pb2.ASSISTANT_ORDER_UPDATE_TIME_ASC: Order(SortKey.UPDATE_TIME, descending=False),
     assistants_pb2.ASSISTANT_ORDER_NAME_ASC: Order(SortKey.NAME, descending=False),
     assistants_pb2.ASSISTANT_ORDER_NAME_DESC: Order(SortKey.NAME, descending=True),
+    assistants_pb2.ASSISTANT_ORDER_ASSISTANT_ID_ASC: Order(SortKey.ASSISTANT_ID, descending=False),
+    assistants_pb2.ASSISTANT_ORDER_ASSISTANT_ID_DESC: Order(SortKey.ASSISTANT_ID, descending=True),
+    assistants_pb2.ASSISTANT_ORDER_GRAPH_ID_ASC: Order(SortKey.GRAPH_ID, descending=False),
+    assistants_pb2.ASSISTANT_ORDER_GRAPH_ID_DESC: Order(SortKey.GRAPH_ID, descending=True),
 }

@@ -10,6 +10,9 @@ from runwire.server.rpc.fields import Fields
 
 _DIGEST_BYTES = 12
 
+_MAY_CHANGE = frozenset({"page_token", "page_size", "count_total", "read_mask"})
+"""Fields of a request for a list that may differ from one page to the next."""
+
 
 @dataclass(frozen=True, slots=True)
 class PageSizes:
@@ -52,11 +55,12 @@ def read_page(request: Any, fields: Fields, sizes: PageSizes = RESOURCES) -> Pag
 
 
 def _wanted(request: Any) -> bytes:
-    """Return what tells requests with different filters apart. The size may change on the way."""
+    """Return what tells requests with different filters apart. What is shown of the items may
+    change on the way."""
     same = type(request)()
     same.CopyFrom(request)
-    same.ClearField("page_token")
-    same.ClearField("page_size")
+    for field in _MAY_CHANGE.intersection(request.DESCRIPTOR.fields_by_name):
+        same.ClearField(field)
     name: str = request.DESCRIPTOR.full_name
     return name.encode() + b"\0" + bytes(same.SerializeToString(deterministic=True))
 

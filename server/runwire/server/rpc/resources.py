@@ -154,6 +154,21 @@ def assistant_message(assistant: Assistant) -> assistants_pb2.Assistant:
     )
 
 
+def assistant_version_message(assistant: Assistant) -> assistants_pb2.AssistantVersion:
+    """Return what an assistant was at a version."""
+    return assistants_pb2.AssistantVersion(
+        assistant_id=assistant.assistant_id,
+        version=assistant.version,
+        graph_id=assistant.graph_id,
+        name=assistant.name,
+        description=assistant.description,
+        config=config_message(assistant.config),
+        context=None if assistant.context is None else of_data(assistant.context),
+        metadata=of_data(assistant.metadata),
+        create_time=assistant.create_time,
+    )
+
+
 def thread_message(thread: Thread, *, with_values: bool = True) -> threads_pb2.Thread:
     """Return a thread."""
     return threads_pb2.Thread(

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, delete, func, insert, select, update
 
 from runwire.server.model.assistants import Assistant
 from runwire.server.model.requests import Order, Page
@@ -48,7 +48,14 @@ _insert_version = insert(assistant_versions)
 
 
 def add_version(connection: Connection, assistant: Assistant) -> None:
-    """Store a new version of an assistant, which becomes what the assistant is."""
+    """Store a new version of an assistant, which becomes its latest one."""
+    set_latest(connection, assistant)
+    row = {**_row(assistant), "create_time": assistant.update_time}
+    connection.execute(_insert_version, row)
+
+
+def set_latest(connection: Connection, assistant: Assistant) -> None:
+    """Make an assistant what it is, or was, at one of its versions."""
     row = _row(assistant)
     changed = {name: value for name, value in row.items() if name != "create_time"}
     statement = (
@@ -57,11 +64,10 @@ def add_version(connection: Connection, assistant: Assistant) -> None:
         .values(**changed, update_time=assistant.update_time)
     )
     connection.execute(statement)
-    connection.execute(_insert_version, {**row, "create_time": assistant.update_time})
 
 
 def get_assistant(connection: Connection, assistant_id: str) -> Assistant | None:
-    """Return an assistant at its newest version, or None."""
+    """Return an assistant at its latest version, or None."""
     row = connection.execute(_get, {"assistant_id": assistant_id}).one_or_none()
     return None if row is None else _assistant(row, row.update_time)
 
@@ -70,7 +76,7 @@ _get = select(assistants).where(assistants.c.assistant_id == bindparam("assistan
 
 
 def get_assistants(connection: Connection, assistant_ids: Sequence[str]) -> dict[str, Assistant]:
-    """Return those of the assistants that are there, at their newest versions, by their ids."""
+    """Return those of the assistants that are there, at their latest versions, by their ids."""
     rows = connection.execute(_get_many, {"these": assistant_ids})
     return {row.assistant_id: _assistant(row, row.update_time) for row in rows}
 
@@ -81,7 +87,8 @@ _get_many = select(assistants).where(
 
 
 def get_version(connection: Connection, assistant_id: str, version: int) -> Assistant | None:
-    """Return an assistant as it was at a version, or None."""
+    """Return an assistant as it was at a version, or None. Its times are that at which the version
+    was made."""
     values = {"assistant_id": assistant_id, "version": version}
     row = connection.execute(_get_version, values).one_or_none()
     return None if row is None else _assistant(row, row.create_time)
@@ -91,6 +98,25 @@ _get_version = select(assistant_versions).where(
     assistant_versions.c.assistant_id == bindparam("assistant_id"),
     assistant_versions.c.version == bindparam("version"),
 )
+
+
+def list_versions(
+    connection: Connection,
+    assistant_id: str,
+    metadata: dict[str, Any],
+    *,
+    limit: int,
+    cursor: str | None,
+) -> Page[Assistant]:
+    """Return up to `limit` versions of an assistant, the highest first, from `cursor` on: those
+    whose metadata holds `metadata`."""
+    table = assistant_versions
+    query = select(table).where(table.c.assistant_id == assistant_id)
+    if metadata:
+        query = query.where(contains(table.c.metadata, orjson.dumps(metadata).decode()))
+    key = (table.c.version, table.c.assistant_id)
+    rows, following = read_page(connection, query, key, Order(), limit, cursor)
+    return Page([_assistant(row, row.create_time) for row in rows], following)
 
 
 def newest_version(connection: Connection, assistant_id: str) -> int:
@@ -112,6 +138,20 @@ def list_assistants(
     cursor: str | None,
 ) -> Page[Assistant]:
     """Return up to `limit` assistants in their order, from `cursor` on."""
+    column = assistants.c[order.by.value]
+    rows, following = read_page(
+        connection, _filtered(wanted), (column, assistants.c.assistant_id), order, limit, cursor
+    )
+    return Page([_assistant(row, row.update_time) for row in rows], following)
+
+
+def count_assistants(connection: Connection, wanted: AssistantFilter) -> int:
+    """Return how many assistants pass a filter."""
+    found = _filtered(wanted).with_only_columns(assistants.c.assistant_id).subquery()
+    return connection.scalar(select(func.count()).select_from(found)) or 0
+
+
+def _filtered(wanted: AssistantFilter) -> Select[Any]:
     query = select(assistants)
     if wanted.graph_id:
         query = query.where(assistants.c.graph_id == wanted.graph_id)
@@ -120,11 +160,7 @@ def list_assistants(
     if wanted.metadata:
         text = orjson.dumps(wanted.metadata).decode()
         query = query.where(contains(assistants.c.metadata, text))
-    column = assistants.c[order.by.value]
-    rows, following = read_page(
-        connection, query, (column, assistants.c.assistant_id), order, limit, cursor
-    )
-    return Page([_assistant(row, row.update_time) for row in rows], following)
+    return query
 
 
 def delete_assistant(connection: Connection, assistant_id: str) -> bool:

@@ -97,6 +97,9 @@ assistants = Table(
     Column("create_time", UtcTime, nullable=False),
     Column("update_time", UtcTime, nullable=False),
     Index("ix_assistants_graph_id", "graph_id", "assistant_id"),
+    Index("ix_assistants_name", "name", "assistant_id"),
+    Index("ix_assistants_create_time", "create_time", "assistant_id"),
+    Index("ix_assistants_update_time", "update_time", "assistant_id"),
 )
 
 assistant_versions = Table(

@@ -59,6 +59,9 @@ def _create_assistants() -> None:
         sa.PrimaryKeyConstraint("assistant_id", name=op.f("pk_assistants")),
     )
     op.create_index("ix_assistants_graph_id", "assistants", ["graph_id", "assistant_id"])
+    op.create_index("ix_assistants_name", "assistants", ["name", "assistant_id"])
+    op.create_index("ix_assistants_create_time", "assistants", ["create_time", "assistant_id"])
+    op.create_index("ix_assistants_update_time", "assistants", ["update_time", "assistant_id"])
     op.create_table(
         "assistant_versions",
         sa.Column("assistant_id", _string(36), nullable=False),
