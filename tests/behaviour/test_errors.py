@@ -142,6 +142,11 @@ async def fill_the_queue(client: Client, server: App) -> None:
         await client.runs.create(None, "slow_async", input={"seconds": 60})
 
 
+async def have_too_many_runs(client: Client, server: App) -> None:
+    for _ in range(2):
+        await client.runs.create(None, "slow_async", input={"seconds": 60})
+
+
 async def send_large_labels(client: Client, server: App) -> None:
     await client.threads.create(metadata={"label": "x" * 70_000})
 
@@ -197,6 +202,7 @@ PROVOCATIONS: dict[str, tuple[Provocation, type[RunwireError], str]] = {
     "EVENTS_EXPIRED": (follow_events_that_are_gone, OutOfRangeError, "OUT_OF_RANGE"),
     "STATE_UPDATE_REFUSED": (update_as_no_node, ConflictError, "FAILED_PRECONDITION"),
     "QUEUE_FULL": (fill_the_queue, ResourceExhaustedError, "RESOURCE_EXHAUSTED"),
+    "RUN_LIMIT_REACHED": (have_too_many_runs, ResourceExhaustedError, "RESOURCE_EXHAUSTED"),
     "PAYLOAD_TOO_LARGE": (send_large_labels, ResourceExhaustedError, "RESOURCE_EXHAUSTED"),
     "DRAINING": (wait_while_the_server_stops, UnavailableError, "UNAVAILABLE"),
     "DATABASE_UNAVAILABLE": (write_while_the_database_is_locked, UnavailableError, "UNAVAILABLE"),
@@ -225,6 +231,7 @@ METADATA = {
     "EVENTS_EXPIRED": {"run_id", "oldest_event_id"},
     "STATE_UPDATE_REFUSED": {"thread_id"},
     "QUEUE_FULL": {"limit"},
+    "RUN_LIMIT_REACHED": {"limit", "maximum", "assistant_id"},
     "PAYLOAD_TOO_LARGE": {"field", "size", "limit"},
     "DRAINING": {"run_id"},
     "DATABASE_UNAVAILABLE": set(),
@@ -234,7 +241,8 @@ METADATA = {
 """What the examples in errors.proto show."""
 
 SETTINGS: dict[str, dict[str, Any]] = {
-    "QUEUE_FULL": {"max_concurrent_runs": 1, "max_pending_runs": 1}
+    "QUEUE_FULL": {"max_concurrent_runs": 1, "max_pending_runs": 1},
+    "RUN_LIMIT_REACHED": {"max_runs_per_assistant": 1},
 }
 
 
@@ -263,7 +271,7 @@ async def test_a_reason_reaches_the_client_with_its_code_and_its_variables(
     assert error.metadata.keys() == METADATA[reason]
     assert error.message
     waits = getattr(error, "retry_after", None)
-    assert (waits is not None) == (reason in ("QUEUE_FULL", "STORAGE_FULL"))
+    assert (waits is not None) == (reason in ("QUEUE_FULL", "RUN_LIMIT_REACHED", "STORAGE_FULL"))
 
 
 async def test_a_server_goes_on_when_its_database_is_there_again(tmp_path: Path) -> None:

@@ -355,3 +355,15 @@ def test_commands_find_the_server_that_this_environment_starts(
     environment: dict[str, str], address: str
 ) -> None:
     assert default_address(environment) == address
+
+
+@pytest.mark.parametrize("key", ["X-User", "x user", "x-user-bin", "grpc-user"])
+def test_who_calls_is_read_from_a_key_of_metadata_alone(key: str) -> None:
+    assert "--principal-header" in refusal(principal_header=key)
+    assert read_settings(Settings, {"principal_header": "x-user"}).principal_header == "x-user"
+
+
+def test_a_limit_for_each_caller_needs_callers_to_be_known() -> None:
+    assert "--principal-header" in refusal(max_runs_per_principal=3)
+    given = {"max_runs_per_principal": 3, "principal_header": "x-user"}
+    assert read_settings(Settings, given).max_runs_per_principal == 3

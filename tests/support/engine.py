@@ -12,6 +12,7 @@ from runwire.server.core.assistants import Assistants
 from runwire.server.core.creation import Rules
 from runwire.server.core.follow import Follower
 from runwire.server.core.hearing import Hearing
+from runwire.server.core.limits import NO_LIMITS, RunLimits
 from runwire.server.core.logs import RunLogs
 from runwire.server.core.runs import Runs
 from runwire.server.core.states import States
@@ -130,6 +131,7 @@ async def open_engine(
     graphs: Path = SUPPORT_GRAPHS,
     max_pending: int = 1_000,
     request_retention: timedelta = timedelta(hours=24),
+    limits: RunLimits = NO_LIMITS,
     **options: Any,
 ) -> AsyncIterator[Engine]:
     """Give an engine whose database is at `url`; `graphs` is a configuration file, `options` are
@@ -153,6 +155,7 @@ async def open_engine(
             max_pending=max_pending,
             request_retention=request_retention,
             encode=encode_event,
+            limits=limits,
         )
         assistants = Assistants(database, registry, runner, request_retention=request_retention)
         await assistants.ensure_defaults()

@@ -72,14 +72,14 @@ INSERT INTO assistants (assistant_id, graph_id, name, description, config, metad
     SELECT 'assistant' || n, 'graph' || n % 50, 'name', '', '{}', '{}', 1, now(), now()
     FROM generate_series(1, 3000) n;
 INSERT INTO runs (run_id, thread_id, assistant_id, assistant_version, graph_id, state, spec, config,
-        metadata, attempt, attempts_given_back, owner, runnable, wake_time, due_time, create_time,
-        update_time, end_time, cancel, interrupts, rolled_back, events_kept)
+        metadata, attempt, attempts_given_back, owner, principal, rank, runnable, wake_time,
+        due_time, create_time, update_time, end_time, cancel, interrupts, rolled_back, events_kept)
     SELECT 'run' || n, CASE WHEN n <= 200 OR n % 4 <> 0 THEN 'thread' || n % 3000 + 1 END,
         'assistant' || n % 3000 + 1, 1, 'graph',
         CASE WHEN n <= 50 THEN 'running' WHEN n <= 200 THEN 'pending'
             WHEN n % 20 = 1 THEN 'cancelled' ELSE 'succeeded' END,
         CAST(:spec AS TEXT), CAST(:config AS TEXT), '{}', 1, 0,
-        CASE WHEN n <= 50 THEN 'server' || n % 20 END,
+        CASE WHEN n <= 50 THEN 'server' || n % 20 END, 'somebody' || n % 500, n % 5,
         n > 50 AND n <= 150, CASE WHEN n > 150 AND n <= 200 THEN now() + n * interval '1 s' END,
         now() - n * interval '1 s', now() - n * interval '1 s', now(),
         CASE WHEN n > 200 THEN now() - n * interval '1 s' END,
@@ -89,8 +89,8 @@ INSERT INTO run_events (run_id, attempt, first_index, last_index, final, lengths
     SELECT 'run' || n / 5 + 1, 1, n % 5 * 10 + 1, n % 5 * 10 + 10, false, '',
         repeat('x', 200)::bytea
     FROM generate_series(0, 29999) n;
-INSERT INTO requests (method, request_id, body_hash, answer, create_time)
-    SELECT 'create', 'request' || n, '', '[]', now() - n * interval '1 s'
+INSERT INTO requests (method, principal, request_id, body_hash, answer, create_time)
+    SELECT 'create', '', 'request' || n, '', '[]', now() - n * interval '1 s'
     FROM generate_series(1, 10000) n;
 INSERT INTO checkpoints (thread_id, checkpoint_ns, checkpoint_id, run_id, graph_id, type,
         checkpoint, metadata)

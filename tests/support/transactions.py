@@ -108,11 +108,19 @@ class Server:
         *,
         slots: int = 0,
         request: RequestKey | None = None,
+        principal: str = "",
         **rules: Any,
     ) -> Creation:
         """Create runs, all or none."""
         with self.connection.begin_nested():
-            return create_runs(self.connection, specs, request, self.rules(**rules), slots=slots)
+            return create_runs(
+                self.connection,
+                specs,
+                request,
+                self.rules(**rules),
+                slots=slots,
+                principal=principal,
+            )
 
     def spec(self, **spec: Any) -> RunSpec:
         """Return what a run is asked to do."""

@@ -42,9 +42,10 @@ class RunServiceStub:
     CancelRun is an intent that is stored first: a run whose cancel was accepted never ends as
     anything but CANCELLED, and a run that has ended cannot be cancelled.
 
-    A call that starts runs can be repeated safely if it has a `request_id`. Failures common to all
-    calls are described in ErrorReason; NOT_FOUND is also the answer for what belongs to somebody
-    else.
+    A call that starts runs can be repeated safely if it has a `request_id`. Such an id counts for one
+    method and, where the server knows its callers apart (see `Run.principal`), for one caller.
+    Failures common to all calls are described in ErrorReason; NOT_FOUND is also the answer for what
+    belongs to somebody else.
     """
 
     def __init__(self, channel):
@@ -127,9 +128,10 @@ class RunServiceServicer:
     CancelRun is an intent that is stored first: a run whose cancel was accepted never ends as
     anything but CANCELLED, and a run that has ended cannot be cancelled.
 
-    A call that starts runs can be repeated safely if it has a `request_id`. Failures common to all
-    calls are described in ErrorReason; NOT_FOUND is also the answer for what belongs to somebody
-    else.
+    A call that starts runs can be repeated safely if it has a `request_id`. Such an id counts for one
+    method and, where the server knows its callers apart (see `Run.principal`), for one caller.
+    Failures common to all calls are described in ErrorReason; NOT_FOUND is also the answer for what
+    belongs to somebody else.
     """
 
     def CreateRun(self, request, context):
@@ -138,7 +140,7 @@ class RunServiceServicer:
         Fails with NOT_FOUND and reason ASSISTANT_NOT_FOUND, ASSISTANT_VERSION_NOT_FOUND,
         GRAPH_NOT_FOUND, THREAD_NOT_FOUND or CHECKPOINT_NOT_FOUND, with ABORTED and reason THREAD_BUSY
         under MULTITASK_STRATEGY_REJECT, with ALREADY_EXISTS and reason REQUEST_ID_REUSED, and with
-        RESOURCE_EXHAUSTED and reason QUEUE_FULL.
+        RESOURCE_EXHAUSTED and reason QUEUE_FULL or RUN_LIMIT_REACHED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -332,9 +334,10 @@ class RunService:
     CancelRun is an intent that is stored first: a run whose cancel was accepted never ends as
     anything but CANCELLED, and a run that has ended cannot be cancelled.
 
-    A call that starts runs can be repeated safely if it has a `request_id`. Failures common to all
-    calls are described in ErrorReason; NOT_FOUND is also the answer for what belongs to somebody
-    else.
+    A call that starts runs can be repeated safely if it has a `request_id`. Such an id counts for one
+    method and, where the server knows its callers apart (see `Run.principal`), for one caller.
+    Failures common to all calls are described in ErrorReason; NOT_FOUND is also the answer for what
+    belongs to somebody else.
     """
 
     @staticmethod

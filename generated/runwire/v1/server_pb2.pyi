@@ -39,7 +39,7 @@ class Server(_message.Message):
     def __init__(self, server_id: _Optional[str] = ..., host_name: _Optional[str] = ..., version: _Optional[str] = ..., address: _Optional[str] = ..., takes_calls: _Optional[bool] = ..., executes_runs: _Optional[bool] = ..., max_concurrent_runs: _Optional[int] = ..., executing_runs: _Optional[int] = ..., draining: _Optional[bool] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., lease_expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class ServerLimits(_message.Message):
-    __slots__ = ("max_request_bytes", "max_concurrent_calls", "max_pending_runs", "max_attempts", "recursion_limit", "cancel_grace", "drain_grace", "heartbeat_interval", "event_retention", "stateless_run_retention", "request_retention")
+    __slots__ = ("max_request_bytes", "max_concurrent_calls", "max_pending_runs", "max_attempts", "recursion_limit", "cancel_grace", "drain_grace", "heartbeat_interval", "event_retention", "stateless_run_retention", "request_retention", "max_runs_per_assistant", "max_runs_per_principal")
     MAX_REQUEST_BYTES_FIELD_NUMBER: _ClassVar[int]
     MAX_CONCURRENT_CALLS_FIELD_NUMBER: _ClassVar[int]
     MAX_PENDING_RUNS_FIELD_NUMBER: _ClassVar[int]
@@ -51,6 +51,8 @@ class ServerLimits(_message.Message):
     EVENT_RETENTION_FIELD_NUMBER: _ClassVar[int]
     STATELESS_RUN_RETENTION_FIELD_NUMBER: _ClassVar[int]
     REQUEST_RETENTION_FIELD_NUMBER: _ClassVar[int]
+    MAX_RUNS_PER_ASSISTANT_FIELD_NUMBER: _ClassVar[int]
+    MAX_RUNS_PER_PRINCIPAL_FIELD_NUMBER: _ClassVar[int]
     max_request_bytes: int
     max_concurrent_calls: int
     max_pending_runs: int
@@ -62,7 +64,9 @@ class ServerLimits(_message.Message):
     event_retention: _duration_pb2.Duration
     stateless_run_retention: _duration_pb2.Duration
     request_retention: _duration_pb2.Duration
-    def __init__(self, max_request_bytes: _Optional[int] = ..., max_concurrent_calls: _Optional[int] = ..., max_pending_runs: _Optional[int] = ..., max_attempts: _Optional[int] = ..., recursion_limit: _Optional[int] = ..., cancel_grace: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., drain_grace: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., heartbeat_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., event_retention: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., stateless_run_retention: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., request_retention: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    max_runs_per_assistant: int
+    max_runs_per_principal: int
+    def __init__(self, max_request_bytes: _Optional[int] = ..., max_concurrent_calls: _Optional[int] = ..., max_pending_runs: _Optional[int] = ..., max_attempts: _Optional[int] = ..., recursion_limit: _Optional[int] = ..., cancel_grace: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., drain_grace: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., heartbeat_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., event_retention: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., stateless_run_retention: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., request_retention: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., max_runs_per_assistant: _Optional[int] = ..., max_runs_per_principal: _Optional[int] = ...) -> None: ...
 
 class GraphQueue(_message.Message):
     __slots__ = ("graph_id", "pending_runs", "delayed_runs", "running_runs", "cancelling_runs")

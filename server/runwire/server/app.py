@@ -13,6 +13,7 @@ from runwire.server.core.assistants import Assistants
 from runwire.server.core.creation import Rules
 from runwire.server.core.follow import Follower
 from runwire.server.core.hearing import Hearing
+from runwire.server.core.limits import RunLimits
 from runwire.server.core.logs import RunLogs
 from runwire.server.core.overview import Overview
 from runwire.server.core.retention import Retention
@@ -98,6 +99,7 @@ class App:
             heartbeat=settings.heartbeat_interval,
             reflection=settings.reflects,
             shares_port=shares_port,
+            principal_header=settings.principal_header,
         )
 
     def answering(self) -> Answering:
@@ -125,6 +127,10 @@ class App:
             request_retention=self.settings.request_retention,
             encode=encode_event,
             thread_ttl=self._thread_ttl,
+            limits=RunLimits(
+                per_assistant=self.settings.max_runs_per_assistant,
+                per_principal=self.settings.max_runs_per_principal,
+            ),
         )
 
     @property

@@ -6,6 +6,7 @@ variable is its name with RUNWIRE_ before it, and the command line makes its fla
 """
 
 import os
+import re
 from collections.abc import Mapping, MutableMapping
 from datetime import timedelta
 from ipaddress import ip_address
@@ -44,6 +45,8 @@ NOT_SETTINGS = frozenset({"RUNWIRE_ADDRESS", SEAT_VARIABLE})
 server."""
 
 DEFAULT_BIND = "127.0.0.1:50051"
+
+_METADATA_KEY = re.compile(r"(?!grpc-)[0-9a-z_.-]+(?<!-bin)")
 
 
 class SettingsError(Exception):
@@ -85,6 +88,11 @@ class Settings(BaseSettings):
         default=False,
         description="Listen beyond this machine although nothing is encrypted and nobody is asked "
         "who they are. Only behind something that does both.",
+    )
+    principal_header: str = Field(
+        default="",
+        description="The request metadata that says who a call is from, such as x-user-id. Only "
+        "behind something that sets it on every call, and lets no caller set it.",
     )
     reflection: bool | None = Field(
         default=None,
@@ -171,6 +179,17 @@ class Settings(BaseSettings):
         ge=1,
         description="Runs that may wait; further ones are refused.",
     )
+    max_runs_per_assistant: int = Field(
+        default=0,
+        ge=0,
+        description="Runs of one assistant that may be there and have not ended, on all servers "
+        "together; further ones are refused. 0: no limit.",
+    )
+    max_runs_per_principal: int = Field(
+        default=0,
+        ge=0,
+        description="The same for the runs of one caller, as --principal-header names them.",
+    )
     runner_loops: int = Field(
         default=1,
         ge=1,
@@ -242,6 +261,16 @@ class Settings(BaseSettings):
         parse_faults(value)
         return value
 
+    @field_validator("principal_header")
+    @classmethod
+    def _check_principal_header(cls, value: str) -> str:
+        if value and not _METADATA_KEY.fullmatch(value):
+            raise ValueError(
+                f"{value!r} is no key of request metadata for texts: it has small letters, digits, "
+                "-, _ and . alone, ends otherwise than in -bin, and does not begin with grpc-"
+            )
+        return value
+
     @field_validator("bind")
     @classmethod
     def _check_bind(cls, value: str) -> str:
@@ -271,6 +300,15 @@ class Settings(BaseSettings):
                 f"--bind {self.bind} would let other machines in, in the clear and without asking "
                 "who they are (TLS and authentication come in a later version). Bind to 127.0.0.1, "
                 "or say --insecure if something in front of this server does both"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _refuse_limits_of_nobody(self) -> Self:
+        if self.max_runs_per_principal and not self.principal_header:
+            raise ValueError(
+                "--max-runs-per-principal limits nobody as long as --principal-header does not say "
+                "where it stands who a call is from"
             )
         return self
 

@@ -332,7 +332,7 @@ class Lives(RuleBasedStateMachine):
 
 def read_runs(connection: Connection) -> list[Run]:
     everything = select(runs_table).order_by(runs_table.c.run_id)
-    return [runs._run(row) for row in connection.execute(everything)]
+    return [runs.read_run(row) for row in connection.execute(everything)]
 
 
 def check_events(connection: Connection, run: Run) -> None:

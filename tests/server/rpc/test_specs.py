@@ -82,6 +82,7 @@ def full() -> Wire:
         start_delay=timedelta(days=365),
         timeout=timedelta(seconds=1, microseconds=5),
         durability=core_pb2.DURABILITY_EXIT,
+        priority=-100,
     )
 
 
@@ -111,6 +112,7 @@ def test_everything_is_taken_as_it_was_meant() -> None:
         start_delay=timedelta(days=365),
         timeout=timedelta(seconds=1, microseconds=5),
         durability=Durability.EXIT,
+        priority=-100,
     )
 
 

@@ -54,6 +54,6 @@ def test_a_claim_says_the_condition_of_its_index_in_the_same_words(dialect: Dial
     index = next(index for index in runs.indexes if index.name == "ix_runs_claimable")
     made = str(CreateIndex(index).compile(dialect=dialect))
     condition = made.partition(" WHERE ")[2]
-    claim = str(STATEMENTS["runs._claim"].compile(dialect=dialect))
+    claim = str(STATEMENTS["claims._claim"].compile(dialect=dialect))
     assert condition in ("runnable", "runnable = 1")
     assert f"WHERE runs.{condition} AND runs.graph_id IN" in " ".join(claim.split())

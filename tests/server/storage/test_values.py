@@ -53,6 +53,7 @@ FULL = RunSpec(
     on_disconnect=OnDisconnect.CANCEL,
     start_delay=timedelta(days=365, microseconds=1),
     timeout=timedelta(microseconds=1),
+    priority=-7,
     durability=Durability.EXIT,
 )
 

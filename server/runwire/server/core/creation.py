@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from runwire.server.core.assistants import resolve
 from runwire.server.core.endings import cancel_active, cancel_pending, settle_thread
+from runwire.server.core.limits import NO_LIMITS, RunLimits, check_limits, hold_limits
 from runwire.server.core.logs import Encode
 from runwire.server.core.requests import remember, replay
 from runwire.server.model.assistants import Assistant
@@ -53,6 +54,7 @@ class Rules:
     request_retention: timedelta
     encode: Encode
     thread_ttl: ThreadTtl | None = None
+    limits: RunLimits = NO_LIMITS
 
 
 @dataclass(slots=True)
@@ -77,9 +79,10 @@ def create_runs(
     rules: Rules,
     *,
     slots: int,
+    principal: str = "",
 ) -> Creation:
-    """Create a run for each of `specs`, all or none; start up to `slots` of them at once, none
-    if this server holds no lease.
+    """Create a run for each of `specs`, all or none, on behalf of `principal`; start up to `slots`
+    of them at once, none if this server holds no lease.
 
     Each is treated as if it came alone, in order. Raises what is wrong with a spec or with the
     state in which it finds its thread; then nothing is stored. Raises `RunNotFound` for a request
@@ -93,10 +96,15 @@ def create_runs(
     if slots > 0 and not servers.may_act(connection, rules.owner, now):
         slots = 0
     creation = Creation()
+    if rules.limits.per_assistant or rules.limits.per_principal:
+        pins = {(spec.assistant_id, spec.assistant_version) for spec in specs}
+        found = [resolve(connection, *pin, rules.graph_ids).assistant_id for pin in pins]
+        hold_limits(connection, found, principal, rules.limits)
     if len(specs) > 1:
         _hold_threads(connection, specs)
     for spec in specs:
-        _create_run(connection, spec, rules, creation, slots - len(creation.started), now)
+        free = slots - len(creation.started)
+        _create_run(connection, spec, rules, creation, free, now, principal)
     made = {run.run_id for run in creation.runs}
     if made & {run.run_id for run in creation.ended} or made & set(creation.stopping):
         # A later one has cancelled an earlier one.
@@ -133,6 +141,7 @@ def _create_run(
     creation: Creation,
     slots: int,
     now: datetime,
+    principal: str,
 ) -> None:
     assistant = resolve(connection, spec.assistant_id, spec.assistant_version, rules.graph_ids)
     thread_id = _thread_of(connection, spec, rules, now)
@@ -143,7 +152,8 @@ def _create_run(
         _apply_strategy(connection, thread_id, spec, rules, creation, now)
         queue = claims.queue_of_thread(connection, thread_id)
         blocked = queue.active or queue.head is not None
-    run = _new_run(spec, assistant, thread_id, now)
+    check_limits(connection, assistant.assistant_id, principal, rules.limits)
+    run = _new_run(spec, assistant, thread_id, now, principal)
     delayed = spec.start_delay > timedelta(0)
     if slots > 0 and not delayed and not blocked:
         run = replace(run, state=RunState.RUNNING, attempt=1, owner=rules.owner, start_time=now)
@@ -220,7 +230,9 @@ def _apply_strategy(
             creation.stopping.append(run.run_id)
 
 
-def _new_run(spec: RunSpec, assistant: Assistant, thread_id: str | None, now: datetime) -> Run:
+def _new_run(
+    spec: RunSpec, assistant: Assistant, thread_id: str | None, now: datetime, principal: str
+) -> Run:
     return Run(
         run_id=new_id(),
         thread_id=thread_id,
@@ -237,6 +249,7 @@ def _new_run(spec: RunSpec, assistant: Assistant, thread_id: str | None, now: da
         create_time=now,
         due_time=now + spec.start_delay,
         update_time=now,
+        principal=principal,
     )
 
 

@@ -14,8 +14,8 @@ def replay(connection: Connection, request: RequestKey, *, since: datetime) -> l
 
     Raises `RequestIdReused` when the id came with another body.
     """
-    locks.hold_name(connection, "request", request.method, request.request_id)
-    known = requests.find_request(connection, request.method, request.request_id, since=since)
+    locks.hold_name(connection, "request", request.method, request.principal, request.request_id)
+    known = requests.find_request(connection, request, since=since)
     if known is None:
         return None
     if known.body_hash != request.body_hash:
@@ -25,6 +25,4 @@ def replay(connection: Connection, request: RequestKey, *, since: datetime) -> l
 
 def remember(connection: Connection, request: RequestKey, answer: list[str], now: datetime) -> None:
     """Store the ids that a request created."""
-    requests.add_request(
-        connection, request.method, request.request_id, request.body_hash, answer, now
-    )
+    requests.add_request(connection, request, answer, now)

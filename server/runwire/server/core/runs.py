@@ -57,28 +57,35 @@ class Runs:
         self._rules = rules
 
     def begin(
-        self, specs: Sequence[RunSpec], request: RequestKey | None
+        self, specs: Sequence[RunSpec], request: RequestKey | None, principal: str = ""
     ) -> "asyncio.Task[Created]":
         """Begin to do what `create` does. Not to be cancelled: a caller that hangs up half way
         must not leave a run that is claimed and not started."""
-        return asyncio.create_task(self._create(specs, request), name="create-runs")
+        return asyncio.create_task(self._create(specs, request, principal), name="create-runs")
 
-    async def create(self, specs: Sequence[RunSpec], request: RequestKey | None) -> Created:
-        """Create a run for each of `specs`, all or none, and start at once what can start here.
+    async def create(
+        self, specs: Sequence[RunSpec], request: RequestKey | None, principal: str = ""
+    ) -> Created:
+        """Create a run for each of `specs`, all or none, on behalf of `principal`, and start at
+        once what can start here.
 
         Raises what is wrong with a spec: `AssistantNotFound`, `GraphNotFound`,
         `AssistantVersionNotFound`, `ThreadNotFound`, `CheckpointNotFound`, `ThreadBusy`,
-        `QueueFull`, `RequestIdReused`; `RunNotFound` when the request came before and its runs
-        have been deleted since.
+        `QueueFull`, `RunLimitReached`, `RequestIdReused`; `RunNotFound` when the request came
+        before and its runs have been deleted since.
         """
-        return await asyncio.shield(self.begin(specs, request))
+        return await asyncio.shield(self.begin(specs, request, principal))
 
-    async def _create(self, specs: Sequence[RunSpec], request: RequestKey | None) -> Created:
+    async def _create(
+        self, specs: Sequence[RunSpec], request: RequestKey | None, principal: str
+    ) -> Created:
         slots = self._runner.reserve(len(specs))
         started = 0
         try:
             creation = await self._database.write(
-                lambda connection: create_runs(connection, specs, request, self._rules, slots=slots)
+                lambda connection: create_runs(
+                    connection, specs, request, self._rules, slots=slots, principal=principal
+                )
             )
             fault("create.after_commit")
             started = len(creation.started)

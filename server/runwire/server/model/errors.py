@@ -5,6 +5,7 @@ A class says its kind (the base class, which the edge turns into a gRPC code), i
 metadata. Messages are safe to show to a caller. Whatever is not here is a defect.
 """
 
+import random
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
@@ -277,6 +278,26 @@ class QueueFull(ResourceExhausted):
 
     def __init__(self, limit: int) -> None:
         super().__init__(f"{limit} runs are pending already", limit=str(limit))
+
+
+class RunLimitReached(ResourceExhausted):
+    """As many runs of an assistant, or of a principal, have not ended as a setting allows.
+
+    `setting` is its name, `counted` says of whom.
+    """
+
+    reason = "RUN_LIMIT_REACHED"
+
+    def __init__(self, setting: str, maximum: int, **counted: str) -> None:
+        whose = " ".join(f"{name} {value}" for name, value in counted.items())
+        super().__init__(
+            f"{whose} has {maximum} runs that have not ended, as many as {setting} allows",
+            limit=setting,
+            maximum=str(maximum),
+            **counted,
+        )
+        # Who is refused at the same time does not come back at the same time.
+        self.retry_after = timedelta(milliseconds=random.randint(1_000, 2_000))
 
 
 class StorageFull(ResourceExhausted):

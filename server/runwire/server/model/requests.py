@@ -9,11 +9,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class RequestKey:
-    """Identifies a create: repeated with the same body it gives the same answer."""
+    """Identifies a create: repeated with the same body, by the same principal, it gives the same
+    answer."""
 
     method: str
     request_id: str
     body_hash: bytes
+    principal: str = ""
 
 
 class SortKey(StrEnum):

@@ -217,6 +217,7 @@ class RunSpec:
     start_delay: timedelta = timedelta(0)
     timeout: timedelta | None = None
     durability: Durability = Durability.SYNC
+    priority: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,9 +226,10 @@ class Run:
 
     `spec` is what the caller asked for; `config` and `context` are the assistant's merged with
     it, so that a later version of the assistant changes nothing for this run. `owner` is the
-    server that executes it. `attempt` counts the claims, so that no two attempts have the same
-    number; `attempts_given_back` of them do not count against the limit, because their servers
-    chose to stop. `output` and `interrupts` are set when the run ends.
+    server that executes it, `principal` who created it; empty if nobody said. `attempt` counts the
+    claims, so that no two attempts have the same number; `attempts_given_back` of them do not count
+    against the limit, because their servers chose to stop. `output` and `interrupts` are set when
+    the run ends.
     """
 
     run_id: str
@@ -253,6 +255,7 @@ class Run:
     interrupts: tuple[Interrupt, ...] = ()
     rolled_back: bool = False
     attempts_given_back: int = 0
+    principal: str = ""
 
     @property
     def attempts_used(self) -> int:

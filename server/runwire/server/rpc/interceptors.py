@@ -17,6 +17,7 @@ from runwire.server.model.errors import InvalidRequest, PayloadTooLarge, Runwire
 from runwire.server.rpc.calls import Context, send, wants_values
 from runwire.server.rpc.errors import Defect, end_call
 from runwire.server.rpc.payloads import show_values
+from runwire.server.rpc.principals import note_principal
 
 logger = logging.getLogger(__name__)
 
@@ -52,11 +53,13 @@ class OpenCalls:
 
 
 class Boundary(grpc.aio.ServerInterceptor):
-    """Wraps the handlers of all services. `request_bytes` is the largest request."""
+    """Wraps the handlers of all services. `request_bytes` is the largest request,
+    `principal_header` the metadata that says who a call is from, if there is any."""
 
-    def __init__(self, calls: OpenCalls, request_bytes: int) -> None:
+    def __init__(self, calls: OpenCalls, request_bytes: int, principal_header: str = "") -> None:
         self._calls = calls
         self._request_bytes = request_bytes
+        self._principal_header = principal_header
         self._wrapped: dict[str, Handler] = {}
 
     async def intercept_service(
@@ -93,6 +96,8 @@ class Boundary(grpc.aio.ServerInterceptor):
             # Serialized in here, so that a failure to do so is a defect like any other.
             if isinstance(request, RunwireError):
                 raise request
+            if self._principal_header:
+                note_principal(context, self._principal_header)
             response = await behave(request, context)
             if isinstance(response, Message) and wants_values(context):
                 show_values(response)
@@ -110,6 +115,8 @@ class Boundary(grpc.aio.ServerInterceptor):
         async def call(request: Any, context: Context) -> None:
             if isinstance(request, RunwireError):
                 raise request
+            if self._principal_header:
+                note_principal(context, self._principal_header)
             if handler.request_streaming:
                 request = _without_errors(request)
             if writes_itself:

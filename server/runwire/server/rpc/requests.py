@@ -9,6 +9,7 @@ from google.protobuf.message import Message
 
 from runwire.server.model.requests import RequestKey
 from runwire.server.rpc.fields import Fields
+from runwire.server.rpc.principals import current_principal
 from runwire.v1 import payload_pb2
 
 REQUEST_ID_CHARACTERS = 128
@@ -28,7 +29,8 @@ def read_key(method: str, request: Any, fields: Fields) -> RequestKey | None:
     body.CopyFrom(request)
     body.ClearField("request_id")
     serialized = body.SerializeToString(deterministic=True)
-    return RequestKey(method, request.request_id, hashlib.sha256(serialized).digest())
+    digest = hashlib.sha256(serialized).digest()
+    return RequestKey(method, request.request_id, digest, current_principal())
 
 
 async def read_request(request: Any, read: Callable[[Any, Fields], T]) -> T:

@@ -43,6 +43,8 @@ def run_message(run: Run) -> core_pb2.Run:
         start_time=run.start_time,
         end_time=run.end_time,
         update_time=run.update_time,
+        priority=run.spec.priority,
+        principal=run.principal,
     )
 
 
@@ -102,6 +104,7 @@ def spec_message(spec: RunSpec) -> core_pb2.RunSpec:
         start_delay=spec.start_delay or None,
         timeout=spec.timeout,
         durability=enums.DURABILITIES.number(spec.durability),
+        priority=spec.priority,
     )
 
 

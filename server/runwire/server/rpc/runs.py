@@ -15,6 +15,7 @@ from runwire.server.rpc.disconnects import Disconnects
 from runwire.server.rpc.events import snapshot_event
 from runwire.server.rpc.frames import pack
 from runwire.server.rpc.payloads import of_optional
+from runwire.server.rpc.principals import current_principal
 from runwire.server.rpc.requests import read_request
 from runwire.server.rpc.resources import interrupt_messages, run_message, spec_message
 from runwire.server.rpc.selection import Selection
@@ -46,7 +47,7 @@ class RunServicer(runs_pb2_grpc.RunServiceServicer):
     ) -> wire.CreateRunResponse:
         """Create a run."""
         start = await read_request(request, read.read_start)
-        created = await self._runs.create(start.specs, start.key)
+        created = await self._runs.create(start.specs, start.key, current_principal())
         return wire.CreateRunResponse(run=run_message(created.runs[0]), replayed=created.replayed)
 
     async def BatchCreateRuns(
@@ -54,7 +55,7 @@ class RunServicer(runs_pb2_grpc.RunServiceServicer):
     ) -> wire.BatchCreateRunsResponse:
         """Create many runs."""
         start = await read_request(request, read.read_batch)
-        created = await self._runs.create(start.specs, start.key)
+        created = await self._runs.create(start.specs, start.key, current_principal())
         return wire.BatchCreateRunsResponse(
             runs=[run_message(run) for run in created.runs], replayed=created.replayed
         )
@@ -64,7 +65,7 @@ class RunServicer(runs_pb2_grpc.RunServiceServicer):
     ) -> None:
         """Create a run and stream its events."""
         start = await read_request(request, read.read_start)
-        creation = self._runs.begin(start.specs, start.key)
+        creation = self._runs.begin(start.specs, start.key, current_principal())
         with self._disconnects.watching(creation, start.specs[0].on_disconnect) as creating:
             created = await creating
             run = created.runs[0]
@@ -75,7 +76,7 @@ class RunServicer(runs_pb2_grpc.RunServiceServicer):
     async def RunWait(self, request: wire.RunWaitRequest, context: Context) -> wire.RunWaitResponse:
         """Create a run and wait for its end."""
         start = await read_request(request, read.read_start)
-        creation = self._runs.begin(start.specs, start.key)
+        creation = self._runs.begin(start.specs, start.key, current_principal())
         with self._disconnects.watching(creation, start.specs[0].on_disconnect) as creating:
             created = await creating
             run = await self._wait(context, created)

@@ -93,6 +93,7 @@ class RpcServer:
         grace: timedelta = timedelta(seconds=5),
         reflection: bool = True,
         shares_port: bool = False,
+        principal_header: str = "",
     ) -> None:
         self._address = address
         self._answering = answering
@@ -102,6 +103,7 @@ class RpcServer:
         self._grace = grace.total_seconds()
         self._reflection = reflection
         self._shares_port = shares_port
+        self._principal_header = principal_header
         self._calls = OpenCalls()
         self._disconnects = Disconnects(answering.runs) if answering else None
         self._health = HealthServicer(self._services)
@@ -120,7 +122,9 @@ class RpcServer:
     async def __aenter__(self) -> Self:
         # Made here and not before: gRPC's server belongs to the loop it is made on.
         self._server = grpc.aio.server(
-            interceptors=[Boundary(self._calls, self._limits.request_bytes)],
+            interceptors=[
+                Boundary(self._calls, self._limits.request_bytes, self._principal_header)
+            ],
             options=_options(self._limits, shares_port=self._shares_port),
             maximum_concurrent_rpcs=self._limits.calls,
         )

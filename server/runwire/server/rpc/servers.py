@@ -26,6 +26,8 @@ class Promises:
     event_retention: timedelta
     stateless_run_retention: timedelta
     request_retention: timedelta
+    max_runs_per_assistant: int
+    max_runs_per_principal: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,6 +37,8 @@ RESERVED_KEYS = frozenset(
 
 RESERVED_BEGINNINGS = ("langgraph_", "__")
 
+MAX_PRIORITY = 100
+
 
 def read_spec(wire: core_pb2.RunSpec, fields: Fields, path: str) -> RunSpec:
     """Read a specification, complete with defaults."""
@@ -58,6 +60,7 @@ def read_spec(wire: core_pb2.RunSpec, fields: Fields, path: str) -> RunSpec:
         interrupt_after=_read_nodes(wire.interrupt_after, fields, f"{path}.interrupt_after"),
         start_delay=fields.duration(f"{path}.start_delay", wire.start_delay),
         timeout=_read_timeout(wire, fields, f"{path}.timeout"),
+        priority=_read_priority(wire, fields, f"{path}.priority"),
         **_read_words(wire, fields, path),
     )
 
@@ -116,6 +119,12 @@ def _read_timeout(wire: core_pb2.RunSpec, fields: Fields, path: str) -> timedelt
     if not (wire.timeout.seconds or wire.timeout.nanos):
         fields.refuse(path, "must be more than 0")
     return timeout
+
+
+def _read_priority(wire: core_pb2.RunSpec, fields: Fields, path: str) -> int:
+    if not -MAX_PRIORITY <= wire.priority <= MAX_PRIORITY:
+        fields.refuse(path, f"must be from {-MAX_PRIORITY} to {MAX_PRIORITY}")
+    return wire.priority
 
 
 def read_config(wire: core_pb2.RunConfig, fields: Fields, path: str) -> RunConfig:

@@ -3,14 +3,16 @@ one guarded statement: no row back means that somebody else moved first."""
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     BindParameter,
     Connection,
+    Select,
     bindparam,
     exists,
     func,
+    literal,
     select,
     update,
 )
@@ -20,7 +22,7 @@ from runwire.server.model.runs import (
     RunState,
 )
 from runwire.server.storage.runs import read_run
-from runwire.server.storage.tables import ACTIVE, IN_FLIGHT, runs
+from runwire.server.storage.tables import ACTIVE, HAS_PRINCIPAL, IN_FLIGHT, runs
 
 _pending = runs.c.state == RunState.PENDING.value
 _on_thread = runs.c.thread_id == bindparam("thread_id")
@@ -59,6 +61,28 @@ _assistant_in_flight = select(
 )
 
 
+def count_of_assistant(connection: Connection, assistant_id: str, *, up_to: int) -> int:
+    """Return how many runs of an assistant are in flight, counting no further than `up_to`."""
+    values = {"assistant_id": assistant_id, "up_to": up_to}
+    return connection.scalar(_count_of_assistant, values) or 0
+
+
+def count_of_principal(connection: Connection, principal: str, *, up_to: int) -> int:
+    """Return how many runs that somebody has created are in flight, counting no further than
+    `up_to`."""
+    values = {"principal": principal, "up_to": up_to}
+    return connection.scalar(_count_of_principal, values) or 0
+
+
+def _count(*conditions: Any) -> Select[int]:
+    few = select(literal(1)).select_from(runs).where(*conditions).limit(bindparam("up_to"))
+    return select(func.count()).select_from(few.subquery())
+
+
+_count_of_assistant = _count(runs.c.assistant_id == bindparam("assistant_id"), IN_FLIGHT)
+_count_of_principal = _count(runs.c.principal == bindparam("principal"), HAS_PRINCIPAL, IN_FLIGHT)
+
+
 def count_pending(connection: Connection, *, up_to: int) -> int:
     """Return how many runs are pending, counting no further than `up_to`."""
     return connection.scalar(_count_pending, {"up_to": up_to}) or 0
@@ -72,11 +96,15 @@ _count_pending = select(func.count()).select_from(
 def claim_runs(
     connection: Connection, *, owner: str, graph_ids: Sequence[str], limit: int, now: datetime
 ) -> list[Run]:
-    """Make `owner` execute up to `limit` claimable runs of graphs that it knows, first due first;
-    return them."""
+    """Make `owner` execute up to `limit` claimable runs of graphs that it knows, those of the
+    highest priority first, and of one priority those that are due first; return them."""
     values = {"new_owner": owner, "known_graphs": graph_ids, "limit": limit, "now": now}
     rows = connection.execute(_claim, values)
-    return sorted((read_run(row) for row in rows), key=lambda run: (run.due_time, run.run_id))
+    return sorted((read_run(row) for row in rows), key=_turn)
+
+
+def _turn(run: Run) -> tuple[int, datetime, str]:
+    return -run.spec.priority, run.due_time, run.run_id
 
 
 _known_graphs: BindParameter[list[str]] = bindparam("known_graphs", expanding=True)
@@ -85,7 +113,7 @@ _is_claimable = (runs.c.runnable, runs.c.graph_id.in_(_known_graphs))
 _candidates = (
     select(runs.c.run_id)
     .where(*_is_claimable)
-    .order_by(runs.c.due_time, runs.c.run_id)
+    .order_by(runs.c.rank, runs.c.due_time, runs.c.run_id)
     .limit(bindparam("limit"))
     .with_for_update(skip_locked=True)
     .cte("candidates")
@@ -157,7 +185,7 @@ def is_any_due(connection: Connection, graph_ids: Sequence[str], now: datetime) 
 
 # As the least of what the index is sorted by: for a mere "exists" SQLite may take another one,
 # which does not hold the graph.
-_first_claimable = select(func.min(runs.c.due_time)).where(*_is_claimable).scalar_subquery()
+_first_claimable = select(func.min(runs.c.rank)).where(*_is_claimable).scalar_subquery()
 _any_due = select(
     _first_claimable.is_not(None)
     | exists().where(runs.c.wake_time <= bindparam("now", type_=runs.c.due_time.type))

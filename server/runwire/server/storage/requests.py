@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, tuple_
 
+from runwire.server.model.requests import RequestKey
 from runwire.server.storage.tables import requests
 
 
@@ -16,16 +17,25 @@ class Answered(NamedTuple):
 
 
 def find_request(
-    connection: Connection, method: str, request_id: str, *, since: datetime
+    connection: Connection, request: RequestKey, *, since: datetime
 ) -> Answered | None:
     """Return what the request was answered after `since`, or None."""
-    values = {"method": method, "request_id": request_id, "since": since}
+    values = {**_key(request), "since": since}
     row = connection.execute(_find, values).one_or_none()
     return None if row is None else Answered(row.body_hash, row.answer)
 
 
+def _key(request: RequestKey) -> dict[str, str]:
+    return {
+        "method": request.method,
+        "principal": request.principal,
+        "request_id": request.request_id,
+    }
+
+
 _this = (
     requests.c.method == bindparam("method"),
+    requests.c.principal == bindparam("principal"),
     requests.c.request_id == bindparam("request_id"),
 )
 _find = select(requests).where(
@@ -34,19 +44,13 @@ _find = select(requests).where(
 
 
 def add_request(
-    connection: Connection,
-    method: str,
-    request_id: str,
-    body_hash: bytes,
-    answer: list[str],
-    now: datetime,
+    connection: Connection, request: RequestKey, answer: list[str], now: datetime
 ) -> None:
     """Store a request's answer, in place of one that is too old to count."""
-    connection.execute(_forget, {"method": method, "request_id": request_id})
+    connection.execute(_forget, _key(request))
     row: dict[str, Any] = {
-        "method": method,
-        "request_id": request_id,
-        "body_hash": body_hash,
+        **_key(request),
+        "body_hash": request.body_hash,
         "answer": answer,
         "create_time": now,
     }
@@ -64,7 +68,7 @@ def delete_expired(connection: Connection, *, before: datetime, limit: int) -> i
 
 # The candidates come from a CTE: a planner may run a LIMIT subquery more than once.
 _expired = (
-    select(requests.c.method, requests.c.request_id)
+    select(requests.c.method, requests.c.principal, requests.c.request_id)
     .where(
         requests.c.create_time < bindparam("before", type_=requests.c.create_time.type),
     )
@@ -76,8 +80,8 @@ _expired = (
 _delete_expired = (
     delete(requests)
     .where(
-        tuple_(requests.c.method, requests.c.request_id).in_(
-            select(_expired.c.method, _expired.c.request_id)
+        tuple_(requests.c.method, requests.c.principal, requests.c.request_id).in_(
+            select(_expired.c.method, _expired.c.principal, _expired.c.request_id)
         )
     )
     # SQLite's driver counts no rows of a statement that begins with a CTE.

@@ -64,6 +64,8 @@ def add_run(
         "attempt": run.attempt,
         "attempts_given_back": run.attempts_given_back,
         "owner": run.owner,
+        "principal": run.principal,
+        "rank": -run.spec.priority,
         "runnable": runnable,
         "wake_time": wake_time,
         "due_time": run.due_time,
@@ -177,4 +179,5 @@ def read_run(row: Row[Any]) -> Run:
         output=row.output,
         interrupts=interrupts_from_data(row.interrupts),
         rolled_back=row.rolled_back,
+        principal=row.principal,
     )

@@ -131,6 +131,12 @@ STATELESS = text("NOT (thread_id IS NOT NULL)")
 thread and sort what it finds."""
 
 
+HAS_PRINCIPAL = text("principal <> ''")
+"""The same for runs of which it is known who created them."""
+
+_PRINCIPAL_IN_FLIGHT = text(f"{HAS_PRINCIPAL} AND {IN_FLIGHT}")
+
+
 def _index_where(
     name: str,
     *columns: str,
@@ -202,6 +208,10 @@ runs = Table(
     # How many of those attempts do not count, because their server chose to stop.
     Column("attempts_given_back", Integer, nullable=False),
     Column("owner", _string(36)),
+    # Who created it; empty if nobody said.
+    Column("principal", _string(), nullable=False),
+    # The spec's priority with its sign turned, so that what is less is claimed first.
+    Column("rank", Integer, nullable=False),
     # Claimable now: the first of its thread's queue, nothing of that thread executing.
     Column("runnable", Boolean(create_constraint=False), nullable=False),
     # Set while a start delay keeps the run out of its thread's queue.
@@ -238,10 +248,12 @@ runs = Table(
     # The backstops of "at most one run executes on a thread".
     _index_where("uq_runs_active_on_thread", "thread_id", where=ACTIVE, unique=True),
     _index_where_true("uq_runs_runnable_on_thread", "thread_id", flag="runnable", unique=True),
-    # Holds all that a look asks: runs of graphs that a server does not know are passed over without
-    # their rows.
+    # In the order of claims. Holds all that a look asks: runs of graphs that a server does not know
+    # are passed over without their rows.
     _index_where_true(
-        "ix_runs_claimable", "due_time", "run_id", "graph_id", "runnable", flag="runnable"
+        "ix_runs_claimable",
+        *("rank", "due_time", "run_id", "graph_id", "runnable"),
+        flag="runnable",
     ),
     _index_where("ix_runs_waking", "wake_time", where=text("wake_time IS NOT NULL")),
     # Holds all that is asked of a queue, so that rows, whose specs may be large, stay unread.
@@ -260,6 +272,9 @@ runs = Table(
         where=IN_FLIGHT,
     ),
     _index_where("ix_runs_owned", "owner", where=text("owner IS NOT NULL")),
+    # What limits count. SQLite would read the row of each, did they not hold the state.
+    _index_where("ix_runs_assistant_in_flight", "assistant_id", "state", where=IN_FLIGHT),
+    _index_where("ix_runs_principal_in_flight", "principal", "state", where=_PRINCIPAL_IN_FLIGHT),
     # What retention takes next: of runs on threads their events, of the others everything.
     _index_where(
         "ix_runs_events_kept",
@@ -299,6 +314,7 @@ requests = Table(
     "requests",
     metadata,
     Column("method", _string(64), primary_key=True),
+    Column("principal", _string(), primary_key=True),
     Column("request_id", _string(128), primary_key=True),
     Column("body_hash", LargeBinary, nullable=False),
     Column("answer", PlainData, nullable=False),

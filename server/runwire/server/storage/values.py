@@ -59,6 +59,7 @@ def spec_from_data(data: dict[str, Any]) -> RunSpec:
         start_delay=timedelta(seconds=data["start_delay"]),
         timeout=timedelta(seconds=timeout) if timeout else None,
         durability=Durability(data["durability"]),
+        priority=data["priority"],
     )
 
 

@@ -143,6 +143,8 @@ def _create_runs() -> None:
         sa.Column("attempt", sa.Integer(), nullable=False),
         sa.Column("attempts_given_back", sa.Integer(), nullable=False),
         sa.Column("owner", _string(36)),
+        sa.Column("principal", _string(), nullable=False),
+        sa.Column("rank", sa.Integer(), nullable=False),
         sa.Column("runnable", sa.Boolean(), nullable=False),
         sa.Column("wake_time", _moment()),
         sa.Column("due_time", _moment(), nullable=False),
@@ -207,11 +209,17 @@ def _create_runs() -> None:
     ]
     _create_index_where("uq_runs_active_on_thread", ["thread_id"], _ACTIVE, unique=True)
     _create_index_where_true("uq_runs_runnable_on_thread", ["thread_id"], "runnable", unique=True)
-    claimable = ["due_time", "run_id", "graph_id", "runnable"]
+    claimable = ["rank", "due_time", "run_id", "graph_id", "runnable"]
     _create_index_where_true("ix_runs_claimable", claimable, "runnable")
     _create_index_where("ix_runs_waking", ["wake_time"], waking)
     _create_index_where("ix_runs_queue_of_thread", queue, _IN_FLIGHT)
     _create_index_where("ix_runs_owned", ["owner"], owned)
+    _create_index_where("ix_runs_assistant_in_flight", ["assistant_id", "state"], _IN_FLIGHT)
+    _create_index_where(
+        "ix_runs_principal_in_flight",
+        ["principal", "state"],
+        sa.text(f"principal <> '' AND {_IN_FLIGHT}"),
+    )
     _create_index_where(
         "ix_runs_events_kept",
         ["end_time"],
@@ -281,11 +289,12 @@ def _create_requests() -> None:
     op.create_table(
         "requests",
         sa.Column("method", _string(64), nullable=False),
+        sa.Column("principal", _string(), nullable=False),
         sa.Column("request_id", _string(128), nullable=False),
         sa.Column("body_hash", sa.LargeBinary(), nullable=False),
         sa.Column("answer", sa.Text(), nullable=False),
         sa.Column("create_time", _moment(), nullable=False),
-        sa.PrimaryKeyConstraint("method", "request_id", name=op.f("pk_requests")),
+        sa.PrimaryKeyConstraint("method", "principal", "request_id", name=op.f("pk_requests")),
         sqlite_with_rowid=False,
     )
     op.create_index("ix_requests_create_time", "requests", ["create_time"])
