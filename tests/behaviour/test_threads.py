@@ -385,15 +385,18 @@ async def test_a_deleted_thread_is_gone_with_its_runs_and_states(
     assert (await client.runs.wait(thread_id, "counter", input={}))["count"] == 1
 
 
-async def test_a_busy_thread_is_not_deleted(client: Client, thread_id: str, tmp_path: Path) -> None:
+async def test_a_busy_thread_is_deleted_only_with_its_runs(
+    client: Client, thread_id: str, tmp_path: Path
+) -> None:
     run = await start(client, thread_id, "gate", input={"directory": str(tmp_path)})
 
     with pytest.raises(ConflictError) as caught:
-        await client.threads.delete(thread_id)
+        await client.threads.delete(thread_id, cancel_runs=False)
     assert (caught.value.code, caught.value.reason) == ("FAILED_PRECONDITION", "THREAD_BUSY")
 
-    await client.runs.cancel(thread_id, run["run_id"], wait=True)
-    await client.threads.delete(thread_id)
+    await client.threads.delete(thread_id, cancel_runs=True)
+    with pytest.raises(NotFoundError):
+        await client.runs.get(thread_id, run["run_id"])
 
 
 async def test_a_thread_without_checkpoints_has_a_state_without_values(

@@ -360,7 +360,7 @@ async def test_events_that_went_are_out_of_range_and_the_run_still_tells_its_end
 
 
 async def test_a_strategy_needs_a_time(stubs: Stubs) -> None:
-    ttl = threads_pb2.ThreadTtl(strategy=threads_pb2.TTL_STRATEGY_DELETE)
+    ttl = threads_pb2.ThreadTtl(strategy=threads_pb2.PRUNE_STRATEGY_DELETE)
     for call, request in (
         (stubs.threads.CreateThread, threads_pb2.CreateThreadRequest(ttl=ttl)),
         (

@@ -136,6 +136,54 @@ async def test_what_an_empty_thread_takes_up(client: RunwireClient) -> None:
     assert raised.value.reason == "THREAD_NOT_FOUND"
 
 
+async def test_a_copy_can_be_resumed(client: RunwireClient) -> None:
+    thread_id = (await client.threads.create(metadata={"a": 1}))["thread_id"]
+    await client.runs.wait(thread_id, "asks", input={"question": "why?"})
+    copy_id = str(uuid.uuid4())
+    made = await client.threads.copy(thread_id, new_thread_id=copy_id)
+    assert (made["thread_id"], made["status"], made["metadata"]) == (
+        copy_id,
+        "interrupted",
+        {"a": 1},
+    )
+    assert made["interrupts"] == (await client.threads.get(thread_id))["interrupts"]
+    done: Any = await client.runs.wait(copy_id, "asks", command={"resume": "because"})
+    assert done["answers"] == ["prepared", "because"]
+    first, again = [await client.threads.copy(thread_id, request_id="copy") for _ in range(2)]
+    assert first == again
+    with pytest.raises(AlreadyExistsError):
+        await client.threads.copy(thread_id, new_thread_id=copy_id)
+    with pytest.raises(NotFoundError):
+        await client.threads.copy(str(uuid.uuid4()))
+
+
+async def test_pruned_threads_are_counted(client: RunwireClient) -> None:
+    used, missing = await counted(client, 2), str(uuid.uuid4())
+    pruned = await client.threads.prune([used, missing], strategy="keep_latest")
+    assert pruned["pruned_count"] == 1
+    assert [(each["thread_id"], each["reason"]) for each in pruned["results"]] == [
+        (used, ""),
+        (missing, "THREAD_NOT_FOUND"),
+    ]
+    assert len(await client.threads.get_history(used)) == 1
+    assert (await client.threads.prune([used]))["pruned_count"] == 1
+    assert (await client.threads.prune([]))["pruned_count"] == 0
+    with pytest.raises(NotFoundError):
+        await client.threads.get(used)
+
+
+async def test_a_busy_thread_is_deleted_with_its_runs_unless_told_otherwise(
+    client: RunwireClient,
+) -> None:
+    thread_id = (await client.threads.create())["thread_id"]
+    await client.runs.create(thread_id, "counter", after_seconds=300)
+    with pytest.raises(ConflictError):
+        await client.threads.delete(thread_id, cancel_runs=False)
+    await client.threads.delete(thread_id)
+    with pytest.raises(NotFoundError):
+        await client.threads.get(thread_id)
+
+
 async def test_deleted_is_gone(client: RunwireClient) -> None:
     thread_id = await counted(client)
     await client.threads.delete(thread_id)

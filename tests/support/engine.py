@@ -158,6 +158,7 @@ async def open_engine(
             limits=limits,
         )
         assistants = Assistants(database, registry, runner, request_retention=request_retention)
+        runs = Runs(database, logs, follower, runner, rules)
         await assistants.ensure_defaults()
         async with follower, runner, database.hearing(Hearing(follower, runner)):
             yield Engine(
@@ -168,7 +169,7 @@ async def open_engine(
                 runner=runner,
                 rules=rules,
                 assistants=assistants,
-                threads=Threads(database, request_retention=request_retention),
+                threads=Threads(database, runs, request_retention=request_retention),
                 states=States(database, registry, runner),
-                runs=Runs(database, logs, follower, runner, rules),
+                runs=runs,
             )

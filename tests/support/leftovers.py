@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 from runwire.server.model.events import Segment
 from runwire.server.model.ids import new_id
 from runwire.server.model.runs import RunState
-from runwire.server.model.threads import ThreadTtl, TtlStrategy
+from runwire.server.model.threads import PruneStrategy, ThreadTtl
 from runwire.server.storage import endings, events, threads
 from runwire.server.storage.checkpoint_writes import Write
 from runwire.server.storage.checkpoints import NewCheckpoint, Place, add_checkpoint, add_writes
@@ -35,7 +35,7 @@ def add_old_runs(connection: Connection, *, count: int, segments: int, size: int
 
 
 def add_old_thread(
-    connection: Connection, strategy: TtlStrategy, checkpoints: int, size: int
+    connection: Connection, strategy: PruneStrategy, checkpoints: int, size: int
 ) -> str:
     """Store a thread on which nothing has happened for a month, with as many checkpoints."""
     ttl = ThreadTtl(timedelta(hours=1), strategy)

@@ -14,9 +14,9 @@ from runwire.v1 import core_pb2, payload_pb2, threads_pb2
 
 IF_EXISTS = {"raise": core_pb2.IF_EXISTS_FAIL, "do_nothing": core_pb2.IF_EXISTS_RETURN_EXISTING}
 
-_TTL_STRATEGIES = {
-    "delete": threads_pb2.TTL_STRATEGY_DELETE,
-    "keep_latest": threads_pb2.TTL_STRATEGY_KEEP_LATEST,
+PRUNE_STRATEGIES = {
+    "delete": threads_pb2.PRUNE_STRATEGY_DELETE,
+    "keep_latest": threads_pb2.PRUNE_STRATEGY_KEEP_LATEST,
 }
 
 _JSON_OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
@@ -115,7 +115,7 @@ def build_ttl(ttl: float | Mapping[str, Any] | None) -> threads_pb2.ThreadTtl | 
     duration = Duration()
     duration.FromTimedelta(timedelta(minutes=given["ttl"]))
     return threads_pb2.ThreadTtl(
-        duration=duration, strategy=choice("ttl", given.get("strategy"), _TTL_STRATEGIES)
+        duration=duration, strategy=choice("ttl", given.get("strategy"), PRUNE_STRATEGIES)
     )
 
 

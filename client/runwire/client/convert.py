@@ -22,6 +22,8 @@ if TYPE_CHECKING:
         CancelOutcome,
         Checkpoint,
         Interrupt,
+        PruneOutcome,
+        PruneOutcomes,
         Run,
         RunFailure,
         StorageUse,
@@ -151,7 +153,7 @@ def thread_of(thread: threads_pb2.Thread) -> Thread:
 def ttl_of(ttl: threads_pb2.ThreadTtl) -> ThreadTtl:
     """Return for how long a thread is kept."""
     return {
-        "strategy": cast("Any", word(threads_pb2.TtlStrategy, ttl.strategy)),
+        "strategy": cast("Any", word(threads_pb2.PruneStrategy, ttl.strategy)),
         "ttl_minutes": ttl.duration.ToTimedelta().total_seconds() / 60,
         "expires_at": time_of(ttl, "expire_time"),
     }
@@ -309,10 +311,27 @@ def _goto_of(goto: core_pb2.Goto) -> Any:
 
 def cancel_outcome_of(result: runs_pb2.CancelRunResult) -> CancelOutcome:
     """Return what became of one run of a bulk cancel."""
-    reason = errors_pb2.ErrorReason.Name(result.reason) if result.reason else ""
     return {
         "run_id": result.run_id,
         "run": run_of(result.run) if result.HasField("run") else None,
-        "reason": reason.removeprefix("ERROR_REASON_"),
+        "reason": _reason_of(result.reason),
         "message": result.message,
     }
+
+
+def prune_outcomes_of(response: threads_pb2.PruneThreadsResponse) -> PruneOutcomes:
+    """Return what became of the threads of a prune."""
+    outcomes: list[PruneOutcome] = [
+        {
+            "thread_id": result.thread_id,
+            "reason": _reason_of(result.reason),
+            "message": result.message,
+        }
+        for result in response.results
+    ]
+    pruned = sum(not outcome["reason"] for outcome in outcomes)
+    return {"pruned_count": pruned, "results": outcomes}
+
+
+def _reason_of(reason: errors_pb2.ErrorReason) -> str:
+    return word(errors_pb2.ErrorReason, reason).upper() if reason else ""

@@ -102,6 +102,21 @@ if TYPE_CHECKING:
         """Why it could not, such as "RUN_FINISHED"; empty if it could."""
         message: str
 
+    class PruneOutcome(TypedDict):
+        """What became of one thread of a prune."""
+
+        thread_id: str
+        reason: str
+        """Why it was left alone: "THREAD_BUSY" or "THREAD_NOT_FOUND"; empty if it was pruned."""
+        message: str
+
+    class PruneOutcomes(TypedDict):
+        """What became of the threads of a prune."""
+
+        pruned_count: int
+        results: list[PruneOutcome]
+        """One for each thread, in the order of the call."""
+
     Assistant = sdk.Assistant
     AssistantVersion = sdk.AssistantVersion
     Checkpoint = sdk.Checkpoint
@@ -110,7 +125,7 @@ if TYPE_CHECKING:
     ThreadState = sdk.ThreadState
 else:
     RunFailure = Cancel = Run = Thread = CancelOutcome = dict
-    ThreadTtl = StorageUse = ThreadStorage = dict
+    ThreadTtl = StorageUse = ThreadStorage = PruneOutcome = PruneOutcomes = dict
     Assistant = AssistantVersion = Checkpoint = GraphSchema = Interrupt = ThreadState = dict
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 from runwire.client.arguments import (
     IF_EXISTS,
+    PRUNE_STRATEGIES,
     build_checkpoint,
     build_ttl,
     choice,
@@ -15,7 +16,13 @@ from runwire.client.arguments import (
     payload_or_none,
     refuse,
 )
-from runwire.client.convert import checkpoint_of, state_of, storage_of, thread_of
+from runwire.client.convert import (
+    checkpoint_of,
+    prune_outcomes_of,
+    state_of,
+    storage_of,
+    thread_of,
+)
 from runwire.client.paging import chosen, collect, order_of
 from runwire.v1 import threads_pb2
 
@@ -23,7 +30,13 @@ if TYPE_CHECKING:
     from langgraph_sdk import schema as sdk
 
     from runwire.client.channel import Connection
-    from runwire.client.schema import Checkpoint, Thread, ThreadState, ThreadStorage
+    from runwire.client.schema import (
+        Checkpoint,
+        PruneOutcomes,
+        Thread,
+        ThreadState,
+        ThreadStorage,
+    )
 
 _PAGE_LIMIT = 500
 _STATES_PAGE_LIMIT = 1000
@@ -157,15 +170,70 @@ class ThreadsClient:
         *,
         headers: Mapping[str, str] | None = None,
         params: sdk.QueryParamTypes | None = None,
+        cancel_runs: bool = True,
     ) -> None:
-        """Delete a thread with its runs and checkpoints. Raises `NotFoundError`, and
-        `ConflictError` while runs on it have not ended."""
+        """Delete a thread with its runs and checkpoints.
+
+        Runs on it that have not ended are cancelled first, as langgraph_sdk's users expect; with
+        `cancel_runs=False` they keep the thread from being deleted. Raises `NotFoundError`, and in
+        that case `ConflictError`.
+        """
         refuse(params=params)
         await self._connection.call(
             self._connection.services.threads.DeleteThread,
-            threads_pb2.DeleteThreadRequest(thread_id=thread_id),
+            threads_pb2.DeleteThreadRequest(thread_id=thread_id, cancel_runs=cancel_runs),
             headers,
         )
+
+    async def copy(
+        self,
+        thread_id: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        params: sdk.QueryParamTypes | None = None,
+        new_thread_id: str | None = None,
+        request_id: str | None = None,
+    ) -> Thread:
+        """Copy a thread with its history, so that the copy can go on, or be resumed, as the thread
+        could; runs are not copied. Return the copy.
+
+        `new_thread_id` is its id; the server makes one if None. `request_id` is as with `create`.
+        Raises `NotFoundError`, and `AlreadyExistsError` if the id is taken.
+        """
+        refuse(params=params)
+        request = threads_pb2.CopyThreadRequest(
+            thread_id=thread_id,
+            new_thread_id=new_thread_id,
+            request_id=request_id or new_request_id(),
+        )
+        response = await self._connection.call(
+            self._connection.services.threads.CopyThread, request, headers
+        )
+        return thread_of(response.thread)
+
+    async def prune(
+        self,
+        thread_ids: Sequence[str],
+        *,
+        strategy: sdk.PruneStrategy = "delete",
+        headers: Mapping[str, str] | None = None,
+        params: sdk.QueryParamTypes | None = None,
+    ) -> PruneOutcomes:
+        """Delete threads, or with "keep_latest" their histories alone. Return how many that were,
+        and of each whether it was. At most 500 threads at a time.
+
+        One whose runs have not ended, or that is not there, is left alone.
+        """
+        refuse(params=params)
+        if not thread_ids:
+            return {"pruned_count": 0, "results": []}
+        request = threads_pb2.PruneThreadsRequest(
+            thread_ids=thread_ids, strategy=choice("strategy", strategy, PRUNE_STRATEGIES)
+        )
+        response = await self._connection.call(
+            self._connection.services.threads.PruneThreads, request, headers
+        )
+        return prune_outcomes_of(response)
 
     async def search(
         self,

@@ -3,6 +3,7 @@ import datetime
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from runwire.v1 import core_pb2 as _core_pb2
+from runwire.v1 import errors_pb2 as _errors_pb2
 from runwire.v1 import payload_pb2 as _payload_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -13,11 +14,11 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
-class TtlStrategy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+class PruneStrategy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
-    TTL_STRATEGY_UNSPECIFIED: _ClassVar[TtlStrategy]
-    TTL_STRATEGY_DELETE: _ClassVar[TtlStrategy]
-    TTL_STRATEGY_KEEP_LATEST: _ClassVar[TtlStrategy]
+    PRUNE_STRATEGY_UNSPECIFIED: _ClassVar[PruneStrategy]
+    PRUNE_STRATEGY_DELETE: _ClassVar[PruneStrategy]
+    PRUNE_STRATEGY_KEEP_LATEST: _ClassVar[PruneStrategy]
 
 class ThreadState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -34,9 +35,9 @@ class ThreadOrder(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     THREAD_ORDER_CREATE_TIME_ASC: _ClassVar[ThreadOrder]
     THREAD_ORDER_UPDATE_TIME_DESC: _ClassVar[ThreadOrder]
     THREAD_ORDER_UPDATE_TIME_ASC: _ClassVar[ThreadOrder]
-TTL_STRATEGY_UNSPECIFIED: TtlStrategy
-TTL_STRATEGY_DELETE: TtlStrategy
-TTL_STRATEGY_KEEP_LATEST: TtlStrategy
+PRUNE_STRATEGY_UNSPECIFIED: PruneStrategy
+PRUNE_STRATEGY_DELETE: PruneStrategy
+PRUNE_STRATEGY_KEEP_LATEST: PruneStrategy
 THREAD_STATE_UNSPECIFIED: ThreadState
 THREAD_STATE_IDLE: ThreadState
 THREAD_STATE_BUSY: ThreadState
@@ -78,9 +79,9 @@ class ThreadTtl(_message.Message):
     STRATEGY_FIELD_NUMBER: _ClassVar[int]
     EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
     duration: _duration_pb2.Duration
-    strategy: TtlStrategy
+    strategy: PruneStrategy
     expire_time: _timestamp_pb2.Timestamp
-    def __init__(self, duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., strategy: _Optional[_Union[TtlStrategy, str]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    def __init__(self, duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., strategy: _Optional[_Union[PruneStrategy, str]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class ThreadStorage(_message.Message):
     __slots__ = ("thread_id", "checkpoints", "pending_writes", "runs", "event_segments", "oldest_checkpoint_time", "newest_checkpoint_time")
@@ -225,14 +226,56 @@ class UpdateThreadResponse(_message.Message):
     def __init__(self, thread: _Optional[_Union[Thread, _Mapping]] = ...) -> None: ...
 
 class DeleteThreadRequest(_message.Message):
-    __slots__ = ("thread_id",)
+    __slots__ = ("thread_id", "cancel_runs")
     THREAD_ID_FIELD_NUMBER: _ClassVar[int]
+    CANCEL_RUNS_FIELD_NUMBER: _ClassVar[int]
     thread_id: str
-    def __init__(self, thread_id: _Optional[str] = ...) -> None: ...
+    cancel_runs: bool
+    def __init__(self, thread_id: _Optional[str] = ..., cancel_runs: _Optional[bool] = ...) -> None: ...
 
 class DeleteThreadResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class CopyThreadRequest(_message.Message):
+    __slots__ = ("thread_id", "new_thread_id", "request_id")
+    THREAD_ID_FIELD_NUMBER: _ClassVar[int]
+    NEW_THREAD_ID_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    thread_id: str
+    new_thread_id: str
+    request_id: str
+    def __init__(self, thread_id: _Optional[str] = ..., new_thread_id: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class CopyThreadResponse(_message.Message):
+    __slots__ = ("thread",)
+    THREAD_FIELD_NUMBER: _ClassVar[int]
+    thread: Thread
+    def __init__(self, thread: _Optional[_Union[Thread, _Mapping]] = ...) -> None: ...
+
+class PruneThreadsRequest(_message.Message):
+    __slots__ = ("thread_ids", "strategy")
+    THREAD_IDS_FIELD_NUMBER: _ClassVar[int]
+    STRATEGY_FIELD_NUMBER: _ClassVar[int]
+    thread_ids: _containers.RepeatedScalarFieldContainer[str]
+    strategy: PruneStrategy
+    def __init__(self, thread_ids: _Optional[_Iterable[str]] = ..., strategy: _Optional[_Union[PruneStrategy, str]] = ...) -> None: ...
+
+class PruneThreadsResponse(_message.Message):
+    __slots__ = ("results",)
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    results: _containers.RepeatedCompositeFieldContainer[PruneThreadResult]
+    def __init__(self, results: _Optional[_Iterable[_Union[PruneThreadResult, _Mapping]]] = ...) -> None: ...
+
+class PruneThreadResult(_message.Message):
+    __slots__ = ("thread_id", "reason", "message")
+    THREAD_ID_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    thread_id: str
+    reason: _errors_pb2.ErrorReason
+    message: str
+    def __init__(self, thread_id: _Optional[str] = ..., reason: _Optional[_Union[_errors_pb2.ErrorReason, str]] = ..., message: _Optional[str] = ...) -> None: ...
 
 class GetThreadStateRequest(_message.Message):
     __slots__ = ("thread_id", "checkpoint", "include_subgraphs")

@@ -71,6 +71,16 @@ class ThreadServiceStub:
                 request_serializer=runwire_dot_v1_dot_threads__pb2.DeleteThreadRequest.SerializeToString,
                 response_deserializer=runwire_dot_v1_dot_threads__pb2.DeleteThreadResponse.FromString,
                 _registered_method=True)
+        self.CopyThread = channel.unary_unary(
+                '/runwire.v1.ThreadService/CopyThread',
+                request_serializer=runwire_dot_v1_dot_threads__pb2.CopyThreadRequest.SerializeToString,
+                response_deserializer=runwire_dot_v1_dot_threads__pb2.CopyThreadResponse.FromString,
+                _registered_method=True)
+        self.PruneThreads = channel.unary_unary(
+                '/runwire.v1.ThreadService/PruneThreads',
+                request_serializer=runwire_dot_v1_dot_threads__pb2.PruneThreadsRequest.SerializeToString,
+                response_deserializer=runwire_dot_v1_dot_threads__pb2.PruneThreadsResponse.FromString,
+                _registered_method=True)
         self.GetThreadState = channel.unary_unary(
                 '/runwire.v1.ThreadService/GetThreadState',
                 request_serializer=runwire_dot_v1_dot_threads__pb2.GetThreadStateRequest.SerializeToString,
@@ -147,7 +157,30 @@ class ThreadServiceServicer:
         """Deletes a thread with its runs and checkpoints.
 
         Fails with NOT_FOUND and reason THREAD_NOT_FOUND, and with FAILED_PRECONDITION and reason
-        THREAD_BUSY if runs on it have not ended.
+        THREAD_BUSY if runs on it have not ended, unless `cancel_runs` says to cancel them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CopyThread(self, request, context):
+        """Makes a thread that is as another one is: with its metadata and TTL, its state, values, open
+        interrupts and error, and its whole history with what is pending in it, so that a copy of an
+        interrupted thread can be resumed. Runs are not copied.
+
+        A thread whose runs have not all ended is copied as it was before the first of those that have
+        not began, also what it shows: the copy never holds half of what a run does.
+
+        Fails with NOT_FOUND and reason THREAD_NOT_FOUND, and with ALREADY_EXISTS and reason
+        THREAD_EXISTS if `new_thread_id` is taken.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PruneThreads(self, request, context):
+        """Deletes several threads, or their histories, and says of each what became of it. A thread that
+        cannot be pruned does not hinder the others.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -220,6 +253,16 @@ def add_ThreadServiceServicer_to_server(servicer, server):
                     servicer.DeleteThread,
                     request_deserializer=runwire_dot_v1_dot_threads__pb2.DeleteThreadRequest.FromString,
                     response_serializer=runwire_dot_v1_dot_threads__pb2.DeleteThreadResponse.SerializeToString,
+            ),
+            'CopyThread': grpc.unary_unary_rpc_method_handler(
+                    servicer.CopyThread,
+                    request_deserializer=runwire_dot_v1_dot_threads__pb2.CopyThreadRequest.FromString,
+                    response_serializer=runwire_dot_v1_dot_threads__pb2.CopyThreadResponse.SerializeToString,
+            ),
+            'PruneThreads': grpc.unary_unary_rpc_method_handler(
+                    servicer.PruneThreads,
+                    request_deserializer=runwire_dot_v1_dot_threads__pb2.PruneThreadsRequest.FromString,
+                    response_serializer=runwire_dot_v1_dot_threads__pb2.PruneThreadsResponse.SerializeToString,
             ),
             'GetThreadState': grpc.unary_unary_rpc_method_handler(
                     servicer.GetThreadState,
@@ -389,6 +432,60 @@ class ThreadService:
             '/runwire.v1.ThreadService/DeleteThread',
             runwire_dot_v1_dot_threads__pb2.DeleteThreadRequest.SerializeToString,
             runwire_dot_v1_dot_threads__pb2.DeleteThreadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CopyThread(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runwire.v1.ThreadService/CopyThread',
+            runwire_dot_v1_dot_threads__pb2.CopyThreadRequest.SerializeToString,
+            runwire_dot_v1_dot_threads__pb2.CopyThreadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PruneThreads(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runwire.v1.ThreadService/PruneThreads',
+            runwire_dot_v1_dot_threads__pb2.PruneThreadsRequest.SerializeToString,
+            runwire_dot_v1_dot_threads__pb2.PruneThreadsResponse.FromString,
             options,
             channel_credentials,
             insecure,

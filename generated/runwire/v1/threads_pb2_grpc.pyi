@@ -50,7 +50,22 @@ class ThreadServiceStub:
     """Deletes a thread with its runs and checkpoints.
 
     Fails with NOT_FOUND and reason THREAD_NOT_FOUND, and with FAILED_PRECONDITION and reason
-    THREAD_BUSY if runs on it have not ended.
+    THREAD_BUSY if runs on it have not ended, unless `cancel_runs` says to cancel them.
+    """
+    CopyThread: _aio.UnaryUnaryMultiCallable[_threads_pb2.CopyThreadRequest, _threads_pb2.CopyThreadResponse]
+    """Makes a thread that is as another one is: with its metadata and TTL, its state, values, open
+    interrupts and error, and its whole history with what is pending in it, so that a copy of an
+    interrupted thread can be resumed. Runs are not copied.
+
+    A thread whose runs have not all ended is copied as it was before the first of those that have
+    not began, also what it shows: the copy never holds half of what a run does.
+
+    Fails with NOT_FOUND and reason THREAD_NOT_FOUND, and with ALREADY_EXISTS and reason
+    THREAD_EXISTS if `new_thread_id` is taken.
+    """
+    PruneThreads: _aio.UnaryUnaryMultiCallable[_threads_pb2.PruneThreadsRequest, _threads_pb2.PruneThreadsResponse]
+    """Deletes several threads, or their histories, and says of each what became of it. A thread that
+    cannot be pruned does not hinder the others.
     """
     GetThreadState: _aio.UnaryUnaryMultiCallable[_threads_pb2.GetThreadStateRequest, _threads_pb2.GetThreadStateResponse]
     """Answers with the state of a thread at its newest checkpoint, or at another one. A thread
@@ -143,7 +158,34 @@ class ThreadServiceServicer(metaclass=_abc_1.ABCMeta):
         """Deletes a thread with its runs and checkpoints.
 
         Fails with NOT_FOUND and reason THREAD_NOT_FOUND, and with FAILED_PRECONDITION and reason
-        THREAD_BUSY if runs on it have not ended.
+        THREAD_BUSY if runs on it have not ended, unless `cancel_runs` says to cancel them.
+        """
+
+    @_abc_1.abstractmethod
+    def CopyThread(
+        self,
+        request: _threads_pb2.CopyThreadRequest,
+        context: _aio.ServicerContext[_threads_pb2.CopyThreadRequest, _abc.Awaitable[_threads_pb2.CopyThreadResponse]],
+    ) -> _abc.Awaitable[_threads_pb2.CopyThreadResponse]:
+        """Makes a thread that is as another one is: with its metadata and TTL, its state, values, open
+        interrupts and error, and its whole history with what is pending in it, so that a copy of an
+        interrupted thread can be resumed. Runs are not copied.
+
+        A thread whose runs have not all ended is copied as it was before the first of those that have
+        not began, also what it shows: the copy never holds half of what a run does.
+
+        Fails with NOT_FOUND and reason THREAD_NOT_FOUND, and with ALREADY_EXISTS and reason
+        THREAD_EXISTS if `new_thread_id` is taken.
+        """
+
+    @_abc_1.abstractmethod
+    def PruneThreads(
+        self,
+        request: _threads_pb2.PruneThreadsRequest,
+        context: _aio.ServicerContext[_threads_pb2.PruneThreadsRequest, _abc.Awaitable[_threads_pb2.PruneThreadsResponse]],
+    ) -> _abc.Awaitable[_threads_pb2.PruneThreadsResponse]:
+        """Deletes several threads, or their histories, and says of each what became of it. A thread that
+        cannot be pruned does not hinder the others.
         """
 
     @_abc_1.abstractmethod

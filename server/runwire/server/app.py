@@ -26,7 +26,7 @@ from runwire.server.graphs.saver import RunwireSaver
 from runwire.server.graphs.store import RunwireStore
 from runwire.server.model.errors import DatabaseUnavailable
 from runwire.server.model.faults import armed, fault, parse_faults
-from runwire.server.model.threads import ThreadTtl, TtlStrategy
+from runwire.server.model.threads import PruneStrategy, ThreadTtl
 from runwire.server.rpc.events import encode_event
 from runwire.server.rpc.server import Answering, Limits, RpcServer
 from runwire.server.rpc.servers import About, Promises
@@ -85,11 +85,11 @@ class App:
         shared = (self.database, self.registry, self.runner)
         retention = settings.request_retention
         self.assistants = Assistants(*shared, request_retention=retention)
+        self.runs = Runs(self.database, self.logs, self.follower, self.runner, self._rules())
         self.threads = Threads(
-            self.database, request_retention=retention, default_ttl=self._thread_ttl
+            self.database, self.runs, request_retention=retention, default_ttl=self._thread_ttl
         )
         self.states = States(*shared)
-        self.runs = Runs(self.database, self.logs, self.follower, self.runner, self._rules())
         self.rpc_server = RpcServer(
             settings.bind,
             self.answering() if settings.takes_calls else None,
@@ -255,5 +255,5 @@ def _thread_ttl(settings: Settings, config: GraphsConfig) -> ThreadTtl | None:
     duration, strategy = settings.thread_ttl, settings.thread_ttl_strategy
     return ThreadTtl(
         default.duration if duration is None else duration,
-        default.strategy if strategy is None else TtlStrategy(strategy),
+        default.strategy if strategy is None else PruneStrategy(strategy),
     )

@@ -16,14 +16,14 @@ from runwire.server.core.expiry import _DONE, expire_some
 from runwire.server.core.retention import Retention, sweep
 from runwire.server.model.errors import RunNotFound, ThreadNotFound
 from runwire.server.model.runs import IfThreadMissing, OnCompletion, RunState
-from runwire.server.model.threads import ThreadState, ThreadTtl, TtlStrategy
+from runwire.server.model.threads import PruneStrategy, ThreadState, ThreadTtl
 from runwire.server.storage import expiry, pruning, retention, threads
 from runwire.server.storage.database import Connection
 from runwire.server.storage.pruning import Cursor
 from runwire.server.storage.tables import checkpoints
 
 TTL = timedelta(seconds=10)
-DELETE, KEEP = ThreadTtl(TTL), ThreadTtl(TTL, TtlStrategy.KEEP_LATEST)
+DELETE, KEEP = ThreadTtl(TTL), ThreadTtl(TTL, PruneStrategy.KEEP_LATEST)
 AT_ONCE = timedelta(microseconds=1)
 
 
@@ -165,7 +165,7 @@ async def count_checkpoints(engine: Engine, thread_id: str) -> int:
     return int(await engine.database.read(lambda c: c.scalar(query)))
 
 
-async def grown(engine: Engine, strategy: TtlStrategy, runs: int = 3) -> str:
+async def grown(engine: Engine, strategy: PruneStrategy, runs: int = 3) -> str:
     """Return a thread with some history whose time has passed."""
     thread, _ = await engine.threads.create(
         None, {}, return_existing=False, request=None, ttl=ThreadTtl(AT_ONCE, strategy)
@@ -186,7 +186,7 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_a_large_thread_is_deleted_a_little_at_a_time(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    thread_id = await grown(engine, TtlStrategy.DELETE)
+    thread_id = await grown(engine, PruneStrategy.DELETE)
     counts = [await count_checkpoints(engine, thread_id)]
     transactions = 0
 
@@ -212,7 +212,7 @@ async def test_a_large_thread_is_deleted_a_little_at_a_time(
 async def test_a_run_that_comes_half_way_finds_its_thread(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    thread_id = await grown(engine, TtlStrategy.DELETE)
+    thread_id = await grown(engine, PruneStrategy.DELETE)
     steps = 0
 
     async def write(function: Any) -> Any:
@@ -236,8 +236,8 @@ async def keep(engine: Engine, thread_id: str) -> None:
 
 
 async def test_servers_that_sweep_at_the_same_time_share_the_work(engine: Engine) -> None:
-    made = [await grown(engine, TtlStrategy.DELETE, runs=1) for _ in range(8)]
-    kept = [await grown(engine, TtlStrategy.KEEP_LATEST, runs=2) for _ in range(4)]
+    made = [await grown(engine, PruneStrategy.DELETE, runs=1) for _ in range(8)]
+    kept = [await grown(engine, PruneStrategy.KEEP_LATEST, runs=2) for _ in range(4)]
 
     await asyncio.gather(*(sweep(engine.database, Retention()) for _ in range(3)))
 
@@ -248,7 +248,7 @@ async def test_servers_that_sweep_at_the_same_time_share_the_work(engine: Engine
 
 
 async def test_a_sweep_ends_though_a_thread_is_due_again_at_once(engine: Engine) -> None:
-    thread_id = await grown(engine, TtlStrategy.KEEP_LATEST, runs=0)
+    thread_id = await grown(engine, PruneStrategy.KEEP_LATEST, runs=0)
     run = await engine.start("slow_async", {"seconds": 0.5}, thread_id=thread_id)
 
     await sweep(engine.database, Retention())
@@ -258,7 +258,7 @@ async def test_a_sweep_ends_though_a_thread_is_due_again_at_once(engine: Engine)
 
 
 async def test_runs_of_a_deleted_thread_are_not_found(engine: Engine) -> None:
-    thread_id = await grown(engine, TtlStrategy.DELETE, runs=0)
+    thread_id = await grown(engine, PruneStrategy.DELETE, runs=0)
     run = await engine.run("echo", thread_id=thread_id)
 
     await sweep(engine.database, Retention())

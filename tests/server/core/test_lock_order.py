@@ -17,6 +17,7 @@ from tests.support.records import a_server, add_default_assistant
 from tests.support.transactions import encode
 
 from runwire.server.core.cancels import cancel_runs
+from runwire.server.core.copies import copy_thread
 from runwire.server.core.creation import Rules, create_runs
 from runwire.server.core.endings import (
     Outcome,
@@ -26,6 +27,7 @@ from runwire.server.core.endings import (
 )
 from runwire.server.core.flushing import _store_all
 from runwire.server.core.logs import RunLog
+from runwire.server.core.prunes import delete_thread
 from runwire.server.core.servers import enter, leave, renew_lease
 from runwire.server.core.sweeping import claim, list_lost, list_owned, recover_orphans
 from runwire.server.model.attempts import Attempt
@@ -71,7 +73,7 @@ class Busy:
         deeds: list[Callable[[], object]] = [
             *(self.create, self.create, self.claim, self.claim, self.finish, self.finish),
             *(self.release, self.cancel, self.flush, self.sweep, self.beat, self.update_thread),
-            *(self.delete, self.die),
+            *(self.delete, self.copy_thread, self.delete_thread, self.die),
         ]
         while time.monotonic() < until:
             deed = self.chance.choice(deeds)
@@ -183,6 +185,15 @@ class Busy:
         for run_id in ended:
             self.write(lambda c, run_id=run_id: runs.delete_run(c, run_id))
 
+    def copy_thread(self) -> None:
+        source, target = self.chance.choice(THREADS), self.chance.choice([*THREADS, None])
+        kept = timedelta(hours=1)
+        self.write(lambda c: copy_thread(c, source, target, None, request_retention=kept))
+
+    def delete_thread(self) -> None:
+        thread_id = self.chance.choice(THREADS)
+        self.write(lambda c: delete_thread(c, thread_id))
+
     def die(self) -> None:
         """Be another server from now on; the former one's lease ends by itself."""
         if self.chance.random() < 0.05:
@@ -224,6 +235,7 @@ async def test_no_deadlock_arises_whatever_several_servers_do_and_no_run_is_left
             await asyncio.gather(*(asyncio.wrap_future(life) for life in lives))
         done = {deed for server in servers for deed in server.done}
         assert done >= {"create", "claim", "finish", "release", "cancel", "flush", "sweep"}
+        assert "copy_thread" in done
         last = Busy(first, loop, random.Random(0))
         await asyncio.to_thread(carry_all_to_their_end, last)
     assert await deadlocks(postgres_url) == 0

@@ -17,7 +17,7 @@ from runwire.server.core.retention import Retention, steps, sweep
 from runwire.server.model.errors import EventsExpired, RunNotFound, RunRolledBack
 from runwire.server.model.requests import RequestKey
 from runwire.server.model.runs import CancelAction, RunSpec, RunState
-from runwire.server.model.threads import TtlStrategy
+from runwire.server.model.threads import PruneStrategy
 from runwire.server.storage import retention as queries
 from runwire.server.storage import servers
 from runwire.server.storage.database import Connection, Database
@@ -208,7 +208,7 @@ async def test_writers_are_not_held_up_while_a_lot_goes(
     for _ in range(10):
         await database.write(lambda c: add_old_runs(c, count=50, segments=4, size=20_000))
     for number in range(8):
-        strategy = list(TtlStrategy)[number % 2]
+        strategy = list(PruneStrategy)[number % 2]
         await database.write(lambda c, kind=strategy: add_old_thread(c, kind, 250, 20_000))
     waits: list[float] = []
 

@@ -12,7 +12,7 @@ from tests.support.records import a_run, add_run
 
 from runwire.server.core import retention as sweeping
 from runwire.server.core.retention import Retention, sweep
-from runwire.server.model.threads import TtlStrategy
+from runwire.server.model.threads import PruneStrategy
 from runwire.server.storage import pruning, retention, threads
 from runwire.server.storage.connecting import engine_on
 from runwire.server.storage.database import Database
@@ -58,7 +58,7 @@ async def test_servers_that_sweep_together_share_the_work(
     monkeypatch.setattr(pruning, "CHECKPOINTS", 20)
     first = databases[0]
     await first.write(lambda c: add_old_runs(c, count=100, segments=2, size=100))
-    for strategy in [*TtlStrategy] * 5:
+    for strategy in [*PruneStrategy] * 5:
         await first.write(lambda c, kind=strategy: add_old_thread(c, kind, 30, 100))
     found: list[int] = []
     delete_leftovers = sweeping.delete_leftovers
@@ -79,8 +79,8 @@ async def test_what_somebody_is_at_work_on_is_passed_over(
 ) -> None:
     database = databases[0]
     await database.write(lambda c: add_old_runs(c, count=10, segments=1, size=10))
-    kept = await database.write(lambda c: add_old_thread(c, TtlStrategy.DELETE, 3, 10))
-    await database.write(lambda c: add_old_thread(c, TtlStrategy.DELETE, 3, 10))
+    kept = await database.write(lambda c: add_old_thread(c, PruneStrategy.DELETE, 3, 10))
+    await database.write(lambda c: add_old_thread(c, PruneStrategy.DELETE, 3, 10))
 
     with (
         locked(postgres_url, "SELECT 1 FROM runs ORDER BY run_id LIMIT 4 FOR UPDATE"),
@@ -98,7 +98,7 @@ async def test_a_sweep_holds_up_no_other_server(databases: list[Database]) -> No
     sweeper, *others = databases
     for _ in range(4):
         await sweeper.write(lambda c: add_old_runs(c, count=50, segments=4, size=20_000))
-        await sweeper.write(lambda c: add_old_thread(c, TtlStrategy.DELETE, 200, 20_000))
+        await sweeper.write(lambda c: add_old_thread(c, PruneStrategy.DELETE, 200, 20_000))
     waits: list[float] = []
     clock = asyncio.get_running_loop().time
 

@@ -10,7 +10,7 @@ import pytest
 from tests.server.graphs.conftest import WriteConfig
 
 from runwire.server.graphs.config import ConfigError, GraphEntry, apply_env, read_config
-from runwire.server.model.threads import ThreadTtl, TtlStrategy
+from runwire.server.model.threads import PruneStrategy, ThreadTtl
 
 ONE = {"chat": "./chat.py:graph"}
 
@@ -104,7 +104,7 @@ def test_a_mistake_in_the_ttl_is_told(write_config: WriteConfig, ttl: Any, messa
 def test_threads_may_have_a_ttl(write_config: WriteConfig) -> None:
     ttl = {"strategy": "keep_latest", "default_ttl": 90, "sweep_interval_minutes": 0.5}
     config = write_config({"graphs": ONE, "checkpointer": {"ttl": ttl}})
-    assert config.thread_ttl == ThreadTtl(timedelta(minutes=90), TtlStrategy.KEEP_LATEST)
+    assert config.thread_ttl == ThreadTtl(timedelta(minutes=90), PruneStrategy.KEEP_LATEST)
     assert config.sweep_interval == timedelta(seconds=30)
     assert config.warnings == ()
 

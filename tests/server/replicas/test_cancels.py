@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from tests.support.engine import Engine, kinds
 from tests.support.meeting import Meeting
-from tests.support.replicas import no_notifications
+from tests.support.replicas import no_notifications, settled
 
-from runwire.server.model.errors import RunFinished, RunNotFound, RunRolledBack
+from runwire.server.model.errors import RunFinished, RunNotFound, RunRolledBack, ThreadNotFound
 from runwire.server.model.runs import (
     CancelAction,
     CancelCause,
@@ -55,6 +55,22 @@ async def test_a_run_is_cancelled_from_another_server_at_once(
     assert (ended.cancel.cause, ended.cancel.abandoned) == (CancelCause.CLIENT, False)
     with pytest.raises(RunFinished):
         await cancel(here, run)
+
+
+@pytest.mark.usefixtures("no_polls")
+async def test_a_thread_is_deleted_with_the_runs_that_another_server_executes(
+    two: list[Engine], tmp_path: Path
+) -> None:
+    here, there = two
+    thread_id = await there.thread()
+    run = await gate(here, tmp_path, thread_id=thread_id)
+    async with asyncio.timeout(20):
+        await there.threads.delete(thread_id, cancel_runs=True)
+    with pytest.raises(RunNotFound):
+        await here.row(run)
+    with pytest.raises(ThreadNotFound):
+        await here.threads.get(thread_id)
+    await settled(two)
 
 
 async def test_a_cancel_that_its_owner_is_not_told_of_is_found_within_a_second(

@@ -1,6 +1,6 @@
 """The service of threads over a real socket."""
 
-from datetime import UTC
+from datetime import UTC, timedelta
 from typing import Any
 
 import pytest
@@ -132,6 +132,63 @@ class TestResources:
         failure = await failure_of(served.runs.GetRun(runs_pb2.GetRunRequest(run_id=run_id)))
         assert failure.reason == "RUN_NOT_FOUND"
 
+    async def test_a_busy_thread_is_deleted_with_its_runs_if_that_is_asked_for(
+        self, served: Served
+    ) -> None:
+        thread_id = (await create(served)).thread_id
+        delayed = runs_pb2.CreateRunRequest(
+            spec={
+                "assistant_id": "counter",
+                "thread_id": thread_id,
+                "start_delay": timedelta(minutes=5),
+            }
+        )
+        await served.runs.CreateRun(delayed)
+        request = wire.DeleteThreadRequest(thread_id=thread_id)
+        failure = await failure_of(served.threads.DeleteThread(request))
+        assert (failure.code, failure.reason) == ("FAILED_PRECONDITION", "THREAD_BUSY")
+        request.cancel_runs = True
+        await served.threads.DeleteThread(request)
+        failure = await failure_of(served.threads.DeleteThread(request))
+        assert failure.reason == "THREAD_NOT_FOUND"
+
+    async def test_a_copy_shows_what_its_source_shows(self, served: Served) -> None:
+        thread_id, copy_id = new_id(), new_id()
+        await run(served, thread_id, "asks")
+        source = (await served.threads.GetThread(wire.GetThreadRequest(thread_id=thread_id))).thread
+        request = wire.CopyThreadRequest(
+            thread_id=thread_id, new_thread_id=copy_id.upper(), request_id="copy"
+        )
+        made, again = [(await served.threads.CopyThread(request)).thread for _ in range(2)]
+        assert made == again
+        assert made.state == wire.THREAD_STATE_INTERRUPTED
+        for field in ("create_time", "update_time", "state_update_time"):
+            getattr(made, field).CopyFrom(getattr(source, field))
+        made.thread_id = thread_id
+        assert made == source
+
+    async def test_what_cannot_be_copied_is_told(self, served: Served) -> None:
+        thread_id, other = (await create(served)).thread_id, (await create(served)).thread_id
+        cases = {
+            ("NOT_FOUND", "THREAD_NOT_FOUND"): {"thread_id": new_id()},
+            ("ALREADY_EXISTS", "THREAD_EXISTS"): {"thread_id": thread_id, "new_thread_id": other},
+        }
+        for (code, reason), request in cases.items():
+            call = served.threads.CopyThread(wire.CopyThreadRequest(**request))
+            failure = await failure_of(call)
+            assert (failure.code, failure.reason) == (code, reason)
+
+    async def test_of_each_pruned_thread_the_answer_tells(self, served: Served) -> None:
+        thread_id, missing = (await create(served)).thread_id, new_id()
+        request = wire.PruneThreadsRequest(thread_ids=[missing, thread_id.upper()])
+        first, second = (await served.threads.PruneThreads(request)).results
+        assert first == wire.PruneThreadResult(
+            thread_id=missing,
+            reason="ERROR_REASON_THREAD_NOT_FOUND",
+            message=f"no thread has the id '{missing}'",
+        )
+        assert second == wire.PruneThreadResult(thread_id=thread_id)
+
     async def test_what_is_wrong_is_named(self, served: Served) -> None:
         threads = served.threads
         cases = {
@@ -149,6 +206,13 @@ class TestResources:
             "thread_ids[1]": threads.ListThreads(
                 wire.ListThreadsRequest(thread_ids=[new_id(), ""])
             ),
+            "new_thread_id": threads.CopyThread(
+                wire.CopyThreadRequest(thread_id=new_id(), new_thread_id="x")
+            ),
+            "thread_ids ": threads.PruneThreads(wire.PruneThreadsRequest()),
+            "strategy": threads.PruneThreads(
+                wire.PruneThreadsRequest(thread_ids=[new_id()], strategy=9)
+            ),
             "checkpoint.thread_id": threads.GetThreadState(
                 wire.GetThreadStateRequest(
                     thread_id=new_id(), checkpoint=core_pb2.CheckpointRef(thread_id=new_id())
@@ -156,7 +220,7 @@ class TestResources:
             ),
         }
         for field, call in cases.items():
-            assert list((await failure_of(call)).fields) == [field]
+            assert list((await failure_of(call)).fields) == [field.strip()]
 
     async def test_a_large_label_is_refused(self, served: Served) -> None:
         request = wire.CreateThreadRequest(metadata={"json": '{"a": "%s"}' % ("x" * 70_000)})

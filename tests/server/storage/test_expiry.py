@@ -8,12 +8,12 @@ from tests.support.plans import postgres_plans, sqlite_plans
 from tests.support.records import at
 
 from runwire.server.model.ids import new_id
-from runwire.server.model.threads import ThreadState, ThreadTtl, TtlStrategy
+from runwire.server.model.threads import PruneStrategy, ThreadState, ThreadTtl
 from runwire.server.storage import expiry, threads
 from runwire.server.storage.tables import threads as table
 from runwire.server.storage.threads import Remains
 
-KEEP = ThreadTtl(timedelta(seconds=10), TtlStrategy.KEEP_LATEST)
+KEEP = ThreadTtl(timedelta(seconds=10), PruneStrategy.KEEP_LATEST)
 
 
 def add(connection: Connection, seconds: float = 0, ttl: ThreadTtl | None = KEEP) -> str:

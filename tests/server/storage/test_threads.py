@@ -10,7 +10,7 @@ from tests.support.records import a_run, add_run, at
 from runwire.server.model.ids import new_id
 from runwire.server.model.requests import Order, SortKey
 from runwire.server.model.runs import Interrupt, RunError
-from runwire.server.model.threads import Thread, ThreadState, ThreadTtl, TtlStrategy
+from runwire.server.model.threads import PruneStrategy, Thread, ThreadState, ThreadTtl
 from runwire.server.storage import threads
 from runwire.server.storage.tables import threads as threads_table
 from runwire.server.storage.threads import Remains, ThreadFilter
@@ -51,7 +51,7 @@ def test_a_state_that_is_none_is_refused(connection: Connection, columns: dict[s
         connection.execute(update(threads_table).values(**columns))
 
 
-TTL = ThreadTtl(timedelta(seconds=10.000001), TtlStrategy.KEEP_LATEST)
+TTL = ThreadTtl(timedelta(seconds=10.000001), PruneStrategy.KEEP_LATEST)
 
 
 def test_a_ttl_is_read_as_it_was_stored(connection: Connection) -> None:

@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Protocol
 
-from runwire.server.model.threads import TtlStrategy
+from runwire.server.model.threads import PruneStrategy
 from runwire.server.storage import (
     checkpoints,
     claims,
@@ -85,7 +85,7 @@ def expire_some(
     following, more = pruning.prune_some(connection, thread_id, after)
     if more:
         return following
-    if thread.ttl.strategy is TtlStrategy.KEEP_LATEST:
+    if thread.ttl.strategy is PruneStrategy.KEEP_LATEST:
         expiry.look_again(connection, thread_id, None)
         return _DONE
     if retention.delete_some_of_thread(connection, thread_id):

@@ -1,25 +1,25 @@
 """Threads: conversations that successive runs continue."""
 
+import builtins
+from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from runwire.server.core.assistants import merged
+from runwire.server.core.copies import copy_thread
+from runwire.server.core.prunes import PruneResult, delete_thread, prune_thread
 from runwire.server.core.requests import remember, replay
-from runwire.server.model.errors import (
-    ThreadExists,
-    ThreadInUse,
-    ThreadNotFound,
-)
+from runwire.server.core.runs import Runs
+from runwire.server.model.errors import ThreadExists, ThreadInUse, ThreadNotFound
 from runwire.server.model.ids import new_id
 from runwire.server.model.requests import Order, Page, RequestKey
-from runwire.server.model.threads import (
-    Thread,
-    ThreadStorage,
-    ThreadTtl,
-)
-from runwire.server.storage import checkpoints, claims, locks, runs, threads
+from runwire.server.model.runs import CancelAction
+from runwire.server.model.threads import PruneStrategy, Thread, ThreadStorage, ThreadTtl
+from runwire.server.storage import locks, threads
 from runwire.server.storage.clock import current_time
 from runwire.server.storage.database import Connection, Database
+from runwire.server.storage.runs import RunFilter
 from runwire.server.storage.thread_storage import measure_thread
 from runwire.server.storage.threads import ThreadFilter
 
@@ -30,11 +30,13 @@ class Threads:
     def __init__(
         self,
         database: Database,
+        runs: Runs,
         *,
         request_retention: timedelta,
         default_ttl: ThreadTtl | None = None,
     ) -> None:
         self._database = database
+        self._runs = runs
         self._request_retention = request_retention
         self._default_ttl = default_ttl
 
@@ -102,19 +104,47 @@ class Threads:
 
         return await self._database.write(update)
 
-    async def delete(self, thread_id: str) -> None:
-        """Delete a thread with its runs and checkpoints. Raises `ThreadNotFound`, and
-        `ThreadInUse` while it has a run in flight."""
+    async def delete(self, thread_id: str, *, cancel_runs: bool = False) -> None:
+        """Delete a thread with its runs and checkpoints. With `cancel_runs`, those in flight are
+        cancelled, and the thread goes when they have ended: nothing executes without its run.
+        Raises `ThreadNotFound`, and without `cancel_runs` `ThreadInUse` while a run is in
+        flight."""
+        delete = partial(delete_thread, thread_id=thread_id)
+        while True:
+            try:
+                await self._database.write(delete)
+            except ThreadInUse:
+                if not cancel_runs:
+                    raise
+            else:
+                return
+            # Others may create more meanwhile: then once more.
+            these = RunFilter(thread_id=thread_id)
+            await self._runs.cancel_many(these, CancelAction.INTERRUPT, wait=True)
 
-        def delete(connection: Connection) -> None:
-            _lock(connection, thread_id)
-            if claims.has_in_flight(connection, thread_id=thread_id):
-                raise ThreadInUse(thread_id)
-            runs.delete_runs_of_thread(connection, thread_id)
-            checkpoints.delete_thread(connection, thread_id)
-            threads.delete_thread(connection, thread_id)
+    async def copy(
+        self, thread_id: str, new_thread_id: str | None, *, request: RequestKey | None
+    ) -> Thread:
+        """Return a new thread that is as another one is. Raises `ThreadNotFound`,
+        `ThreadExists`, `RequestIdReused`."""
+        copy = partial(
+            copy_thread,
+            thread_id=thread_id,
+            new_thread_id=new_thread_id,
+            request=request,
+            request_retention=self._request_retention,
+        )
+        return await self._database.write(copy)
 
-        await self._database.write(delete)
+    async def prune(
+        self, thread_ids: Sequence[str], strategy: PruneStrategy
+    ) -> builtins.list[PruneResult]:
+        """Delete threads, or their histories, and say of each what became of it. One that is not
+        there, or has a run in flight, is left alone."""
+        return [
+            await prune_thread(self._database, thread_id, strategy)
+            for thread_id in dict.fromkeys(thread_ids)
+        ]
 
     async def get_storage(self, thread_id: str) -> ThreadStorage:
         """Return what a thread takes up in the database. Raises `ThreadNotFound`."""

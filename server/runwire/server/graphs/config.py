@@ -13,7 +13,7 @@ from typing import Any
 from dotenv import dotenv_values
 
 from runwire.server.model.ids import canonical_id
-from runwire.server.model.threads import ThreadTtl, TtlStrategy
+from runwire.server.model.threads import PruneStrategy, ThreadTtl
 
 _READ = ("graphs", "env", "dependencies", "checkpointer", "$schema")
 
@@ -243,12 +243,12 @@ def _read_part(path: Path, key: str, value: Any) -> dict[str, Any]:
 
 
 def _read_ttl(path: Path, ttl: dict[str, Any]) -> ThreadTtl | None:
-    strategy = ttl.get("strategy", TtlStrategy.DELETE.value)
-    if strategy not in list(TtlStrategy):
-        words = " or ".join(repr(word.value) for word in TtlStrategy)
+    strategy = ttl.get("strategy", PruneStrategy.DELETE.value)
+    if strategy not in list(PruneStrategy):
+        words = " or ".join(repr(word.value) for word in PruneStrategy)
         raise ConfigError(path, f"checkpointer.ttl.strategy: must be {words}")
     duration = _read_minutes(path, ttl, "default_ttl")
-    return None if duration is None else ThreadTtl(duration, TtlStrategy(strategy))
+    return None if duration is None else ThreadTtl(duration, PruneStrategy(strategy))
 
 
 def _read_minutes(path: Path, ttl: dict[str, Any], key: str) -> timedelta | None:

@@ -21,7 +21,7 @@ class ThreadState(StrEnum):
     """The last run failed or timed out."""
 
 
-class TtlStrategy(StrEnum):
+class PruneStrategy(StrEnum):
     """What becomes of a thread whose TTL has passed."""
 
     DELETE = "delete"
@@ -35,7 +35,7 @@ class ThreadTtl:
     """For how long a thread is kept when nothing happens on it; a `duration` of 0: for ever."""
 
     duration: timedelta
-    strategy: TtlStrategy = TtlStrategy.DELETE
+    strategy: PruneStrategy = PruneStrategy.DELETE
 
     @property
     def ends(self) -> bool:

@@ -37,7 +37,7 @@ DURABILITIES = Words(core_pb2.Durability, runs.Durability)
 CANCEL_ACTIONS = Words(core_pb2.CancelAction, runs.CancelAction)
 CANCEL_CAUSES = Words(core_pb2.CancelCause, runs.CancelCause)
 THREAD_STATES = Words(threads_pb2.ThreadState, threads.ThreadState)
-TTL_STRATEGIES = Words(threads_pb2.TtlStrategy, threads.TtlStrategy)
+PRUNE_STRATEGIES = Words(threads_pb2.PruneStrategy, threads.PruneStrategy)
 
 
 class IfExists(StrEnum):

@@ -193,7 +193,7 @@ def _ttl_message(thread: Thread) -> threads_pb2.ThreadTtl | None:
         return None
     return threads_pb2.ThreadTtl(
         duration=thread.ttl.duration,
-        strategy=enums.TTL_STRATEGIES.number(thread.ttl.strategy),
+        strategy=enums.PRUNE_STRATEGIES.number(thread.ttl.strategy),
         expire_time=thread.expire_time,
     )
 

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
+from runwire.server.core.prunes import PruneResult
 from runwire.server.core.states import States
 from runwire.server.core.threads import Threads
 from runwire.server.model.requests import Order, RequestKey
-from runwire.server.model.threads import ThreadTtl, TtlStrategy
+from runwire.server.model.threads import PruneStrategy, ThreadTtl
 from runwire.server.rpc import enums
 from runwire.server.rpc.calls import Context
 from runwire.server.rpc.fields import Fields
@@ -81,8 +82,27 @@ class ThreadServicer(threads_pb2_grpc.ThreadServiceServicer):
         self, request: wire.DeleteThreadRequest, context: Context
     ) -> wire.DeleteThreadResponse:
         """Delete a thread."""
-        await self._threads.delete(await read_request(request, _read_id))
+        thread_id = await read_request(request, _read_id)
+        await self._threads.delete(thread_id, cancel_runs=request.cancel_runs)
         return wire.DeleteThreadResponse()
+
+    async def CopyThread(
+        self, request: wire.CopyThreadRequest, context: Context
+    ) -> wire.CopyThreadResponse:
+        """Copy a thread with its history."""
+        wanted = await read_request(request, _read_copy)
+        thread = await self._threads.copy(
+            wanted.thread_id, wanted.new_thread_id, request=wanted.key
+        )
+        return wire.CopyThreadResponse(thread=thread_message(thread))
+
+    async def PruneThreads(
+        self, request: wire.PruneThreadsRequest, context: Context
+    ) -> wire.PruneThreadsResponse:
+        """Delete threads, or their histories."""
+        thread_ids, strategy = await read_request(request, _read_prune)
+        results = await self._threads.prune(thread_ids, strategy)
+        return wire.PruneThreadsResponse(results=[_prune_message(result) for result in results])
 
     async def GetThreadState(
         self, request: wire.GetThreadStateRequest, context: Context
@@ -151,6 +171,13 @@ class _Change:
 
 
 @dataclass(frozen=True, slots=True)
+class _Copy:
+    thread_id: str
+    new_thread_id: str | None
+    key: RequestKey | None
+
+
+@dataclass(frozen=True, slots=True)
 class _Query:
     wanted: ThreadFilter
     order: Order
@@ -175,7 +202,7 @@ def _read_ttl(
         return None
     duration = fields.duration("ttl.duration", request.ttl.duration)
     strategy = fields.word(
-        "ttl.strategy", request.ttl.strategy, enums.TTL_STRATEGIES, TtlStrategy.DELETE
+        "ttl.strategy", request.ttl.strategy, enums.PRUNE_STRATEGIES, PruneStrategy.DELETE
     )
     if request.ttl.strategy and not request.ttl.HasField("duration"):
         fields.refuse("ttl.duration", "is required with ttl.strategy")
@@ -187,6 +214,36 @@ def _read_id(
     fields: Fields,
 ) -> str:
     return fields.required_id("thread_id", request.thread_id)
+
+
+def _read_copy(request: wire.CopyThreadRequest, fields: Fields) -> _Copy:
+    return _Copy(
+        thread_id=fields.required_id("thread_id", request.thread_id),
+        new_thread_id=fields.optional_id("new_thread_id", request.new_thread_id),
+        key=read_key("ThreadService/CopyThread", request, fields),
+    )
+
+
+def _read_prune(
+    request: wire.PruneThreadsRequest, fields: Fields
+) -> tuple[list[str], PruneStrategy]:
+    if not request.thread_ids:
+        fields.refuse("thread_ids", "is required")
+    thread_ids = fields.ids("thread_ids", request.thread_ids, at_most=MAX_IDS)
+    strategy = fields.word(
+        "strategy", request.strategy, enums.PRUNE_STRATEGIES, PruneStrategy.DELETE
+    )
+    return thread_ids, strategy
+
+
+def _prune_message(result: PruneResult) -> wire.PruneThreadResult:
+    if result.error is None:
+        return wire.PruneThreadResult(thread_id=result.thread_id)
+    return wire.PruneThreadResult(
+        thread_id=result.thread_id,
+        reason=f"ERROR_REASON_{result.error.reason}",
+        message=result.error.message,
+    )
 
 
 def _read_query(request: wire.ListThreadsRequest, fields: Fields) -> _Query:

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, case, delete, exists, insert, literal, select, tuple_
 
+from runwire.server.storage.tables import IN_FLIGHT, checkpoints, runs
 from runwire.server.storage.tables import checkpoint_writes as writes
-from runwire.server.storage.tables import checkpoints
 
 
 class Write(NamedTuple):
@@ -80,7 +80,8 @@ def delete_writes_of_thread(connection: Connection, thread_id: str) -> None:
 
 
 def copy_writes(connection: Connection, source: str, target: str) -> None:
-    """Copy the pending writes that count to a thread that has none, as nobody's in particular."""
+    """Copy the pending writes that count, as nobody's in particular, to a thread that has the
+    checkpoints they are pending on and none itself: all but those of runs in flight."""
     connection.execute(_copy, {"source": source, "target": target})
 
 
@@ -130,6 +131,11 @@ _delete_on_run = delete(writes).where(
 )
 _delete_of_thread = delete(writes).where(_of_thread)
 
+IN_FLIGHT_OF_SOURCE = select(runs.c.run_id).where(
+    runs.c.thread_id == bindparam("source"), IN_FLIGHT
+)
+"""The runs whose writes are not copied, of the thread that a statement calls `source`."""
+
 _other = writes.alias("other")
 _overruled = exists().where(
     *(
@@ -140,11 +146,21 @@ _overruled = exists().where(
         (writes.c.index < 0, _other.c.sequence > writes.c.sequence),
         else_=_other.c.sequence < writes.c.sequence,
     ),
+    _other.c.run_id.not_in(IN_FLIGHT_OF_SOURCE),
 )
 _COPIED = [column for column in writes.c if column.name not in ("sequence", "thread_id", "run_id")]
+_target = bindparam("target", type_=writes.c.thread_id.type)
+_on_copied = exists().where(
+    checkpoints.c.thread_id == _target,
+    checkpoints.c.checkpoint_ns == writes.c.checkpoint_ns,
+    checkpoints.c.checkpoint_id == writes.c.checkpoint_id,
+)
 _copy = insert(writes).from_select(
     ["thread_id", "run_id", *(column.name for column in _COPIED)],
-    select(bindparam("target"), literal(""), *_COPIED).where(
-        writes.c.thread_id == bindparam("source"), ~_overruled
+    select(_target, literal(""), *_COPIED).where(
+        writes.c.thread_id == bindparam("source"),
+        writes.c.run_id.not_in(IN_FLIGHT_OF_SOURCE),
+        _on_copied,
+        ~_overruled,
     ),
 )

@@ -279,7 +279,8 @@ def delete_thread(connection: Connection, thread_id: str) -> None:
 
 
 def copy_thread(connection: Connection, source: str, target: str) -> None:
-    """Copy all checkpoints and pending writes to a thread that has none.
+    """Copy checkpoints and pending writes to a thread that has none: all but those of runs in
+    flight.
 
     The copies belong to no run, so that taking back a run of the source leaves them alone.
     """
@@ -344,9 +345,11 @@ _delete_of_run = delete(checkpoints).where(checkpoints.c.run_id == bindparam("ru
 _delete_of_thread = delete(checkpoints).where(_of_thread)
 
 _COPIED = [column for column in checkpoints.c if column.name not in ("thread_id", "run_id")]
+_target = bindparam("target", type_=checkpoints.c.thread_id.type)
 _copy = insert(checkpoints).from_select(
     ["thread_id", "run_id", *(column.name for column in _COPIED)],
-    select(bindparam("target"), literal(""), *_COPIED).where(
-        checkpoints.c.thread_id == bindparam("source")
+    select(_target, literal(""), *_COPIED).where(
+        checkpoints.c.thread_id == bindparam("source"),
+        checkpoints.c.run_id.not_in(checkpoint_writes.IN_FLIGHT_OF_SOURCE),
     ),
 )

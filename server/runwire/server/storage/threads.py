@@ -20,7 +20,7 @@ from sqlalchemy import (
 
 from runwire.server.model.requests import Order, Page
 from runwire.server.model.runs import Interrupt, JsonText, RunError
-from runwire.server.model.threads import Thread, ThreadState, ThreadTtl, TtlStrategy
+from runwire.server.model.threads import PruneStrategy, Thread, ThreadState, ThreadTtl
 from runwire.server.storage.json_contains import contains
 from runwire.server.storage.pages import read_page
 from runwire.server.storage.tables import threads
@@ -85,6 +85,13 @@ def _ttl_columns(ttl: ThreadTtl | None, now: datetime) -> dict[str, Any]:
         "ttl_strategy": ttl.strategy.value,
         "ttl_check_time": now + ttl.duration,
     }
+
+
+def copy_thread(connection: Connection, source: Thread, target: str, now: datetime) -> None:
+    """Store a thread that shows what the runs of `source` that have ended have left there."""
+    values = {"source": source.thread_id, "target": target, "now": now}
+    columns = {f"new_{name}": value for name, value in _ttl_columns(source.ttl, now).items()}
+    connection.execute(_copy, {**values, **columns})
 
 
 def get_thread(connection: Connection, thread_id: str) -> Thread | None:
@@ -174,6 +181,24 @@ _set_ttl = (
         ttl_check_time=bindparam("new_ttl_check_time", type_=_now.type),
         update_time=_now,
     )
+)
+
+
+_given = {
+    "thread_id": bindparam("target", type_=threads.c.thread_id.type),
+    "state": threads.c.rest_state,
+    "create_time": _now,
+    "update_time": _now,
+    "state_update_time": _now,
+    "ttl_seconds": bindparam("new_ttl_seconds", type_=threads.c.ttl_seconds.type),
+    "ttl_strategy": bindparam("new_ttl_strategy", type_=threads.c.ttl_strategy.type),
+    "ttl_check_time": bindparam("new_ttl_check_time", type_=_now.type),
+}
+_copy = insert(threads).from_select(
+    threads.c.keys(),
+    select(*(_given.get(column.name, column) for column in threads.c)).where(
+        threads.c.thread_id == bindparam("source")
+    ),
 )
 
 
@@ -273,4 +298,4 @@ def _thread(row: Row[Any]) -> Thread:
 def _ttl(row: Row[Any]) -> ThreadTtl | None:
     if row.ttl_seconds is None:
         return None
-    return ThreadTtl(timedelta(seconds=row.ttl_seconds), TtlStrategy(row.ttl_strategy))
+    return ThreadTtl(timedelta(seconds=row.ttl_seconds), PruneStrategy(row.ttl_strategy))
