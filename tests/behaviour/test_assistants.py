@@ -156,7 +156,7 @@ async def test_an_assistant_s_schemas_say_what_its_graph_takes_and_gives(
     assert schemas["graph_id"] == "counter"
     assert schemas["input_schema"]["properties"].keys() == {"count", "log"}
     assert schemas["context_schema"]["properties"].keys() == {"step", "name"}
-    assert functional.HasField("input_schema")
+    assert functional.schemas.HasField("input_schema")
 
 
 # ------------------------------------------------------------------- versions

@@ -43,7 +43,9 @@ NOT_THERE: list[tuple[str, Any, str, dict[str, str]]] = [
             "UpdateAssistant",
             "ListAssistantVersions",
             "DeleteAssistant",
+            "GetAssistantGraph",
             "GetAssistantSchemas",
+            "ListAssistantSubgraphs",
         )
         for assistant_id in (MISSING_ID, "nothing")
     ),
@@ -309,7 +311,9 @@ EMPTY = {
     "ListAssistantVersions": "assistant_id",
     "SetLatestAssistantVersion": "assistant_id",
     "DeleteAssistant": "assistant_id",
+    "GetAssistantGraph": "assistant_id",
     "GetAssistantSchemas": "assistant_id",
+    "ListAssistantSubgraphs": "assistant_id",
     "GetThread": "thread_id",
     "UpdateThread": "thread_id",
     "DeleteThread": "thread_id",
@@ -462,6 +466,11 @@ async def test_other_fields_at_odds_are_named(stubs: Stubs, there: dict[str, str
             "ListAssistantVersions",
             assistants_pb2.ListAssistantVersionsRequest(assistant_id="echo", page_size=-1),
             "page_size",
+        ),
+        (
+            "GetAssistantGraph",
+            assistants_pb2.GetAssistantGraphRequest(assistant_id="echo", xray_depth=-1),
+            "xray_depth",
         ),
         ("ListRuns", runs_pb2.ListRunsRequest(page_token="made up"), "page_token"),
         ("CancelRuns", runs_pb2.CancelRunsRequest(run_ids=too_many), "run_ids"),

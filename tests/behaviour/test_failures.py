@@ -197,6 +197,8 @@ async def test_a_secret_in_a_factory_s_exception_stays_inside(
     error = await failure(client, thread_id, "fails_in_factory")
     calls = (
         client.assistants.get_schemas("fails_in_factory"),
+        client.assistants.get_graph("fails_in_factory"),
+        client.assistants.get_subgraphs("fails_in_factory"),
         client.threads.update_state(thread_id, {}, assistant_id="fails_in_factory"),
     )
 

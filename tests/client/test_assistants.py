@@ -123,7 +123,38 @@ async def test_schemas(client: RunwireClient) -> None:
     assert set(schemas) == {
         "graph_id",
         *(f"{name}_schema" for name in ("input", "output", "state", "config", "context")),
+        "errors",
     }
+    assert schemas["errors"] == {}
+
+
+async def test_a_graph_is_told_as_langgraph_draws_it(client: RunwireClient) -> None:
+    flat = await client.assistants.get_graph("nested")
+    assert flat["nodes"][2] == {
+        "id": "inner",
+        "type": "runnable",
+        "data": {"id": ["langgraph", "graph", "state", "CompiledStateGraph"], "name": "inner"},
+    }
+    assert flat["nodes"][3] == {"id": "__end__"}
+    assert {"source": "before", "target": "inner"} in flat["edges"]
+    assert "before --> inner;" in flat["mermaid"]
+    for xray in (True, 1, 7):
+        deep = await client.assistants.get_graph("nested", xray=xray)
+        assert "inner:inner_node" in [node["id"] for node in deep["nodes"]]
+    assert await client.assistants.get_graph("nested", xray=0) == flat
+    functional = await client.assistants.get_graph("functional")
+    assert {"source": "functional", "target": "__end__", "conditional": True} in functional["edges"]
+
+
+async def test_subgraphs(client: RunwireClient) -> None:
+    found = await client.assistants.get_subgraphs("nested")
+    assert set(found) == {"inner"}
+    state = found["inner"]["state_schema"]
+    assert state
+    assert set(state["properties"]) == {"seen"}
+    assert await client.assistants.get_subgraphs("nested", "inner", True) == found
+    assert await client.assistants.get_subgraphs("nested", namespace="outer") == {}
+    assert await client.assistants.get_subgraphs("echo", recurse=True) == {}
 
 
 async def test_search(client: RunwireClient) -> None:

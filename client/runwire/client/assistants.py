@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
@@ -15,7 +15,8 @@ from runwire.client.arguments import (
     payload_or_none,
     refuse,
 )
-from runwire.client.convert import assistant_of, assistant_version_of, value_of
+from runwire.client.convert import assistant_of, assistant_version_of
+from runwire.client.drawings import graph_of, schemas_of
 from runwire.client.paging import chosen, collect, order_of
 from runwire.v1 import assistants_pb2
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from langgraph_sdk import schema as sdk
 
     from runwire.client.channel import Connection
-    from runwire.client.schema import Assistant, AssistantVersion, GraphSchema
+    from runwire.client.schema import Assistant, AssistantVersion, GraphSchema, Subgraphs
 
 _PAGE_LIMIT = 500
 
@@ -39,8 +40,6 @@ _ORDERS = {
     ("graph_id", "asc"): assistants_pb2.ASSISTANT_ORDER_GRAPH_ID_ASC,
     ("graph_id", "desc"): assistants_pb2.ASSISTANT_ORDER_GRAPH_ID_DESC,
 }
-
-_SCHEMAS = ("input_schema", "output_schema", "state_schema", "config_schema", "context_schema")
 
 
 class AssistantsClient:
@@ -159,6 +158,31 @@ class AssistantsClient:
             headers,
         )
 
+    async def get_graph(
+        self,
+        assistant_id: str,
+        *,
+        xray: int | bool = False,
+        headers: Mapping[str, str] | None = None,
+        params: sdk.QueryParamTypes | None = None,
+    ) -> dict[str, list[dict[str, Any]]]:
+        """Return the nodes and edges of an assistant's graph, and as `mermaid` a text that draws
+        them.
+
+        `xray` shows the nodes of subgraphs in the place of these: so many levels deep, or all if
+        True. Raises `NotFoundError`.
+        """
+        refuse(params=params)
+        request = assistants_pb2.GetAssistantGraphRequest(assistant_id=assistant_id)
+        if xray is True:
+            request.xray_all = True
+        else:
+            request.xray_depth = int(xray)
+        response = await self._connection.call(
+            self._connection.services.assistants.GetAssistantGraph, request, headers
+        )
+        return graph_of(response)
+
     async def get_schemas(
         self,
         assistant_id: str,
@@ -167,15 +191,36 @@ class AssistantsClient:
         params: sdk.QueryParamTypes | None = None,
     ) -> GraphSchema:
         """Return the JSON schemas of what an assistant's graph takes and gives, None for those that
-        it has not. Raises `NotFoundError`."""
+        it has not or that cannot be made: then `errors` says why. Raises `NotFoundError`."""
         refuse(params=params)
         response = await self._connection.call(
             self._connection.services.assistants.GetAssistantSchemas,
             assistants_pb2.GetAssistantSchemasRequest(assistant_id=assistant_id),
             headers,
         )
-        schemas = {name: value_of(getattr(response, name)) for name in _SCHEMAS}
-        return cast("GraphSchema", {"graph_id": response.graph_id, **schemas})
+        return schemas_of(response.schemas, response.graph_id)
+
+    async def get_subgraphs(
+        self,
+        assistant_id: str,
+        namespace: str | None = None,
+        recurse: bool = False,
+        *,
+        headers: Mapping[str, str] | None = None,
+        params: sdk.QueryParamTypes | None = None,
+    ) -> Subgraphs:
+        """Return the JSON schemas of the graphs within an assistant's graph, by their namespaces
+        ("node", "node|node"): of all its nodes' or of the one of a `namespace`; `recurse`: also of
+        those within these. Raises `NotFoundError`."""
+        refuse(params=params)
+        response = await self._connection.call(
+            self._connection.services.assistants.ListAssistantSubgraphs,
+            assistants_pb2.ListAssistantSubgraphsRequest(
+                assistant_id=assistant_id, namespace=namespace, recurse=recurse
+            ),
+            headers,
+        )
+        return {item.namespace: schemas_of(item.schemas, "") for item in response.subgraphs}
 
     @overload
     async def search(

@@ -34,7 +34,9 @@ _REPEATABLE = {
         "UpdateAssistant",
         "ListAssistantVersions",
         "SetLatestAssistantVersion",
+        "GetAssistantGraph",
         "GetAssistantSchemas",
+        "ListAssistantSubgraphs",
     ),
     "ThreadService": (
         "CreateThread",

@@ -92,6 +92,12 @@ if TYPE_CHECKING:
         oldest_checkpoint_at: str | None
         newest_checkpoint_at: str | None
 
+    class GraphSchema(sdk.GraphSchema):
+        """What a graph takes and gives. `graph_id` is empty for a graph within another one."""
+
+        errors: dict[str, str]
+        """Why a schema cannot be made, by its name, such as "state_schema"."""
+
     class CancelOutcome(TypedDict):
         """What became of one run of a bulk cancel."""
 
@@ -120,13 +126,14 @@ if TYPE_CHECKING:
     Assistant = sdk.Assistant
     AssistantVersion = sdk.AssistantVersion
     Checkpoint = sdk.Checkpoint
-    GraphSchema = sdk.GraphSchema
     Interrupt = sdk.Interrupt
+    Subgraphs = dict[str, GraphSchema]
     ThreadState = sdk.ThreadState
 else:
     RunFailure = Cancel = Run = Thread = CancelOutcome = dict
     ThreadTtl = StorageUse = ThreadStorage = PruneOutcome = PruneOutcomes = dict
-    Assistant = AssistantVersion = Checkpoint = GraphSchema = Interrupt = ThreadState = dict
+    Assistant = AssistantVersion = Checkpoint = Interrupt = ThreadState = dict
+    GraphSchema = Subgraphs = dict
 
 
 class StreamPart(NamedTuple):

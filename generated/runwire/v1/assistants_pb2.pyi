@@ -229,7 +229,15 @@ class GetAssistantSchemasRequest(_message.Message):
     def __init__(self, assistant_id: _Optional[str] = ...) -> None: ...
 
 class GetAssistantSchemasResponse(_message.Message):
-    __slots__ = ("graph_id", "input_schema", "output_schema", "state_schema", "config_schema", "context_schema", "errors")
+    __slots__ = ("graph_id", "schemas")
+    GRAPH_ID_FIELD_NUMBER: _ClassVar[int]
+    SCHEMAS_FIELD_NUMBER: _ClassVar[int]
+    graph_id: str
+    schemas: GraphSchemas
+    def __init__(self, graph_id: _Optional[str] = ..., schemas: _Optional[_Union[GraphSchemas, _Mapping]] = ...) -> None: ...
+
+class GraphSchemas(_message.Message):
+    __slots__ = ("input_schema", "output_schema", "state_schema", "config_schema", "context_schema", "errors")
     class ErrorsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -237,18 +245,88 @@ class GetAssistantSchemasResponse(_message.Message):
         key: str
         value: str
         def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
-    GRAPH_ID_FIELD_NUMBER: _ClassVar[int]
     INPUT_SCHEMA_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_SCHEMA_FIELD_NUMBER: _ClassVar[int]
     STATE_SCHEMA_FIELD_NUMBER: _ClassVar[int]
     CONFIG_SCHEMA_FIELD_NUMBER: _ClassVar[int]
     CONTEXT_SCHEMA_FIELD_NUMBER: _ClassVar[int]
     ERRORS_FIELD_NUMBER: _ClassVar[int]
-    graph_id: str
     input_schema: _payload_pb2.Payload
     output_schema: _payload_pb2.Payload
     state_schema: _payload_pb2.Payload
     config_schema: _payload_pb2.Payload
     context_schema: _payload_pb2.Payload
     errors: _containers.ScalarMap[str, str]
-    def __init__(self, graph_id: _Optional[str] = ..., input_schema: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., output_schema: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., state_schema: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., config_schema: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., context_schema: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., errors: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    def __init__(self, input_schema: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., output_schema: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., state_schema: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., config_schema: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., context_schema: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., errors: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
+class ListAssistantSubgraphsRequest(_message.Message):
+    __slots__ = ("assistant_id", "namespace", "recurse")
+    ASSISTANT_ID_FIELD_NUMBER: _ClassVar[int]
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    RECURSE_FIELD_NUMBER: _ClassVar[int]
+    assistant_id: str
+    namespace: str
+    recurse: bool
+    def __init__(self, assistant_id: _Optional[str] = ..., namespace: _Optional[str] = ..., recurse: _Optional[bool] = ...) -> None: ...
+
+class ListAssistantSubgraphsResponse(_message.Message):
+    __slots__ = ("subgraphs",)
+    SUBGRAPHS_FIELD_NUMBER: _ClassVar[int]
+    subgraphs: _containers.RepeatedCompositeFieldContainer[AssistantSubgraph]
+    def __init__(self, subgraphs: _Optional[_Iterable[_Union[AssistantSubgraph, _Mapping]]] = ...) -> None: ...
+
+class AssistantSubgraph(_message.Message):
+    __slots__ = ("namespace", "schemas")
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    SCHEMAS_FIELD_NUMBER: _ClassVar[int]
+    namespace: str
+    schemas: GraphSchemas
+    def __init__(self, namespace: _Optional[str] = ..., schemas: _Optional[_Union[GraphSchemas, _Mapping]] = ...) -> None: ...
+
+class GetAssistantGraphRequest(_message.Message):
+    __slots__ = ("assistant_id", "xray_depth", "xray_all")
+    ASSISTANT_ID_FIELD_NUMBER: _ClassVar[int]
+    XRAY_DEPTH_FIELD_NUMBER: _ClassVar[int]
+    XRAY_ALL_FIELD_NUMBER: _ClassVar[int]
+    assistant_id: str
+    xray_depth: int
+    xray_all: bool
+    def __init__(self, assistant_id: _Optional[str] = ..., xray_depth: _Optional[int] = ..., xray_all: _Optional[bool] = ...) -> None: ...
+
+class GetAssistantGraphResponse(_message.Message):
+    __slots__ = ("graph_id", "nodes", "edges", "mermaid")
+    GRAPH_ID_FIELD_NUMBER: _ClassVar[int]
+    NODES_FIELD_NUMBER: _ClassVar[int]
+    EDGES_FIELD_NUMBER: _ClassVar[int]
+    MERMAID_FIELD_NUMBER: _ClassVar[int]
+    graph_id: str
+    nodes: _containers.RepeatedCompositeFieldContainer[GraphNode]
+    edges: _containers.RepeatedCompositeFieldContainer[GraphEdge]
+    mermaid: str
+    def __init__(self, graph_id: _Optional[str] = ..., nodes: _Optional[_Iterable[_Union[GraphNode, _Mapping]]] = ..., edges: _Optional[_Iterable[_Union[GraphEdge, _Mapping]]] = ..., mermaid: _Optional[str] = ...) -> None: ...
+
+class GraphNode(_message.Message):
+    __slots__ = ("node_id", "name", "type", "data", "metadata")
+    NODE_ID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    node_id: str
+    name: str
+    type: str
+    data: _payload_pb2.Payload
+    metadata: _payload_pb2.Payload
+    def __init__(self, node_id: _Optional[str] = ..., name: _Optional[str] = ..., type: _Optional[str] = ..., data: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., metadata: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ...) -> None: ...
+
+class GraphEdge(_message.Message):
+    __slots__ = ("source", "target", "conditional", "label")
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    CONDITIONAL_FIELD_NUMBER: _ClassVar[int]
+    LABEL_FIELD_NUMBER: _ClassVar[int]
+    source: str
+    target: str
+    conditional: bool
+    label: str
+    def __init__(self, source: _Optional[str] = ..., target: _Optional[str] = ..., conditional: _Optional[bool] = ..., label: _Optional[str] = ...) -> None: ...

@@ -82,10 +82,20 @@ class AssistantServiceStub:
                 request_serializer=runwire_dot_v1_dot_assistants__pb2.DeleteAssistantRequest.SerializeToString,
                 response_deserializer=runwire_dot_v1_dot_assistants__pb2.DeleteAssistantResponse.FromString,
                 _registered_method=True)
+        self.GetAssistantGraph = channel.unary_unary(
+                '/runwire.v1.AssistantService/GetAssistantGraph',
+                request_serializer=runwire_dot_v1_dot_assistants__pb2.GetAssistantGraphRequest.SerializeToString,
+                response_deserializer=runwire_dot_v1_dot_assistants__pb2.GetAssistantGraphResponse.FromString,
+                _registered_method=True)
         self.GetAssistantSchemas = channel.unary_unary(
                 '/runwire.v1.AssistantService/GetAssistantSchemas',
                 request_serializer=runwire_dot_v1_dot_assistants__pb2.GetAssistantSchemasRequest.SerializeToString,
                 response_deserializer=runwire_dot_v1_dot_assistants__pb2.GetAssistantSchemasResponse.FromString,
+                _registered_method=True)
+        self.ListAssistantSubgraphs = channel.unary_unary(
+                '/runwire.v1.AssistantService/ListAssistantSubgraphs',
+                request_serializer=runwire_dot_v1_dot_assistants__pb2.ListAssistantSubgraphsRequest.SerializeToString,
+                response_deserializer=runwire_dot_v1_dot_assistants__pb2.ListAssistantSubgraphsResponse.FromString,
                 _registered_method=True)
 
 
@@ -176,11 +186,35 @@ class AssistantServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def GetAssistantSchemas(self, request, context):
-        """Answers with the JSON schemas of what the assistant's graph takes and gives.
+    def GetAssistantGraph(self, request, context):
+        """Answers with the nodes and edges of the assistant's graph. A graph that comes from a factory is
+        made for it, with the assistant's configuration and context.
 
-        Fails with NOT_FOUND and reason ASSISTANT_NOT_FOUND, or GRAPH_NOT_FOUND if the assistant's
-        graph is not loaded.
+        Fails with NOT_FOUND and reason ASSISTANT_NOT_FOUND, or GRAPH_NOT_FOUND if the server does not
+        have the assistant's graph.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetAssistantSchemas(self, request, context):
+        """Answers with the JSON schemas of what the assistant's graph takes and gives. A graph that comes
+        from a factory is made for it, with the assistant's configuration and context.
+
+        Fails with NOT_FOUND and reason ASSISTANT_NOT_FOUND, or GRAPH_NOT_FOUND if the server does not
+        have the assistant's graph.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAssistantSubgraphs(self, request, context):
+        """Lists the graphs that nodes of the assistant's graph are or call, each with its schemas, in the
+        order of the nodes. There are as many as the code has: all of them come at once. A graph that
+        comes from a factory is made for it, with the assistant's configuration and context.
+
+        Fails with NOT_FOUND and reason ASSISTANT_NOT_FOUND, or GRAPH_NOT_FOUND if the server does not
+        have the assistant's graph.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -224,10 +258,20 @@ def add_AssistantServiceServicer_to_server(servicer, server):
                     request_deserializer=runwire_dot_v1_dot_assistants__pb2.DeleteAssistantRequest.FromString,
                     response_serializer=runwire_dot_v1_dot_assistants__pb2.DeleteAssistantResponse.SerializeToString,
             ),
+            'GetAssistantGraph': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetAssistantGraph,
+                    request_deserializer=runwire_dot_v1_dot_assistants__pb2.GetAssistantGraphRequest.FromString,
+                    response_serializer=runwire_dot_v1_dot_assistants__pb2.GetAssistantGraphResponse.SerializeToString,
+            ),
             'GetAssistantSchemas': grpc.unary_unary_rpc_method_handler(
                     servicer.GetAssistantSchemas,
                     request_deserializer=runwire_dot_v1_dot_assistants__pb2.GetAssistantSchemasRequest.FromString,
                     response_serializer=runwire_dot_v1_dot_assistants__pb2.GetAssistantSchemasResponse.SerializeToString,
+            ),
+            'ListAssistantSubgraphs': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAssistantSubgraphs,
+                    request_deserializer=runwire_dot_v1_dot_assistants__pb2.ListAssistantSubgraphsRequest.FromString,
+                    response_serializer=runwire_dot_v1_dot_assistants__pb2.ListAssistantSubgraphsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -443,6 +487,33 @@ class AssistantService:
             _registered_method=True)
 
     @staticmethod
+    def GetAssistantGraph(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runwire.v1.AssistantService/GetAssistantGraph',
+            runwire_dot_v1_dot_assistants__pb2.GetAssistantGraphRequest.SerializeToString,
+            runwire_dot_v1_dot_assistants__pb2.GetAssistantGraphResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def GetAssistantSchemas(request,
             target,
             options=(),
@@ -459,6 +530,33 @@ class AssistantService:
             '/runwire.v1.AssistantService/GetAssistantSchemas',
             runwire_dot_v1_dot_assistants__pb2.GetAssistantSchemasRequest.SerializeToString,
             runwire_dot_v1_dot_assistants__pb2.GetAssistantSchemasResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAssistantSubgraphs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runwire.v1.AssistantService/ListAssistantSubgraphs',
+            runwire_dot_v1_dot_assistants__pb2.ListAssistantSubgraphsRequest.SerializeToString,
+            runwire_dot_v1_dot_assistants__pb2.ListAssistantSubgraphsResponse.FromString,
             options,
             channel_credentials,
             insecure,

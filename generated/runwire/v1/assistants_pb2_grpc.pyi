@@ -71,11 +71,27 @@ class AssistantServiceStub:
     ASSISTANT_IN_USE if runs of the assistant have not ended, or DEFAULT_ASSISTANT if it is the
     default assistant of a graph.
     """
-    GetAssistantSchemas: _aio.UnaryUnaryMultiCallable[_assistants_pb2.GetAssistantSchemasRequest, _assistants_pb2.GetAssistantSchemasResponse]
-    """Answers with the JSON schemas of what the assistant's graph takes and gives.
+    GetAssistantGraph: _aio.UnaryUnaryMultiCallable[_assistants_pb2.GetAssistantGraphRequest, _assistants_pb2.GetAssistantGraphResponse]
+    """Answers with the nodes and edges of the assistant's graph. A graph that comes from a factory is
+    made for it, with the assistant's configuration and context.
 
-    Fails with NOT_FOUND and reason ASSISTANT_NOT_FOUND, or GRAPH_NOT_FOUND if the assistant's
-    graph is not loaded.
+    Fails with NOT_FOUND and reason ASSISTANT_NOT_FOUND, or GRAPH_NOT_FOUND if the server does not
+    have the assistant's graph.
+    """
+    GetAssistantSchemas: _aio.UnaryUnaryMultiCallable[_assistants_pb2.GetAssistantSchemasRequest, _assistants_pb2.GetAssistantSchemasResponse]
+    """Answers with the JSON schemas of what the assistant's graph takes and gives. A graph that comes
+    from a factory is made for it, with the assistant's configuration and context.
+
+    Fails with NOT_FOUND and reason ASSISTANT_NOT_FOUND, or GRAPH_NOT_FOUND if the server does not
+    have the assistant's graph.
+    """
+    ListAssistantSubgraphs: _aio.UnaryUnaryMultiCallable[_assistants_pb2.ListAssistantSubgraphsRequest, _assistants_pb2.ListAssistantSubgraphsResponse]
+    """Lists the graphs that nodes of the assistant's graph are or call, each with its schemas, in the
+    order of the nodes. There are as many as the code has: all of them come at once. A graph that
+    comes from a factory is made for it, with the assistant's configuration and context.
+
+    Fails with NOT_FOUND and reason ASSISTANT_NOT_FOUND, or GRAPH_NOT_FOUND if the server does not
+    have the assistant's graph.
     """
 
 class AssistantServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -179,15 +195,43 @@ class AssistantServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def GetAssistantGraph(
+        self,
+        request: _assistants_pb2.GetAssistantGraphRequest,
+        context: _aio.ServicerContext[_assistants_pb2.GetAssistantGraphRequest, _abc.Awaitable[_assistants_pb2.GetAssistantGraphResponse]],
+    ) -> _abc.Awaitable[_assistants_pb2.GetAssistantGraphResponse]:
+        """Answers with the nodes and edges of the assistant's graph. A graph that comes from a factory is
+        made for it, with the assistant's configuration and context.
+
+        Fails with NOT_FOUND and reason ASSISTANT_NOT_FOUND, or GRAPH_NOT_FOUND if the server does not
+        have the assistant's graph.
+        """
+
+    @_abc_1.abstractmethod
     def GetAssistantSchemas(
         self,
         request: _assistants_pb2.GetAssistantSchemasRequest,
         context: _aio.ServicerContext[_assistants_pb2.GetAssistantSchemasRequest, _abc.Awaitable[_assistants_pb2.GetAssistantSchemasResponse]],
     ) -> _abc.Awaitable[_assistants_pb2.GetAssistantSchemasResponse]:
-        """Answers with the JSON schemas of what the assistant's graph takes and gives.
+        """Answers with the JSON schemas of what the assistant's graph takes and gives. A graph that comes
+        from a factory is made for it, with the assistant's configuration and context.
 
-        Fails with NOT_FOUND and reason ASSISTANT_NOT_FOUND, or GRAPH_NOT_FOUND if the assistant's
-        graph is not loaded.
+        Fails with NOT_FOUND and reason ASSISTANT_NOT_FOUND, or GRAPH_NOT_FOUND if the server does not
+        have the assistant's graph.
+        """
+
+    @_abc_1.abstractmethod
+    def ListAssistantSubgraphs(
+        self,
+        request: _assistants_pb2.ListAssistantSubgraphsRequest,
+        context: _aio.ServicerContext[_assistants_pb2.ListAssistantSubgraphsRequest, _abc.Awaitable[_assistants_pb2.ListAssistantSubgraphsResponse]],
+    ) -> _abc.Awaitable[_assistants_pb2.ListAssistantSubgraphsResponse]:
+        """Lists the graphs that nodes of the assistant's graph are or call, each with its schemas, in the
+        order of the nodes. There are as many as the code has: all of them come at once. A graph that
+        comes from a factory is made for it, with the assistant's configuration and context.
+
+        Fails with NOT_FOUND and reason ASSISTANT_NOT_FOUND, or GRAPH_NOT_FOUND if the server does not
+        have the assistant's graph.
         """
 
 def add_AssistantServiceServicer_to_server(servicer: AssistantServiceServicer, server: _aio.Server) -> None: ...

@@ -61,7 +61,7 @@ async def choose_sample(assistants: Assistants, graph_ids: list[str]) -> Sample:
     samples = []
     for graph_id in graph_ids[:GRAPHS_TRIED]:
         try:
-            schema = (await assistants.schemas(graph_id)).input
+            schema = (await assistants.schemas(graph_id))[1].input
         except Exception:  # noqa: BLE001 - a factory is user code, and this is only a banner
             schema = None
         samples.append(Sample(graph_id, sample_input(json.loads(schema or "{}"))))

@@ -2,13 +2,16 @@
 
 import asyncio
 import json
+import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.support.engine import Engine, open_engine, until
 
 from runwire.server.core.assistants import AssistantChange, AssistantDraft, merged, resolve
+from runwire.server.graphs.drawing import Drawing, draw
 from runwire.server.model.errors import (
     AssistantExists,
     AssistantInUse,
@@ -20,7 +23,7 @@ from runwire.server.model.errors import (
 )
 from runwire.server.model.ids import default_assistant_id, new_id
 from runwire.server.model.requests import Order, RequestKey
-from runwire.server.model.runs import RunConfig
+from runwire.server.model.runs import RunConfig, RunState
 from runwire.server.storage.assistants import AssistantFilter
 
 DRAFT = AssistantDraft(graph_id="counter")
@@ -264,6 +267,8 @@ async def test_what_is_not_there_is_not_found(engine: Engine) -> None:
             engine.assistants.update(name, AssistantChange()),
             engine.assistants.delete(name),
             engine.assistants.schemas(name),
+            engine.assistants.drawing(name, 1),
+            engine.assistants.subgraphs(name, "", recurse=True),
             engine.assistants.list_versions(name, {}, limit=1, cursor=None),
             engine.assistants.set_latest(name, 1),
         ):
@@ -299,9 +304,68 @@ async def test_assistants_are_listed_in_pages_that_join(engine: Engine) -> None:
 
 
 async def test_schemas_are_the_graph_s(engine: Engine) -> None:
-    schemas = await engine.assistants.schemas("counter")
+    graph_id, schemas = await engine.assistants.schemas("counter")
+    assert graph_id == "counter"
     assert set(json.loads(schemas.state or "")["properties"]) == {"count", "log"}
     assert set(json.loads(schemas.context or "")["properties"]) == {"step", "name"}
+
+
+async def test_a_graph_is_made_with_what_its_assistant_says_to_be_described(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[dict[str, Any]] = []
+    real = engine.registry.open
+
+    def note(graph_id: str, access: Any, **options: Any) -> Any:
+        opened.append({"graph_id": graph_id, "access": access, **options})
+        return real(graph_id, access, **options)
+
+    monkeypatch.setattr(engine.registry, "open", note)
+    draft = AssistantDraft(
+        graph_id="factory_of_config",
+        config=RunConfig(tags=("t",), configurable={"name": "Ada"}),
+        context={"c": 1},
+    )
+    assistant, _ = await engine.assistants.create(draft, None)
+    await engine.assistants.schemas(assistant.assistant_id)
+    await engine.assistants.drawing(assistant.assistant_id, None)
+    await engine.assistants.subgraphs(assistant.assistant_id, "", recurse=True)
+    assert opened == 3 * [
+        {
+            "graph_id": "factory_of_config",
+            "access": "assistants.read",
+            "config": {"configurable": {"name": "Ada"}, "tags": ["t"]},
+            "context": {"c": 1},
+            "checkpointed": False,
+        }
+    ]
+
+
+async def test_a_graph_that_is_slow_to_describe_holds_up_no_run(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slowly(graph: Any, depth: int | None) -> Drawing:
+        begun.set()
+        assert go_on.wait(20)
+        return draw(graph, depth)
+
+    monkeypatch.setattr("runwire.server.core.assistants.draw", slowly)
+    drawing = asyncio.create_task(engine.assistants.drawing("nested", None))
+    await until(begun.is_set)
+    assert (await engine.run("counter")).state is RunState.SUCCEEDED
+    assert not drawing.done()
+    go_on.set()
+    graph_id, drawn = await drawing
+    assert (graph_id, len(drawn.nodes)) == ("nested", 4)
+
+
+async def test_subgraphs_are_those_of_the_assistant_s_graph(engine: Engine) -> None:
+    found = await engine.assistants.subgraphs("nested", "", recurse=False)
+    assert set(json.loads(found["inner"].state or "")["properties"]) == {"seen"}
+    assert await engine.assistants.subgraphs("nested", "outer", recurse=True) == {}
+    assert await engine.assistants.subgraphs("echo", "", recurse=True) == {}
 
 
 async def test_an_assistant_whose_graph_is_gone_can_be_read_but_not_run(
@@ -313,8 +377,13 @@ async def test_an_assistant_whose_graph_is_gone_can_be_read_but_not_run(
     assert await engine.assistants.get(assistant.assistant_id) == assistant
     assert (await engine.assistants.get("counter")).graph_id == "counter"
     for name in (assistant.assistant_id, "counter"):
-        with pytest.raises(GraphNotFound):
-            await engine.assistants.schemas(name)
+        for call in (
+            engine.assistants.schemas(name),
+            engine.assistants.drawing(name, None),
+            engine.assistants.subgraphs(name, "", recurse=False),
+        ):
+            with pytest.raises(GraphNotFound):
+                await call
         with pytest.raises(GraphNotFound):
             await engine.database.read(lambda c, name=name: resolve(c, name, None, left))
 

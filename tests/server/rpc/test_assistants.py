@@ -265,13 +265,56 @@ async def test_an_assistant_in_use_is_kept(served: Served) -> None:
 
 async def test_schemas_are_told(served: Served) -> None:
     request = wire.GetAssistantSchemasRequest(assistant_id="counter")
-    schemas = await served.assistants.GetAssistantSchemas(request)
-    assert schemas.graph_id == "counter"
+    answer = await served.assistants.GetAssistantSchemas(request)
+    assert answer.graph_id == "counter"
+    schemas = answer.schemas
     assert set(json.loads(schemas.input_schema.json)["properties"]) == {"count", "log"}
     assert set(json.loads(schemas.context_schema.json)["properties"]) == {"step", "name"}
     for field in ("output_schema", "state_schema"):
         assert json.loads(getattr(schemas, field).json)
     assert not schemas.errors
+
+
+async def drawn(served: Served, **request: Any) -> wire.GetAssistantGraphResponse:
+    wanted = wire.GetAssistantGraphRequest(assistant_id="nested", **request)
+    return await served.assistants.GetAssistantGraph(wanted)
+
+
+async def test_a_graph_is_told_as_nodes_edges_and_text(served: Served) -> None:
+    graph = await drawn(served)
+    assert graph.graph_id == "nested"
+    assert [node.node_id for node in graph.nodes] == ["__start__", "before", "inner", "__end__"]
+    before, end = graph.nodes[1], graph.nodes[3]
+    assert (before.name, before.type) == ("before", "runnable")
+    assert json.loads(before.data.json)["name"] == "before"
+    assert not end.type
+    assert not end.HasField("data")
+    assert wire.GraphEdge(source="before", target="inner") in graph.edges
+    assert "before --> inner;" in graph.mermaid
+
+
+async def test_a_graph_is_looked_into_as_deep_as_is_asked_for(served: Served) -> None:
+    for request, shown in (
+        ({}, "inner"),
+        ({"xray_depth": 0}, "inner"),
+        ({"xray_all": False}, "inner"),
+        ({"xray_depth": 1}, "inner:inner_node"),
+        ({"xray_all": True}, "inner:inner_node"),
+    ):
+        graph = await drawn(served, **request)
+        assert shown in [node.node_id for node in graph.nodes], request
+        assert len(graph.nodes) == 4
+    failure = await failure_of(drawn(served, xray_depth=-1))
+    assert set(failure.fields) == {"xray_depth"}
+
+
+async def test_subgraphs_are_told_with_their_schemas(served: Served) -> None:
+    request = wire.ListAssistantSubgraphsRequest(assistant_id="nested", recurse=True)
+    found = (await served.assistants.ListAssistantSubgraphs(request)).subgraphs
+    assert [item.namespace for item in found] == ["inner"]
+    assert set(json.loads(found[0].schemas.state_schema.json)["properties"]) == {"seen"}
+    request.namespace = "outer"
+    assert not (await served.assistants.ListAssistantSubgraphs(request)).subgraphs
 
 
 @pytest.mark.parametrize("graph_id", ["nope", "../../x", "os:system"])

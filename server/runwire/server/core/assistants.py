@@ -1,16 +1,18 @@
 """Assistants: graphs with configuration, versioned."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
 from runwire.server.core.local import LocalRunner
 from runwire.server.core.requests import remember, replay
-from runwire.server.graphs.registry import Registry
-from runwire.server.graphs.schemas import GraphSchemas, describe_schemas
+from runwire.server.graphs.drawing import Drawing, draw
+from runwire.server.graphs.registry import Graph, Registry
+from runwire.server.graphs.schemas import GraphSchemas, describe_schemas, describe_subgraphs
 from runwire.server.model.assistants import Assistant
 from runwire.server.model.errors import (
     AssistantExists,
@@ -27,6 +29,8 @@ from runwire.server.storage import assistants, claims, locks
 from runwire.server.storage.assistants import AssistantFilter
 from runwire.server.storage.clock import current_time
 from runwire.server.storage.database import Connection, Database
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,22 +158,46 @@ class Assistants:
         known = self._registry.graph_ids
         await self._database.write(lambda connection: _delete(connection, assistant_id, known))
 
-    async def schemas(self, assistant_id: str) -> GraphSchemas:
-        """Return the JSON schemas of the assistant's graph."""
+    async def drawing(self, assistant_id: str, depth: int | None) -> tuple[str, Drawing]:
+        """Return the id of the assistant's graph, and the graph as `draw` shows it.
+
+        Raises `AssistantNotFound`, `GraphNotFound`, and what the graph's code raises.
+        """
+        return await self._described(assistant_id, lambda graph: draw(graph, depth))
+
+    async def schemas(self, assistant_id: str) -> tuple[str, GraphSchemas]:
+        """Return the id of the assistant's graph, and its JSON schemas. Raises as `drawing`."""
+        return await self._described(assistant_id, describe_schemas)
+
+    async def subgraphs(
+        self, assistant_id: str, namespace: str, *, recurse: bool
+    ) -> dict[str, GraphSchemas]:
+        """Return the JSON schemas of the graphs within the assistant's graph, as
+        `describe_subgraphs` does. Raises as `drawing`."""
+        described = await self._described(
+            assistant_id, lambda graph: describe_subgraphs(graph, namespace, recurse=recurse)
+        )
+        return described[1]
+
+    async def _described(self, assistant_id: str, describe: Callable[[Graph], T]) -> tuple[str, T]:
         assistant = await self.get(assistant_id)
         self._check_graph(assistant.graph_id)
 
-        async def read_schemas() -> GraphSchemas:
+        async def open_and_describe() -> T:
             async with self._registry.open(
                 assistant.graph_id,
                 "assistants.read",
-                config={"configurable": dict(assistant.config.configurable)},
+                config={
+                    "configurable": dict(assistant.config.configurable),
+                    "tags": list(assistant.config.tags),
+                },
                 context=assistant.context,
                 checkpointed=False,
             ) as graph:
-                return describe_schemas(graph)
+                # On a thread: what a large graph takes would hold up the loop's runs.
+                return await asyncio.to_thread(describe, graph)
 
-        return await self._runner.call(read_schemas)
+        return assistant.graph_id, await self._runner.call(open_and_describe)
 
     def _check_graph(self, graph_id: str) -> None:
         _check_graph(graph_id, self._registry.graph_ids)

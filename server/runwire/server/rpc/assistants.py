@@ -9,6 +9,7 @@ from runwire.server.core.assistants import AssistantChange, AssistantDraft, Assi
 from runwire.server.model.requests import Order, RequestKey
 from runwire.server.rpc import enums, payloads
 from runwire.server.rpc.calls import Context
+from runwire.server.rpc.drawings import edge_message, node_message, schemas_message
 from runwire.server.rpc.fields import Fields
 from runwire.server.rpc.paging import PageRequest, read_page
 from runwire.server.rpc.read_masks import masked, read_mask
@@ -97,21 +98,40 @@ class AssistantServicer(assistants_pb2_grpc.AssistantServiceServicer):
         await self._assistants.delete(assistant_id)
         return wire.DeleteAssistantResponse()
 
+    async def GetAssistantGraph(
+        self, request: wire.GetAssistantGraphRequest, context: Context
+    ) -> wire.GetAssistantGraphResponse:
+        """Return an assistant's graph as nodes and edges."""
+        assistant_id, depth = await read_request(request, _read_xray)
+        graph_id, drawing = await self._assistants.drawing(assistant_id, depth)
+        return wire.GetAssistantGraphResponse(
+            graph_id=graph_id,
+            nodes=[node_message(node) for node in drawing.nodes],
+            edges=[edge_message(edge) for edge in drawing.edges],
+            mermaid=drawing.mermaid,
+        )
+
     async def GetAssistantSchemas(
         self, request: wire.GetAssistantSchemasRequest, context: Context
     ) -> wire.GetAssistantSchemasResponse:
         """Return the schemas of an assistant's graph."""
         assistant_id = await read_request(request, _read_id)
-        assistant = await self._assistants.get(assistant_id)
-        schemas = await self._assistants.schemas(assistant_id)
-        return wire.GetAssistantSchemasResponse(
-            graph_id=assistant.graph_id,
-            input_schema=payloads.of_optional(schemas.input),
-            output_schema=payloads.of_optional(schemas.output),
-            state_schema=payloads.of_optional(schemas.state),
-            config_schema=payloads.of_optional(schemas.config),
-            context_schema=payloads.of_optional(schemas.context),
-            errors={f"{name}_schema": problem for name, problem in schemas.problems.items()},
+        graph_id, schemas = await self._assistants.schemas(assistant_id)
+        return wire.GetAssistantSchemasResponse(graph_id=graph_id, schemas=schemas_message(schemas))
+
+    async def ListAssistantSubgraphs(
+        self, request: wire.ListAssistantSubgraphsRequest, context: Context
+    ) -> wire.ListAssistantSubgraphsResponse:
+        """Return the graphs within an assistant's graph."""
+        assistant_id = await read_request(request, _read_id)
+        found = await self._assistants.subgraphs(
+            assistant_id, request.namespace, recurse=request.recurse
+        )
+        return wire.ListAssistantSubgraphsResponse(
+            subgraphs=[
+                wire.AssistantSubgraph(namespace=namespace, schemas=schemas_message(schemas))
+                for namespace, schemas in found.items()
+            ]
         )
 
 
@@ -150,10 +170,19 @@ def _read_draft(
 def _read_id(
     request: wire.GetAssistantRequest
     | wire.DeleteAssistantRequest
-    | wire.GetAssistantSchemasRequest,
+    | wire.GetAssistantSchemasRequest
+    | wire.ListAssistantSubgraphsRequest,
     fields: Fields,
 ) -> str:
     return fields.assistant("assistant_id", request.assistant_id)
+
+
+def _read_xray(request: wire.GetAssistantGraphRequest, fields: Fields) -> tuple[str, int | None]:
+    """Read how deep to look; None: to the end."""
+    assistant_id = fields.assistant("assistant_id", request.assistant_id)
+    if request.xray_depth < 0:
+        fields.refuse("xray_depth", "must not be negative")
+    return assistant_id, None if request.xray_all else request.xray_depth
 
 
 def _read_query(request: wire.ListAssistantsRequest, fields: Fields) -> _Query:
