@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -314,11 +315,35 @@ async def test_listing(client: RunwireClient, monkeypatch: Any) -> None:
     assert await found(status="success", limit=1) == [4]
     assert await found(status="error") == [None]
     assert await found(assistant_id="counter", metadata={"number": 3}) == [3]
+    assert await found(sort_by="ended_at", sort_order="asc", limit=2) == [0, 1]
+    assert await found(graph_id="fails") == [None]
+    assert await found(principal="nobody") == []
     chosen: list[Any] = await client.runs.list(thread_id, limit=1, select=["status"])
     assert chosen == [{"status": "error"}]
+    told: list[Any] = await client.runs.list(thread_id, limit=2, select=["run_id", "kwargs"])
+    assert [run.keys() for run in told] == [{"run_id", "kwargs"}] * 2
+    assert told[1]["kwargs"]["input"] == {}
+    third: Any = (await client.runs.list(thread_id, offset=3, limit=1))[0]
+    moment = datetime.fromisoformat(third["created_at"])
+    assert await found(created=(moment, None)) == [None, 4, 3, 2]
+    assert await found(created=(None, moment)) == [1, 0]
+    ended = datetime.fromisoformat(third["ended_at"])
+    assert await found(ended=(ended, ended + timedelta(microseconds=1))) == [2]
+    assert await found(started=(datetime.fromisoformat(third["started_at"]), ended)) == [2]
+    assert await found(run_ids=[third["run_id"]]) == [2]
+    assert await found(run_ids=[]) == []
     assert len(await client.runs.list(None, limit=100)) == 6
     with pytest.raises(ValueError, match="status"):
         await client.runs.list(thread_id, status="paused")  # type: ignore[arg-type]
+
+
+async def test_a_priority_is_kept_with_the_run(client: RunwireClient) -> None:
+    run: Any = await client.runs.create(None, "echo", input={}, priority=7)
+    assert (run["priority"], run["principal"]) == (7, None)
+    await client.runs.wait(None, "echo", input={}, priority=-100)
+    with pytest.raises(InvalidArgumentError) as raised:
+        await client.runs.create(None, "echo", input={}, priority=101)
+    assert raised.value.metadata == {"field": "spec.priority"}
 
 
 async def test_a_deleted_run_is_gone(client: RunwireClient) -> None:

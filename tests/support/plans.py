@@ -81,7 +81,7 @@ INSERT INTO runs (run_id, thread_id, assistant_id, assistant_version, graph_id, 
         CAST(:spec AS TEXT), CAST(:config AS TEXT), '{}', 1, 0,
         CASE WHEN n <= 50 THEN 'server' || n % 20 END, 'somebody' || n % 500, n % 5,
         n > 50 AND n <= 150, CASE WHEN n > 150 AND n <= 200 THEN now() + n * interval '1 s' END,
-        now() - n * interval '1 s', now() - n * interval '1 s', now(),
+        now() - n * interval '1 s', now() - n * interval '1 s', now() - n * interval '1 s',
         CASE WHEN n > 200 THEN now() - n * interval '1 s' END,
         CASE WHEN n > 200 AND n % 20 = 1 THEN '{}' END, '[]', n > 200 AND n % 20 = 1, n > 15000
     FROM generate_series(1, 20000) n;

@@ -246,6 +246,8 @@ def run_of(run: core_pb2.Run) -> Run:
         "cancel": cancel_of(run.cancel) if run.HasField("cancel") else None,
         "started_at": time_of(run, "start_time"),
         "ended_at": time_of(run, "end_time"),
+        "priority": run.priority,
+        "principal": run.principal or None,
     }
     if run.HasField("spec"):
         result["kwargs"] = _arguments_of(run.spec)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from runwire.client.arguments import choice, payload_or_none, refuse
 from runwire.client.convert import RUN_STATUSES, cancel_outcome_of, run_of
 from runwire.client.errors import ConflictError, NotFoundError
 from runwire.client.following import check_thread, join_run, output_of, stream_parts
-from runwire.client.paging import chosen, collect
+from runwire.client.paging import chosen, collect, order_of
 from runwire.client.reconnect import persist
 from runwire.client.specs import CANCEL_ACTIONS, stream_modes
 from runwire.client.starts import RunStarts
@@ -22,6 +25,9 @@ if TYPE_CHECKING:
 
     from runwire.client.schema import CancelOutcome, Run, StreamPart
 
+TimeSpan = tuple[datetime | None, datetime | None]
+"""A pair of moments: from the first, to before the second; open where there is None."""
+
 _PAGE_LIMIT = 500
 
 _STATES: dict[str, list[core_pb2.RunState]] = {}
@@ -32,6 +38,16 @@ _IN_FLIGHT = {
     "pending": _STATES["pending"],
     "running": _STATES["running"],
     "all": _STATES["pending"] + _STATES["running"],
+}
+
+
+_ORDERS = {
+    ("created_at", "asc"): runs_pb2.RUN_ORDER_CREATE_TIME_ASC,
+    ("created_at", "desc"): runs_pb2.RUN_ORDER_CREATE_TIME_DESC,
+    ("updated_at", "asc"): runs_pb2.RUN_ORDER_UPDATE_TIME_ASC,
+    ("updated_at", "desc"): runs_pb2.RUN_ORDER_UPDATE_TIME_DESC,
+    ("ended_at", "asc"): runs_pb2.RUN_ORDER_END_TIME_ASC,
+    ("ended_at", "desc"): runs_pb2.RUN_ORDER_END_TIME_DESC,
 }
 
 
@@ -55,17 +71,38 @@ class RunsClient(RunStarts):
         params: sdk.QueryParamTypes | None = None,
         assistant_id: str | None = None,
         metadata: Mapping[str, Any] | None = None,
+        graph_id: str | None = None,
+        principal: str | None = None,
+        run_ids: Sequence[str] | None = None,
+        created: TimeSpan | None = None,
+        started: TimeSpan | None = None,
+        ended: TimeSpan | None = None,
+        sort_by: Literal["created_at", "updated_at", "ended_at"] | None = None,
+        sort_order: sdk.SortOrder | None = None,
     ) -> builtins.list[Run]:
         """Return the runs on a thread, on all threads and none if it is None, newest first.
 
         A status stands for all states that it is told for: "success" finds paused runs too.
+        `created`, `started` and `ended` are pairs of moments, of which either may be None: from the
+        first to before the second. Sorted by "ended_at" there are only runs that have ended. What a
+        run was created with, `kwargs`, is there if `select` names it.
         """
         refuse(params=params)
+        if run_ids is not None and not run_ids:
+            return []
         request = runs_pb2.ListRunsRequest(
             thread_id=thread_id,
             assistant_id=assistant_id,
             states=choice("status", status, _STATES),
             metadata=payload_or_none(metadata or None, "metadata"),
+            graph_id=graph_id,
+            principal=principal,
+            run_ids=run_ids,
+            create_time=_range_of(created),
+            start_time=_range_of(started),
+            end_time=_range_of(ended),
+            order=order_of(sort_by, sort_order, _ORDERS),
+            read_mask=FieldMask(paths=["*"]) if "kwargs" in (select or ()) else None,
         )
 
         async def fetch(size: int, token: str) -> tuple[Sequence[core_pb2.Run], str]:
@@ -237,6 +274,13 @@ class RunsClient(RunStarts):
             runs_pb2.DeleteRunRequest(run_id=run_id),
             headers,
         )
+
+
+def _range_of(span: TimeSpan | None) -> core_pb2.TimeRange | None:
+    if span is None:
+        return None
+    start, end = span
+    return core_pb2.TimeRange(start_time=start, end_time=end)
 
 
 def _says_done(error: ConflictError | NotFoundError, action: sdk.CancelAction) -> bool:

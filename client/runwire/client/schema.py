@@ -55,6 +55,9 @@ if TYPE_CHECKING:
         cancel: Cancel | None
         started_at: str | None
         ended_at: str | None
+        priority: int
+        principal: str | None
+        """Who created it, as the proxy in front of the server said."""
 
     class Thread(sdk.Thread):
         """A thread. `interrupts` maps the id of each open interrupt to a list with it."""

@@ -65,7 +65,7 @@ _INTERRUPT_ID = re.compile(r"[0-9a-f]{32}")
 
 
 class RunOptions(TypedDict, total=False):
-    """What every call that starts a run takes: langgraph_sdk's arguments, and two more.
+    """What every call that starts a run takes: langgraph_sdk's arguments, and three more.
 
     The server of this version has no `webhook`, `feedback_keys`, `langsmith_tracing` and
     `strict_resume`: giving one raises NotImplementedError. Every stream can be resumed, so that
@@ -99,6 +99,8 @@ class RunOptions(TypedDict, total=False):
     """The version of the assistant to use; the newest by default."""
     timeout: float | timedelta | None
     """How long the run may execute, in seconds, whoever waits for it. No limit by default."""
+    priority: int | None
+    """From -100 to 100, 0 by default: of the runs that wait for a slot, higher ones begin first."""
 
 
 class AttendedRunOptions(RunOptions, total=False):
@@ -145,6 +147,7 @@ def build_spec(
         on_completion=choice("on_completion", given.get("on_completion"), _ON_COMPLETION),
         on_disconnect=choice("on_disconnect", given.get("on_disconnect"), _ON_DISCONNECT),
         durability=_durability(given),
+        priority=given.get("priority"),
         input=payload_or_none(given.get("input"), "input"),
         config=build_config(config) if config else None,
         context=payload_or_none(given.get("context"), "context"),

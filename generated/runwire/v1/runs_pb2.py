@@ -22,13 +22,14 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from runwire.v1 import core_pb2 as runwire_dot_v1_dot_core__pb2
 from runwire.v1 import errors_pb2 as runwire_dot_v1_dot_errors__pb2
 from runwire.v1 import events_pb2 as runwire_dot_v1_dot_events__pb2
 from runwire.v1 import payload_pb2 as runwire_dot_v1_dot_payload__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15runwire/v1/runs.proto\x12\nrunwire.v1\x1a\x15runwire/v1/core.proto\x1a\x17runwire/v1/errors.proto\x1a\x17runwire/v1/events.proto\x1a\x18runwire/v1/payload.proto\"y\n\x0f\x43\x61ncelRunResult\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x1c\n\x03run\x18\x02 \x01(\x0b\x32\x0f.runwire.v1.Run\x12\'\n\x06reason\x18\x03 \x01(\x0e\x32\x17.runwire.v1.ErrorReason\x12\x0f\n\x07message\x18\x04 \x01(\t\"I\n\x10\x43reateRunRequest\x12!\n\x04spec\x18\x01 \x01(\x0b\x32\x13.runwire.v1.RunSpec\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"C\n\x11\x43reateRunResponse\x12\x1c\n\x03run\x18\x01 \x01(\x0b\x32\x0f.runwire.v1.Run\x12\x10\n\x08replayed\x18\x02 \x01(\x08\"P\n\x16\x42\x61tchCreateRunsRequest\x12\"\n\x05specs\x18\x01 \x03(\x0b\x32\x13.runwire.v1.RunSpec\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"J\n\x17\x42\x61tchCreateRunsResponse\x12\x1d\n\x04runs\x18\x01 \x03(\x0b\x32\x0f.runwire.v1.Run\x12\x10\n\x08replayed\x18\x02 \x01(\x08\"I\n\x10RunStreamRequest\x12!\n\x04spec\x18\x01 \x01(\x0b\x32\x13.runwire.v1.RunSpec\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"9\n\x11RunStreamResponse\x12$\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x14.runwire.v1.RunEvent\"G\n\x0eRunWaitRequest\x12!\n\x04spec\x18\x01 \x01(\x0b\x32\x13.runwire.v1.RunSpec\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\x91\x01\n\x0fRunWaitResponse\x12\x1c\n\x03run\x18\x01 \x01(\x0b\x32\x0f.runwire.v1.Run\x12#\n\x06output\x18\x02 \x01(\x0b\x32\x13.runwire.v1.Payload\x12)\n\ninterrupts\x18\x03 \x03(\x0b\x32\x15.runwire.v1.Interrupt\x12\x10\n\x08replayed\x18\x04 \x01(\x08\"\x7f\n\x14JoinRunStreamRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x66ter_event_id\x18\x02 \x01(\t\x12\x11\n\tlive_only\x18\x03 \x01(\x08\x12,\n\x0cstream_modes\x18\x04 \x03(\x0e\x32\x16.runwire.v1.StreamMode\"=\n\x15JoinRunStreamResponse\x12$\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x14.runwire.v1.RunEvent\" \n\x0eJoinRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"\x7f\n\x0fJoinRunResponse\x12\x1c\n\x03run\x18\x01 \x01(\x0b\x32\x0f.runwire.v1.Run\x12#\n\x06output\x18\x02 \x01(\x0b\x32\x13.runwire.v1.Payload\x12)\n\ninterrupts\x18\x03 \x03(\x0b\x32\x15.runwire.v1.Interrupt\"\x1f\n\rGetRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\".\n\x0eGetRunResponse\x12\x1c\n\x03run\x18\x01 \x01(\x0b\x32\x0f.runwire.v1.Run\"\xae\x01\n\x0fListRunsRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12\x14\n\x0c\x61ssistant_id\x18\x02 \x01(\t\x12$\n\x06states\x18\x03 \x03(\x0e\x32\x14.runwire.v1.RunState\x12%\n\x08metadata\x18\x04 \x01(\x0b\x32\x13.runwire.v1.Payload\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x12\n\npage_token\x18\x06 \x01(\t\"J\n\x10ListRunsResponse\x12\x1d\n\x04runs\x18\x01 \x03(\x0b\x32\x0f.runwire.v1.Run\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\"\n\x10\x44\x65leteRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"\x13\n\x11\x44\x65leteRunResponse\"Z\n\x10\x43\x61ncelRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12(\n\x06\x61\x63tion\x18\x02 \x01(\x0e\x32\x18.runwire.v1.CancelAction\x12\x0c\n\x04wait\x18\x03 \x01(\x08\"1\n\x11\x43\x61ncelRunResponse\x12\x1c\n\x03run\x18\x01 \x01(\x0b\x32\x0f.runwire.v1.Run\"\xd2\x01\n\x11\x43\x61ncelRunsRequest\x12\x0f\n\x07run_ids\x18\x01 \x03(\t\x12\x11\n\tthread_id\x18\x02 \x01(\t\x12\x14\n\x0c\x61ssistant_id\x18\x03 \x01(\t\x12%\n\x08metadata\x18\x04 \x01(\x0b\x32\x13.runwire.v1.Payload\x12$\n\x06states\x18\x05 \x03(\x0e\x32\x14.runwire.v1.RunState\x12(\n\x06\x61\x63tion\x18\x06 \x01(\x0e\x32\x18.runwire.v1.CancelAction\x12\x0c\n\x04wait\x18\x07 \x01(\x08\"B\n\x12\x43\x61ncelRunsResponse\x12,\n\x07results\x18\x01 \x03(\x0b\x32\x1b.runwire.v1.CancelRunResult2\xc7\x06\n\nRunService\x12H\n\tCreateRun\x12\x1c.runwire.v1.CreateRunRequest\x1a\x1d.runwire.v1.CreateRunResponse\x12Z\n\x0f\x42\x61tchCreateRuns\x12\".runwire.v1.BatchCreateRunsRequest\x1a#.runwire.v1.BatchCreateRunsResponse\x12J\n\tRunStream\x12\x1c.runwire.v1.RunStreamRequest\x1a\x1d.runwire.v1.RunStreamResponse0\x01\x12\x42\n\x07RunWait\x12\x1a.runwire.v1.RunWaitRequest\x1a\x1b.runwire.v1.RunWaitResponse\x12V\n\rJoinRunStream\x12 .runwire.v1.JoinRunStreamRequest\x1a!.runwire.v1.JoinRunStreamResponse0\x01\x12\x42\n\x07JoinRun\x12\x1a.runwire.v1.JoinRunRequest\x1a\x1b.runwire.v1.JoinRunResponse\x12?\n\x06GetRun\x12\x19.runwire.v1.GetRunRequest\x1a\x1a.runwire.v1.GetRunResponse\x12\x45\n\x08ListRuns\x12\x1b.runwire.v1.ListRunsRequest\x1a\x1c.runwire.v1.ListRunsResponse\x12H\n\tDeleteRun\x12\x1c.runwire.v1.DeleteRunRequest\x1a\x1d.runwire.v1.DeleteRunResponse\x12H\n\tCancelRun\x12\x1c.runwire.v1.CancelRunRequest\x1a\x1d.runwire.v1.CancelRunResponse\x12K\n\nCancelRuns\x12\x1d.runwire.v1.CancelRunsRequest\x1a\x1e.runwire.v1.CancelRunsResponseBD\n\x0e\x64\x65v.runwire.v1P\x01Z#runwire.dev/go/runwire/v1;runwirev1\xaa\x02\nRunwire.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15runwire/v1/runs.proto\x12\nrunwire.v1\x1a google/protobuf/field_mask.proto\x1a\x15runwire/v1/core.proto\x1a\x17runwire/v1/errors.proto\x1a\x17runwire/v1/events.proto\x1a\x18runwire/v1/payload.proto\"y\n\x0f\x43\x61ncelRunResult\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x1c\n\x03run\x18\x02 \x01(\x0b\x32\x0f.runwire.v1.Run\x12\'\n\x06reason\x18\x03 \x01(\x0e\x32\x17.runwire.v1.ErrorReason\x12\x0f\n\x07message\x18\x04 \x01(\t\"I\n\x10\x43reateRunRequest\x12!\n\x04spec\x18\x01 \x01(\x0b\x32\x13.runwire.v1.RunSpec\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"C\n\x11\x43reateRunResponse\x12\x1c\n\x03run\x18\x01 \x01(\x0b\x32\x0f.runwire.v1.Run\x12\x10\n\x08replayed\x18\x02 \x01(\x08\"P\n\x16\x42\x61tchCreateRunsRequest\x12\"\n\x05specs\x18\x01 \x03(\x0b\x32\x13.runwire.v1.RunSpec\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"J\n\x17\x42\x61tchCreateRunsResponse\x12\x1d\n\x04runs\x18\x01 \x03(\x0b\x32\x0f.runwire.v1.Run\x12\x10\n\x08replayed\x18\x02 \x01(\x08\"I\n\x10RunStreamRequest\x12!\n\x04spec\x18\x01 \x01(\x0b\x32\x13.runwire.v1.RunSpec\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"9\n\x11RunStreamResponse\x12$\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x14.runwire.v1.RunEvent\"G\n\x0eRunWaitRequest\x12!\n\x04spec\x18\x01 \x01(\x0b\x32\x13.runwire.v1.RunSpec\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\x91\x01\n\x0fRunWaitResponse\x12\x1c\n\x03run\x18\x01 \x01(\x0b\x32\x0f.runwire.v1.Run\x12#\n\x06output\x18\x02 \x01(\x0b\x32\x13.runwire.v1.Payload\x12)\n\ninterrupts\x18\x03 \x03(\x0b\x32\x15.runwire.v1.Interrupt\x12\x10\n\x08replayed\x18\x04 \x01(\x08\"\x7f\n\x14JoinRunStreamRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x66ter_event_id\x18\x02 \x01(\t\x12\x11\n\tlive_only\x18\x03 \x01(\x08\x12,\n\x0cstream_modes\x18\x04 \x03(\x0e\x32\x16.runwire.v1.StreamMode\"=\n\x15JoinRunStreamResponse\x12$\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x14.runwire.v1.RunEvent\" \n\x0eJoinRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"\x7f\n\x0fJoinRunResponse\x12\x1c\n\x03run\x18\x01 \x01(\x0b\x32\x0f.runwire.v1.Run\x12#\n\x06output\x18\x02 \x01(\x0b\x32\x13.runwire.v1.Payload\x12)\n\ninterrupts\x18\x03 \x03(\x0b\x32\x15.runwire.v1.Interrupt\"\x1f\n\rGetRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\".\n\x0eGetRunResponse\x12\x1c\n\x03run\x18\x01 \x01(\x0b\x32\x0f.runwire.v1.Run\"\xcd\x03\n\x0fListRunsRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12\x14\n\x0c\x61ssistant_id\x18\x02 \x01(\t\x12$\n\x06states\x18\x03 \x03(\x0e\x32\x14.runwire.v1.RunState\x12%\n\x08metadata\x18\x04 \x01(\x0b\x32\x13.runwire.v1.Payload\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x12\n\npage_token\x18\x06 \x01(\t\x12\x0f\n\x07run_ids\x18\x07 \x03(\t\x12\x10\n\x08graph_id\x18\x08 \x01(\t\x12\x11\n\tprincipal\x18\t \x01(\t\x12*\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x15.runwire.v1.TimeRange\x12)\n\nstart_time\x18\x0b \x01(\x0b\x32\x15.runwire.v1.TimeRange\x12\'\n\x08\x65nd_time\x18\x0c \x01(\x0b\x32\x15.runwire.v1.TimeRange\x12#\n\x05order\x18\r \x01(\x0e\x32\x14.runwire.v1.RunOrder\x12-\n\tread_mask\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x13\n\x0b\x63ount_total\x18\x0f \x01(\x08\"r\n\x10ListRunsResponse\x12\x1d\n\x04runs\x18\x01 \x03(\x0b\x32\x0f.runwire.v1.Run\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x17\n\ntotal_size\x18\x03 \x01(\x03H\x00\x88\x01\x01\x42\r\n\x0b_total_size\"\"\n\x10\x44\x65leteRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"\x13\n\x11\x44\x65leteRunResponse\"Z\n\x10\x43\x61ncelRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12(\n\x06\x61\x63tion\x18\x02 \x01(\x0e\x32\x18.runwire.v1.CancelAction\x12\x0c\n\x04wait\x18\x03 \x01(\x08\"1\n\x11\x43\x61ncelRunResponse\x12\x1c\n\x03run\x18\x01 \x01(\x0b\x32\x0f.runwire.v1.Run\"\xd2\x01\n\x11\x43\x61ncelRunsRequest\x12\x0f\n\x07run_ids\x18\x01 \x03(\t\x12\x11\n\tthread_id\x18\x02 \x01(\t\x12\x14\n\x0c\x61ssistant_id\x18\x03 \x01(\t\x12%\n\x08metadata\x18\x04 \x01(\x0b\x32\x13.runwire.v1.Payload\x12$\n\x06states\x18\x05 \x03(\x0e\x32\x14.runwire.v1.RunState\x12(\n\x06\x61\x63tion\x18\x06 \x01(\x0e\x32\x18.runwire.v1.CancelAction\x12\x0c\n\x04wait\x18\x07 \x01(\x08\"B\n\x12\x43\x61ncelRunsResponse\x12,\n\x07results\x18\x01 \x03(\x0b\x32\x1b.runwire.v1.CancelRunResult*\xdc\x01\n\x08RunOrder\x12\x19\n\x15RUN_ORDER_UNSPECIFIED\x10\x00\x12\x1e\n\x1aRUN_ORDER_CREATE_TIME_DESC\x10\x01\x12\x1d\n\x19RUN_ORDER_CREATE_TIME_ASC\x10\x02\x12\x1e\n\x1aRUN_ORDER_UPDATE_TIME_DESC\x10\x03\x12\x1d\n\x19RUN_ORDER_UPDATE_TIME_ASC\x10\x04\x12\x1b\n\x17RUN_ORDER_END_TIME_DESC\x10\x05\x12\x1a\n\x16RUN_ORDER_END_TIME_ASC\x10\x06\x32\xc7\x06\n\nRunService\x12H\n\tCreateRun\x12\x1c.runwire.v1.CreateRunRequest\x1a\x1d.runwire.v1.CreateRunResponse\x12Z\n\x0f\x42\x61tchCreateRuns\x12\".runwire.v1.BatchCreateRunsRequest\x1a#.runwire.v1.BatchCreateRunsResponse\x12J\n\tRunStream\x12\x1c.runwire.v1.RunStreamRequest\x1a\x1d.runwire.v1.RunStreamResponse0\x01\x12\x42\n\x07RunWait\x12\x1a.runwire.v1.RunWaitRequest\x1a\x1b.runwire.v1.RunWaitResponse\x12V\n\rJoinRunStream\x12 .runwire.v1.JoinRunStreamRequest\x1a!.runwire.v1.JoinRunStreamResponse0\x01\x12\x42\n\x07JoinRun\x12\x1a.runwire.v1.JoinRunRequest\x1a\x1b.runwire.v1.JoinRunResponse\x12?\n\x06GetRun\x12\x19.runwire.v1.GetRunRequest\x1a\x1a.runwire.v1.GetRunResponse\x12\x45\n\x08ListRuns\x12\x1b.runwire.v1.ListRunsRequest\x1a\x1c.runwire.v1.ListRunsResponse\x12H\n\tDeleteRun\x12\x1c.runwire.v1.DeleteRunRequest\x1a\x1d.runwire.v1.DeleteRunResponse\x12H\n\tCancelRun\x12\x1c.runwire.v1.CancelRunRequest\x1a\x1d.runwire.v1.CancelRunResponse\x12K\n\nCancelRuns\x12\x1d.runwire.v1.CancelRunsRequest\x1a\x1e.runwire.v1.CancelRunsResponseBD\n\x0e\x64\x65v.runwire.v1P\x01Z#runwire.dev/go/runwire/v1;runwirev1\xaa\x02\nRunwire.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,52 +37,54 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'runwire.v1.runs_pb2', _glob
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\016dev.runwire.v1P\001Z#runwire.dev/go/runwire/v1;runwirev1\252\002\nRunwire.V1'
-  _globals['_CANCELRUNRESULT']._serialized_start=136
-  _globals['_CANCELRUNRESULT']._serialized_end=257
-  _globals['_CREATERUNREQUEST']._serialized_start=259
-  _globals['_CREATERUNREQUEST']._serialized_end=332
-  _globals['_CREATERUNRESPONSE']._serialized_start=334
-  _globals['_CREATERUNRESPONSE']._serialized_end=401
-  _globals['_BATCHCREATERUNSREQUEST']._serialized_start=403
-  _globals['_BATCHCREATERUNSREQUEST']._serialized_end=483
-  _globals['_BATCHCREATERUNSRESPONSE']._serialized_start=485
-  _globals['_BATCHCREATERUNSRESPONSE']._serialized_end=559
-  _globals['_RUNSTREAMREQUEST']._serialized_start=561
-  _globals['_RUNSTREAMREQUEST']._serialized_end=634
-  _globals['_RUNSTREAMRESPONSE']._serialized_start=636
-  _globals['_RUNSTREAMRESPONSE']._serialized_end=693
-  _globals['_RUNWAITREQUEST']._serialized_start=695
-  _globals['_RUNWAITREQUEST']._serialized_end=766
-  _globals['_RUNWAITRESPONSE']._serialized_start=769
-  _globals['_RUNWAITRESPONSE']._serialized_end=914
-  _globals['_JOINRUNSTREAMREQUEST']._serialized_start=916
-  _globals['_JOINRUNSTREAMREQUEST']._serialized_end=1043
-  _globals['_JOINRUNSTREAMRESPONSE']._serialized_start=1045
-  _globals['_JOINRUNSTREAMRESPONSE']._serialized_end=1106
-  _globals['_JOINRUNREQUEST']._serialized_start=1108
-  _globals['_JOINRUNREQUEST']._serialized_end=1140
-  _globals['_JOINRUNRESPONSE']._serialized_start=1142
-  _globals['_JOINRUNRESPONSE']._serialized_end=1269
-  _globals['_GETRUNREQUEST']._serialized_start=1271
-  _globals['_GETRUNREQUEST']._serialized_end=1302
-  _globals['_GETRUNRESPONSE']._serialized_start=1304
-  _globals['_GETRUNRESPONSE']._serialized_end=1350
-  _globals['_LISTRUNSREQUEST']._serialized_start=1353
-  _globals['_LISTRUNSREQUEST']._serialized_end=1527
-  _globals['_LISTRUNSRESPONSE']._serialized_start=1529
-  _globals['_LISTRUNSRESPONSE']._serialized_end=1603
-  _globals['_DELETERUNREQUEST']._serialized_start=1605
-  _globals['_DELETERUNREQUEST']._serialized_end=1639
-  _globals['_DELETERUNRESPONSE']._serialized_start=1641
-  _globals['_DELETERUNRESPONSE']._serialized_end=1660
-  _globals['_CANCELRUNREQUEST']._serialized_start=1662
-  _globals['_CANCELRUNREQUEST']._serialized_end=1752
-  _globals['_CANCELRUNRESPONSE']._serialized_start=1754
-  _globals['_CANCELRUNRESPONSE']._serialized_end=1803
-  _globals['_CANCELRUNSREQUEST']._serialized_start=1806
-  _globals['_CANCELRUNSREQUEST']._serialized_end=2016
-  _globals['_CANCELRUNSRESPONSE']._serialized_start=2018
-  _globals['_CANCELRUNSRESPONSE']._serialized_end=2084
-  _globals['_RUNSERVICE']._serialized_start=2087
-  _globals['_RUNSERVICE']._serialized_end=2926
+  _globals['_RUNORDER']._serialized_start=2448
+  _globals['_RUNORDER']._serialized_end=2668
+  _globals['_CANCELRUNRESULT']._serialized_start=170
+  _globals['_CANCELRUNRESULT']._serialized_end=291
+  _globals['_CREATERUNREQUEST']._serialized_start=293
+  _globals['_CREATERUNREQUEST']._serialized_end=366
+  _globals['_CREATERUNRESPONSE']._serialized_start=368
+  _globals['_CREATERUNRESPONSE']._serialized_end=435
+  _globals['_BATCHCREATERUNSREQUEST']._serialized_start=437
+  _globals['_BATCHCREATERUNSREQUEST']._serialized_end=517
+  _globals['_BATCHCREATERUNSRESPONSE']._serialized_start=519
+  _globals['_BATCHCREATERUNSRESPONSE']._serialized_end=593
+  _globals['_RUNSTREAMREQUEST']._serialized_start=595
+  _globals['_RUNSTREAMREQUEST']._serialized_end=668
+  _globals['_RUNSTREAMRESPONSE']._serialized_start=670
+  _globals['_RUNSTREAMRESPONSE']._serialized_end=727
+  _globals['_RUNWAITREQUEST']._serialized_start=729
+  _globals['_RUNWAITREQUEST']._serialized_end=800
+  _globals['_RUNWAITRESPONSE']._serialized_start=803
+  _globals['_RUNWAITRESPONSE']._serialized_end=948
+  _globals['_JOINRUNSTREAMREQUEST']._serialized_start=950
+  _globals['_JOINRUNSTREAMREQUEST']._serialized_end=1077
+  _globals['_JOINRUNSTREAMRESPONSE']._serialized_start=1079
+  _globals['_JOINRUNSTREAMRESPONSE']._serialized_end=1140
+  _globals['_JOINRUNREQUEST']._serialized_start=1142
+  _globals['_JOINRUNREQUEST']._serialized_end=1174
+  _globals['_JOINRUNRESPONSE']._serialized_start=1176
+  _globals['_JOINRUNRESPONSE']._serialized_end=1303
+  _globals['_GETRUNREQUEST']._serialized_start=1305
+  _globals['_GETRUNREQUEST']._serialized_end=1336
+  _globals['_GETRUNRESPONSE']._serialized_start=1338
+  _globals['_GETRUNRESPONSE']._serialized_end=1384
+  _globals['_LISTRUNSREQUEST']._serialized_start=1387
+  _globals['_LISTRUNSREQUEST']._serialized_end=1848
+  _globals['_LISTRUNSRESPONSE']._serialized_start=1850
+  _globals['_LISTRUNSRESPONSE']._serialized_end=1964
+  _globals['_DELETERUNREQUEST']._serialized_start=1966
+  _globals['_DELETERUNREQUEST']._serialized_end=2000
+  _globals['_DELETERUNRESPONSE']._serialized_start=2002
+  _globals['_DELETERUNRESPONSE']._serialized_end=2021
+  _globals['_CANCELRUNREQUEST']._serialized_start=2023
+  _globals['_CANCELRUNREQUEST']._serialized_end=2113
+  _globals['_CANCELRUNRESPONSE']._serialized_start=2115
+  _globals['_CANCELRUNRESPONSE']._serialized_end=2164
+  _globals['_CANCELRUNSREQUEST']._serialized_start=2167
+  _globals['_CANCELRUNSREQUEST']._serialized_end=2377
+  _globals['_CANCELRUNSRESPONSE']._serialized_start=2379
+  _globals['_CANCELRUNSRESPONSE']._serialized_end=2445
+  _globals['_RUNSERVICE']._serialized_start=2671
+  _globals['_RUNSERVICE']._serialized_end=3510
 # @@protoc_insertion_point(module_scope)

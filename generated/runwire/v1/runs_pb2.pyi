@@ -1,14 +1,33 @@
+from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from runwire.v1 import core_pb2 as _core_pb2
 from runwire.v1 import errors_pb2 as _errors_pb2
 from runwire.v1 import events_pb2 as _events_pb2
 from runwire.v1 import payload_pb2 as _payload_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class RunOrder(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    RUN_ORDER_UNSPECIFIED: _ClassVar[RunOrder]
+    RUN_ORDER_CREATE_TIME_DESC: _ClassVar[RunOrder]
+    RUN_ORDER_CREATE_TIME_ASC: _ClassVar[RunOrder]
+    RUN_ORDER_UPDATE_TIME_DESC: _ClassVar[RunOrder]
+    RUN_ORDER_UPDATE_TIME_ASC: _ClassVar[RunOrder]
+    RUN_ORDER_END_TIME_DESC: _ClassVar[RunOrder]
+    RUN_ORDER_END_TIME_ASC: _ClassVar[RunOrder]
+RUN_ORDER_UNSPECIFIED: RunOrder
+RUN_ORDER_CREATE_TIME_DESC: RunOrder
+RUN_ORDER_CREATE_TIME_ASC: RunOrder
+RUN_ORDER_UPDATE_TIME_DESC: RunOrder
+RUN_ORDER_UPDATE_TIME_ASC: RunOrder
+RUN_ORDER_END_TIME_DESC: RunOrder
+RUN_ORDER_END_TIME_ASC: RunOrder
 
 class CancelRunResult(_message.Message):
     __slots__ = ("run_id", "run", "reason", "message")
@@ -135,28 +154,48 @@ class GetRunResponse(_message.Message):
     def __init__(self, run: _Optional[_Union[_core_pb2.Run, _Mapping]] = ...) -> None: ...
 
 class ListRunsRequest(_message.Message):
-    __slots__ = ("thread_id", "assistant_id", "states", "metadata", "page_size", "page_token")
+    __slots__ = ("thread_id", "assistant_id", "states", "metadata", "page_size", "page_token", "run_ids", "graph_id", "principal", "create_time", "start_time", "end_time", "order", "read_mask", "count_total")
     THREAD_ID_FIELD_NUMBER: _ClassVar[int]
     ASSISTANT_ID_FIELD_NUMBER: _ClassVar[int]
     STATES_FIELD_NUMBER: _ClassVar[int]
     METADATA_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    RUN_IDS_FIELD_NUMBER: _ClassVar[int]
+    GRAPH_ID_FIELD_NUMBER: _ClassVar[int]
+    PRINCIPAL_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    START_TIME_FIELD_NUMBER: _ClassVar[int]
+    END_TIME_FIELD_NUMBER: _ClassVar[int]
+    ORDER_FIELD_NUMBER: _ClassVar[int]
+    READ_MASK_FIELD_NUMBER: _ClassVar[int]
+    COUNT_TOTAL_FIELD_NUMBER: _ClassVar[int]
     thread_id: str
     assistant_id: str
     states: _containers.RepeatedScalarFieldContainer[_core_pb2.RunState]
     metadata: _payload_pb2.Payload
     page_size: int
     page_token: str
-    def __init__(self, thread_id: _Optional[str] = ..., assistant_id: _Optional[str] = ..., states: _Optional[_Iterable[_Union[_core_pb2.RunState, str]]] = ..., metadata: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+    run_ids: _containers.RepeatedScalarFieldContainer[str]
+    graph_id: str
+    principal: str
+    create_time: _core_pb2.TimeRange
+    start_time: _core_pb2.TimeRange
+    end_time: _core_pb2.TimeRange
+    order: RunOrder
+    read_mask: _field_mask_pb2.FieldMask
+    count_total: bool
+    def __init__(self, thread_id: _Optional[str] = ..., assistant_id: _Optional[str] = ..., states: _Optional[_Iterable[_Union[_core_pb2.RunState, str]]] = ..., metadata: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., run_ids: _Optional[_Iterable[str]] = ..., graph_id: _Optional[str] = ..., principal: _Optional[str] = ..., create_time: _Optional[_Union[_core_pb2.TimeRange, _Mapping]] = ..., start_time: _Optional[_Union[_core_pb2.TimeRange, _Mapping]] = ..., end_time: _Optional[_Union[_core_pb2.TimeRange, _Mapping]] = ..., order: _Optional[_Union[RunOrder, str]] = ..., read_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ..., count_total: _Optional[bool] = ...) -> None: ...
 
 class ListRunsResponse(_message.Message):
-    __slots__ = ("runs", "next_page_token")
+    __slots__ = ("runs", "next_page_token", "total_size")
     RUNS_FIELD_NUMBER: _ClassVar[int]
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_SIZE_FIELD_NUMBER: _ClassVar[int]
     runs: _containers.RepeatedCompositeFieldContainer[_core_pb2.Run]
     next_page_token: str
-    def __init__(self, runs: _Optional[_Iterable[_Union[_core_pb2.Run, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+    total_size: int
+    def __init__(self, runs: _Optional[_Iterable[_Union[_core_pb2.Run, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., total_size: _Optional[int] = ...) -> None: ...
 
 class DeleteRunRequest(_message.Message):
     __slots__ = ("run_id",)

@@ -211,7 +211,8 @@ class RunServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListRuns(self, request, context):
-        """Lists runs, the last created first.
+        """Lists runs of all threads and stateless ones, the last created first unless `order` says
+        otherwise. Runs that were rolled back are not among them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

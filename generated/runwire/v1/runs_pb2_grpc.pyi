@@ -85,7 +85,9 @@ class RunServiceStub:
     Fails with NOT_FOUND and reason RUN_NOT_FOUND or RUN_ROLLED_BACK.
     """
     ListRuns: _aio.UnaryUnaryMultiCallable[_runs_pb2.ListRunsRequest, _runs_pb2.ListRunsResponse]
-    """Lists runs, the last created first."""
+    """Lists runs of all threads and stateless ones, the last created first unless `order` says
+    otherwise. Runs that were rolled back are not among them.
+    """
     DeleteRun: _aio.UnaryUnaryMultiCallable[_runs_pb2.DeleteRunRequest, _runs_pb2.DeleteRunResponse]
     """Deletes the record of a run, with its events. What the run did to its thread stays.
 
@@ -228,7 +230,9 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _runs_pb2.ListRunsRequest,
         context: _aio.ServicerContext[_runs_pb2.ListRunsRequest, _abc.Awaitable[_runs_pb2.ListRunsResponse]],
     ) -> _abc.Awaitable[_runs_pb2.ListRunsResponse]:
-        """Lists runs, the last created first."""
+        """Lists runs of all threads and stateless ones, the last created first unless `order` says
+        otherwise. Runs that were rolled back are not among them.
+        """
 
     @_abc_1.abstractmethod
     def DeleteRun(

@@ -11,6 +11,7 @@ from tests.support.watching import say
 from runwire.server.core.servers import enter
 from runwire.server.core.sweeping import claim, look
 from runwire.server.model.ids import new_id
+from runwire.server.model.requests import NEWEST_FIRST
 from runwire.server.storage import runs, threads
 from runwire.server.storage.database import Database
 from runwire.server.storage.runs import RunFilter
@@ -75,7 +76,7 @@ async def test_claims_and_first_pages_stay_fast(database: Database) -> None:
     pages = await timed(
         50,
         lambda: database.read(
-            lambda c: runs.list_runs(c, RunFilter(), limit=100, cursor=None).items
+            lambda c: runs.list_runs(c, RunFilter(), NEWEST_FIRST, limit=100, cursor=None).items
         ),
     )
     where = "PostgreSQL" if database.shared else "SQLite"

@@ -315,6 +315,47 @@ class TestCreateAndRead:
         failure = await failure_of(served.runs.BatchCreateRuns(request))
         assert list(failure.fields) == ["specs"]
 
+    async def test_a_list_shows_what_is_asked_for(self, served: Served) -> None:
+        spec = {**ECHO, "start_delay": timedelta(hours=1), "priority": 3}
+        created = (await served.runs.CreateRun(wire.CreateRunRequest(spec=spec))).run
+        other = {**spec, "assistant_id": "counter"}
+        await served.runs.CreateRun(wire.CreateRunRequest(spec=other))
+
+        async def listed(**wanted: Any) -> wire.ListRunsResponse:
+            return await served.runs.ListRuns(wire.ListRunsRequest(graph_id="echo", **wanted))
+
+        assert not (await listed()).runs[0].HasField("spec")
+        assert not (await listed()).HasField("total_size")
+        page = await listed(read_mask={"paths": ["run_id", "priority"]}, count_total=True)
+        assert page.total_size == 1
+        assert list(page.runs) == [core_pb2.Run(run_id=created.run_id, priority=3)]
+        told = await listed(read_mask={"paths": ["spec.input"]})
+        assert told.runs[0].spec.input.json == '{"text":"hi"}'
+        assert not told.runs[0].spec.assistant_id
+        whole = await listed(read_mask={"paths": ["*"]})
+        assert whole.runs[0].spec.priority == 3
+        assert whole.runs[0].run_id == created.run_id
+
+    @pytest.mark.parametrize(
+        ("wanted", "field"),
+        [
+            (
+                {"create_time": {"start_time": {"seconds": 9}, "end_time": {"seconds": 9}}},
+                "create_time.end_time",
+            ),
+            ({"end_time": {"start_time": {"seconds": 2**60}}}, "end_time.start_time"),
+            ({"read_mask": {"paths": ["run_id", "nothing"]}}, "read_mask.paths[1]"),
+            ({"order": 99}, "order"),
+            ({"run_ids": ["x"]}, "run_ids[0]"),
+            ({"states": [0]}, "states[0]"),
+        ],
+    )
+    async def test_a_list_of_what_cannot_be_is_refused(
+        self, served: Served, wanted: dict[str, Any], field: str
+    ) -> None:
+        failure = await failure_of(served.runs.ListRuns(wire.ListRunsRequest(**wanted)))
+        assert (failure.reason, list(failure.fields)) == ("INVALID_FIELD", [field])
+
     async def test_a_list_comes_in_pages(self, served: Served) -> None:
         specs = [{**ECHO, "start_delay": timedelta(hours=1)}] * 5
         batch = await served.runs.BatchCreateRuns(wire.BatchCreateRunsRequest(specs=specs))

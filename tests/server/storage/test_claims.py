@@ -58,7 +58,7 @@ def test_runs_in_flight_are_counted_by_assistant_and_by_principal(connection: Co
     connection.execute(
         runs_table.update()
         .where(runs_table.c.run_id == ended.run_id)
-        .values(state="succeeded", owner=None, end_time=at(9))
+        .values(state="succeeded", owner=None, end_time=at(9), update_time=at(9))
     )
     own = default_assistant_id("graph")
     assert claims.count_of_assistant(connection, own, up_to=9) == 2
@@ -121,7 +121,7 @@ def test_a_claim_costs_the_same_however_many_runs_wait(memory: Connection, prior
     assert claims.is_any_due(memory, ["graph"], at(99))
     assert len(claim(memory, 5)) == 5
     driver.set_progress_handler(None, 0)
-    assert steps < 20, "hundreds of instructions, not tens of thousands"
+    assert steps < 100, "thousands of instructions, not hundreds of thousands"
 
 
 def test_postgresql_claims_in_the_order_of_the_index(filled: Connection) -> None:

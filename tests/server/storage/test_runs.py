@@ -14,8 +14,11 @@ from tests.support.records import a_run, add_run, at, get_run
 from runwire.server.model.attempts import Attempt
 from runwire.server.model.events import EventId, Segment
 from runwire.server.model.ids import new_id
+from runwire.server.model.requests import NEWEST_FIRST, Order, SortKey, TimeRange
 from runwire.server.model.runs import (
     ACTIVE_STATES,
+    FINAL_STATES,
+    IN_FLIGHT_STATES,
     Cancel,
     CancelAction,
     CancelCause,
@@ -48,6 +51,13 @@ def end(connection: Connection, run: Run, seconds: float = 9, **ending: Any) -> 
 
 def ids(found: list[Run]) -> list[str]:
     return [run.run_id for run in found]
+
+
+def listed(
+    connection: Connection, order: Order = NEWEST_FIRST, limit: int = 9, **wanted: Any
+) -> list[str]:
+    page = runs.list_runs(connection, RunFilter(**wanted), order, limit=limit, cursor=None)
+    return ids(page.items)
 
 
 # Rows.
@@ -170,7 +180,7 @@ def test_runs_are_listed_newest_first_in_pages_that_join(connection: Connection)
     made = [add_run(connection, a_run(seconds)) for seconds in (0, 1, 1, 1, 2)]
     listed, cursor, pages = [], None, 0
     while True:
-        page = runs.list_runs(connection, RunFilter(), limit=2, cursor=cursor)
+        page = runs.list_runs(connection, RunFilter(), NEWEST_FIRST, limit=2, cursor=cursor)
         listed += ids(page.items)
         pages, cursor = pages + 1, page.next
         if cursor is None:
@@ -181,15 +191,20 @@ def test_runs_are_listed_newest_first_in_pages_that_join(connection: Connection)
 
 def test_a_page_that_holds_everything_is_the_last(connection: Connection) -> None:
     add_run(connection, a_run())
-    assert runs.list_runs(connection, RunFilter(), limit=1, cursor=None).next is None
-    assert runs.list_runs(connection, RunFilter(thread_id="x"), limit=1, cursor=None).items == []
+    assert runs.list_runs(connection, RunFilter(), NEWEST_FIRST, limit=1, cursor=None).next is None
+    assert (
+        runs.list_runs(
+            connection, RunFilter(thread_id="x"), NEWEST_FIRST, limit=1, cursor=None
+        ).items
+        == []
+    )
 
 
 def test_what_is_created_while_pages_are_read_disturbs_none(connection: Connection) -> None:
     made = [add_run(connection, a_run(seconds)) for seconds in range(4)]
-    first = runs.list_runs(connection, RunFilter(), limit=2, cursor=None)
+    first = runs.list_runs(connection, RunFilter(), NEWEST_FIRST, limit=2, cursor=None)
     add_run(connection, a_run(9))
-    second = runs.list_runs(connection, RunFilter(), limit=2, cursor=first.next)
+    second = runs.list_runs(connection, RunFilter(), NEWEST_FIRST, limit=2, cursor=first.next)
     assert ids(first.items + second.items) == ids(made)[::-1]
     assert second.next is None
 
@@ -198,19 +213,28 @@ def test_every_filter_narrows(connection: Connection) -> None:
     thread_id, assistant_id = new_id(), new_id()
     wanted = add_run(
         connection,
-        running(thread_id=thread_id, assistant_id=assistant_id, metadata={"a": {"b": 1, "c": 2}}),
+        running(
+            thread_id=thread_id,
+            assistant_id=assistant_id,
+            graph_id="wanted",
+            principal="ada",
+            metadata={"a": {"b": 1, "c": 2}},
+        ),
     )
     other = add_run(connection, a_run(metadata={"a": {"b": True}}))
     filters = [
         RunFilter(run_ids=[wanted.run_id]),
         RunFilter(thread_id=thread_id),
         RunFilter(assistant_id=assistant_id),
+        RunFilter(graph_id="wanted"),
+        RunFilter(principal="ada"),
+        RunFilter(assistant_id=assistant_id, states=[RunState.RUNNING]),
         RunFilter(states=[RunState.RUNNING, RunState.CANCELLING]),
         RunFilter(metadata={"a": {"b": 1}}),
         RunFilter(thread_id=thread_id, states=[RunState.RUNNING], metadata={"a": {"c": 2}}),
     ]
     for wish in filters:
-        page = runs.list_runs(connection, wish, limit=9, cursor=None)
+        page = runs.list_runs(connection, wish, NEWEST_FIRST, limit=9, cursor=None)
         assert ids(page.items) == [wanted.run_id], wish
         assert runs.list_run_ids(connection, wish, limit=9) == [wanted.run_id]
     impossible = RunFilter(thread_id=thread_id, states=[RunState.PENDING])
@@ -219,10 +243,72 @@ def test_every_filter_narrows(connection: Connection) -> None:
     assert runs.list_run_ids(connection, RunFilter(), limit=9) == [wanted.run_id, other.run_id]
 
 
+def test_spans_of_time_hold_their_first_moment_and_not_their_last(connection: Connection) -> None:
+    made = [add_run(connection, running(number, start_time=at(number + 10))) for number in range(4)]
+    for number, run in enumerate(made[:3]):
+        end(connection, run, number + 20)
+    second = [made[1].run_id]
+    assert listed(connection, created=TimeRange(at(1), at(2))) == second
+    assert listed(connection, started=TimeRange(at(11), at(12))) == second
+    assert listed(connection, ended=TimeRange(at(21), at(22))) == second
+    assert listed(connection, created=TimeRange(at(2))) == [made[3].run_id, made[2].run_id]
+    assert listed(connection, started=TimeRange(None, at(11))) == [made[0].run_id]
+    assert listed(connection, ended=TimeRange(None, at(99))) == ids(made[2::-1])
+    assert runs.count_runs(connection, RunFilter(ended=TimeRange(at(21))), NEWEST_FIRST) == 2
+
+
+def test_runs_are_sorted_by_any_of_their_times(connection: Connection) -> None:
+    first, second, third, waiting = (
+        add_run(connection, running(0, due_time=at(0))),
+        add_run(connection, running(1)),
+        add_run(connection, running(2)),
+        add_run(connection, a_run(3, update_time=at(7))),
+    )
+    for run, seconds in ((third, 5), (first, 6), (second, 8)):
+        end(connection, run, seconds)
+    orders = {
+        SortKey.CREATE_TIME: [first, second, third, waiting],
+        SortKey.UPDATE_TIME: [third, first, waiting, second],
+        SortKey.END_TIME: [third, first, second],
+    }
+    for by, expected in orders.items():
+        assert listed(connection, Order(by, descending=False)) == ids(expected), by
+        assert listed(connection, Order(by)) == ids(expected[::-1]), by
+        found: list[Run] = []
+        cursor = None
+        while len(found) < len(expected):
+            page = runs.list_runs(connection, RunFilter(), Order(by), limit=1, cursor=cursor)
+            found, cursor = [*found, *page.items], page.next
+        assert ids(found) == ids(expected[::-1]), by
+        assert cursor is None
+        assert runs.count_runs(connection, RunFilter(), Order(by)) == len(expected)
+
+
+@pytest.mark.parametrize("state", sorted(ACTIVE_STATES | FINAL_STATES | {RunState.PENDING}))
+def test_each_state_is_found_whichever_index_holds_it(
+    connection: Connection, state: RunState
+) -> None:
+    for each in RunState:
+        owner = "server" if each in ACTIVE_STATES else None
+        cancelled = each in (RunState.CANCELLING, RunState.CANCELLED)
+        made = a_run(state=each, owner=owner, cancel=CANCEL if cancelled else None)
+        values = {"end_time": at(0)} if each.is_final else {}
+        add_run(connection, replace(made, state=RunState.PENDING, owner=None))
+        connection.execute(
+            update(runs_table)
+            .where(runs_table.c.run_id == made.run_id)
+            .values(state=each.value, owner=owner, cancel={} if cancelled else None, **values)
+        )
+    query = select(runs_table.c.run_id).where(runs_table.c.state == state.value)
+    assert runs.list_run_ids(connection, RunFilter(states=[state]), limit=9) == list(
+        connection.scalars(query)
+    )
+
+
 def test_a_run_that_was_taken_back_is_not_listed(connection: Connection) -> None:
     run = add_run(connection, running())
     end(connection, run, state=RunState.CANCELLED, cancel=CANCEL, rolled_back=True)
-    assert runs.list_runs(connection, RunFilter(), limit=9, cursor=None).items == []
+    assert runs.list_runs(connection, RunFilter(), NEWEST_FIRST, limit=9, cursor=None).items == []
     assert runs.list_run_ids(connection, RunFilter(run_ids=[run.run_id]), limit=9) == []
 
 
@@ -554,16 +640,40 @@ BY_INDEX: dict[str, tuple[Callable[[Connection], Any], list[str]]] = {
         ["sqlite_autoindex_runs_1"],
     ),
     "list_runs": (
-        lambda c: runs.list_runs(c, RunFilter(), limit=9, cursor=None),
+        lambda c: runs.list_runs(c, RunFilter(), NEWEST_FIRST, limit=9, cursor=None),
         ["ix_runs_create_time"],
     ),
     "list_runs of a thread": (
-        lambda c: runs.list_runs(c, RunFilter(thread_id="thread"), limit=9, cursor=None),
+        lambda c: runs.list_runs(
+            c, RunFilter(thread_id="thread"), NEWEST_FIRST, limit=9, cursor=None
+        ),
         ["ix_runs_thread_id"],
     ),
     "list_runs of an assistant": (
-        lambda c: runs.list_runs(c, RunFilter(assistant_id="x"), limit=9, cursor=None),
+        lambda c: runs.list_runs(
+            c, RunFilter(assistant_id="x"), NEWEST_FIRST, limit=9, cursor=None
+        ),
         ["ix_runs_assistant_id"],
+    ),
+    "list_runs of a graph": (lambda c: listed(c, graph_id="x"), ["ix_runs_graph_id"]),
+    "list_runs of a principal": (lambda c: listed(c, principal="x"), ["ix_runs_principal"]),
+    "list_runs that failed": (
+        lambda c: listed(c, states=[RunState.FAILED]),
+        ["ix_runs_ended_oddly"],
+    ),
+    "list_runs created then": (
+        lambda c: listed(c, created=TimeRange(at(0), at(1))),
+        ["ix_runs_create_time"],
+    ),
+    "list_runs by update": (lambda c: listed(c, Order(SortKey.UPDATE_TIME)), ["ix_runs_update"]),
+    "list_runs by end": (lambda c: listed(c, Order(SortKey.END_TIME)), ["ix_runs_update_time"]),
+    "list_runs ended then by end": (
+        lambda c: listed(c, Order(SortKey.END_TIME), ended=TimeRange(at(0), at(1))),
+        [r"ix_runs_update_time \(update_time>\? AND update_time<"],
+    ),
+    "list_run_ids in flight": (
+        lambda c: runs.list_run_ids(c, RunFilter(states=sorted(IN_FLIGHT_STATES)), limit=9),
+        [r"sqlite_autoindex_runs_1 \(run_id=\?\)"],
     ),
     "last_event": (lambda c: events.last_event(c, "run"), ["PRIMARY KEY"]),
     "has_end": (lambda c: events.has_end(c, "run"), ["PRIMARY KEY"]),
@@ -589,7 +699,34 @@ def test_what_is_asked_often_is_found_by_its_index(
     assert not any("TEMP B-TREE" in step for step in found), "sorted by the index itself"
 
 
-@pytest.mark.parametrize("query", [query for query, _ in BY_INDEX.values()], ids=BY_INDEX)
+SORTED: dict[str, tuple[Callable[[Connection], Any], list[str]]] = {
+    "in flight": (
+        lambda c: listed(c, states=[RunState.PENDING]),
+        [r"autoindex_runs_1 \(run_id=\?\)", "in_flight USING COVERING INDEX ix_runs_queue_of"],
+    ),
+    "ended then": (
+        lambda c: listed(c, ended=TimeRange(at(0), at(1))),
+        ["ix_runs_update_time"],
+    ),
+    "by their ids": (lambda c: listed(c, run_ids=["a", "b"]), ["sqlite_autoindex_runs_1"]),
+}
+
+
+@pytest.mark.parametrize(("query", "indexes"), SORTED.values(), ids=SORTED)
+def test_few_runs_are_found_and_then_sorted(
+    memory: Connection, query: Callable[[Connection], Any], indexes: list[str]
+) -> None:
+    found = sqlite_plans(memory, query)
+    steps = [step for step in found if step.startswith(("SEARCH", "SCAN"))]
+    assert len(steps) == len(indexes), found
+    for step, index in zip(steps, indexes, strict=True):
+        assert re.search(index, step), found
+
+
+OFTEN = BY_INDEX | SORTED
+
+
+@pytest.mark.parametrize("query", [query for query, _ in OFTEN.values()], ids=OFTEN)
 def test_postgresql_finds_by_an_index_what_is_asked_often(
     filled: Connection, query: Callable[[Connection], Any]
 ) -> None:

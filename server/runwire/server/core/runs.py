@@ -4,7 +4,7 @@ import asyncio
 import builtins
 import logging
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from runwire.server.core.cancels import (
     CHUNK,
@@ -22,7 +22,7 @@ from runwire.server.core.moves import log_move
 from runwire.server.model.errors import RunInFlight, RunNotFound, RunRolledBack
 from runwire.server.model.events import EventId, LogEntry
 from runwire.server.model.faults import fault
-from runwire.server.model.requests import Page, RequestKey
+from runwire.server.model.requests import NEWEST_FIRST, Order, Page, RequestKey
 from runwire.server.model.runs import CancelAction, CancelCause, Run, RunSpec
 from runwire.server.storage import runs
 from runwire.server.storage.database import Connection, Database
@@ -102,11 +102,23 @@ class Runs:
         """Return a run. Raises `RunNotFound`, `RunRolledBack`."""
         return await self._database.read(lambda connection: _get(connection, run_id))
 
-    async def list(self, wanted: RunFilter, *, limit: int, cursor: str | None) -> Page[Run]:
-        """Return the runs that are `wanted`, newest first, a page at a time."""
-        return await self._database.read(
-            lambda connection: runs.list_runs(connection, wanted, limit=limit, cursor=cursor)
-        )
+    async def list(
+        self,
+        wanted: RunFilter,
+        order: Order = NEWEST_FIRST,
+        *,
+        limit: int,
+        cursor: str | None,
+        count_total: bool = False,
+    ) -> Page[Run]:
+        """Return the runs that are `wanted`, a page at a time."""
+
+        def read_page(connection: Connection) -> Page[Run]:
+            page = runs.list_runs(connection, wanted, order, limit=limit, cursor=cursor)
+            total = runs.count_runs(connection, wanted, order) if count_total else None
+            return replace(page, total=total)
+
+        return await self._database.read(read_page)
 
     async def delete(self, run_id: str) -> None:
         """Delete the record of a run and its events; what it did to its thread stays. Raises

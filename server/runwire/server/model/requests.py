@@ -1,6 +1,7 @@
 """What requests share: idempotency keys, order and pages."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Generic, TypeVar
 
@@ -18,11 +19,23 @@ class RequestKey:
     principal: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class TimeRange:
+    """A span of time, from its start to before its end; open where there is none."""
+
+    start: datetime | None = None
+    end: datetime | None = None
+
+
+ANY_TIME = TimeRange()
+
+
 class SortKey(StrEnum):
     ASSISTANT_ID = "assistant_id"
     GRAPH_ID = "graph_id"
     CREATE_TIME = "create_time"
     UPDATE_TIME = "update_time"
+    END_TIME = "end_time"
     NAME = "name"
 
 
@@ -32,6 +45,9 @@ class Order:
 
     by: SortKey = SortKey.CREATE_TIME
     descending: bool = True
+
+
+NEWEST_FIRST = Order()
 
 
 @dataclass(frozen=True, slots=True)

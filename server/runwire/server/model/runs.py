@@ -47,6 +47,9 @@ IN_FLIGHT_STATES = ACTIVE_STATES | {RunState.PENDING}
 
 FINAL_STATES = frozenset(RunState) - IN_FLIGHT_STATES
 
+ODD_ENDS = FINAL_STATES - {RunState.SUCCEEDED}
+"""Ends that are not what most runs come to."""
+
 MOVES: dict[RunState, frozenset[RunState]] = {
     RunState.PENDING: frozenset({RunState.RUNNING, RunState.CANCELLED, RunState.FAILED}),
     RunState.RUNNING: frozenset(

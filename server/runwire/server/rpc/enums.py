@@ -4,8 +4,8 @@ from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
 from runwire.server.model import runs, threads
-from runwire.server.model.requests import Order, SortKey
-from runwire.v1 import assistants_pb2, core_pb2, threads_pb2
+from runwire.server.model.requests import NEWEST_FIRST, Order, SortKey
+from runwire.v1 import assistants_pb2, core_pb2, runs_pb2, threads_pb2
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -49,14 +49,22 @@ class IfExists(StrEnum):
 
 IF_EXISTS = Words(core_pb2.IfExists, IfExists)
 
-NEWEST_FIRST = Order(by=SortKey.CREATE_TIME, descending=True)
-
 THREAD_ORDERS: dict[int, Order] = {
     threads_pb2.THREAD_ORDER_UNSPECIFIED: NEWEST_FIRST,
     threads_pb2.THREAD_ORDER_CREATE_TIME_DESC: NEWEST_FIRST,
     threads_pb2.THREAD_ORDER_CREATE_TIME_ASC: Order(SortKey.CREATE_TIME, descending=False),
     threads_pb2.THREAD_ORDER_UPDATE_TIME_DESC: Order(SortKey.UPDATE_TIME, descending=True),
     threads_pb2.THREAD_ORDER_UPDATE_TIME_ASC: Order(SortKey.UPDATE_TIME, descending=False),
+}
+
+RUN_ORDERS: dict[int, Order] = {
+    runs_pb2.RUN_ORDER_UNSPECIFIED: NEWEST_FIRST,
+    runs_pb2.RUN_ORDER_CREATE_TIME_DESC: NEWEST_FIRST,
+    runs_pb2.RUN_ORDER_CREATE_TIME_ASC: Order(SortKey.CREATE_TIME, descending=False),
+    runs_pb2.RUN_ORDER_UPDATE_TIME_DESC: Order(SortKey.UPDATE_TIME, descending=True),
+    runs_pb2.RUN_ORDER_UPDATE_TIME_ASC: Order(SortKey.UPDATE_TIME, descending=False),
+    runs_pb2.RUN_ORDER_END_TIME_DESC: Order(SortKey.END_TIME, descending=True),
+    runs_pb2.RUN_ORDER_END_TIME_ASC: Order(SortKey.END_TIME, descending=False),
 }
 
 ASSISTANT_ORDERS: dict[int, Order] = {

@@ -1,7 +1,7 @@
 """Reading the fields of a request, and gathering all that is wrong with them."""
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import orjson
@@ -9,11 +9,11 @@ from google.protobuf.duration_pb2 import Duration
 
 from runwire.server.model.errors import InvalidFields, PayloadTooLarge
 from runwire.server.model.ids import canonical_id, default_assistant_id
-from runwire.server.model.requests import Order
+from runwire.server.model.requests import Order, TimeRange
 from runwire.server.rpc import payloads
 from runwire.server.rpc.enums import E, Words
 from runwire.server.rpc.json_limits import Offence
-from runwire.v1 import payload_pb2
+from runwire.v1 import core_pb2, payload_pb2
 
 METADATA_BYTES = 64 * 1024
 """The largest metadata, as JSON text."""
@@ -169,6 +169,24 @@ class Fields:
             self.refuse(field, wrong)
             return timedelta(0)
         return timedelta(seconds=duration.seconds, microseconds=-(-duration.nanos // 1000))
+
+    def span(self, field: str, span: core_pb2.TimeRange) -> TimeRange:
+        """Read a span of time."""
+        start = self._moment(f"{field}.start_time", span, "start_time")
+        end = self._moment(f"{field}.end_time", span, "end_time")
+        if start is not None and end is not None and end <= start:
+            self.refuse(f"{field}.end_time", "must be after start_time")
+        return TimeRange(start, end)
+
+    def _moment(self, field: str, span: core_pb2.TimeRange, name: str) -> datetime | None:
+        if not span.HasField(name):
+            return None
+        try:
+            moment: datetime = getattr(span, name).ToDatetime(UTC)
+        except (ValueError, OverflowError):
+            self.refuse(field, "is no moment from the year 1 to the year 9999")
+            return None
+        return moment
 
     def assistant(self, field: str, text: str) -> str:
         """Read the id of an assistant or of a graph that must be there."""

@@ -48,6 +48,13 @@ def run_message(run: Run) -> core_pb2.Run:
     )
 
 
+def full_run_message(run: Run) -> core_pb2.Run:
+    """Return a run with what it was asked to do."""
+    message = run_message(run)
+    message.spec.CopyFrom(spec_message(run.spec))
+    return message
+
+
 def error_message(error: RunError | None) -> core_pb2.RunError | None:
     """Return why a run failed, if it did."""
     if error is None:

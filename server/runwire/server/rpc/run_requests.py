@@ -1,17 +1,21 @@
 """Reading the requests of the service of runs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from google.protobuf.field_mask_pb2 import FieldMask
+
 from runwire.server.model.events import EventId
-from runwire.server.model.requests import RequestKey
+from runwire.server.model.requests import Order, RequestKey
 from runwire.server.model.runs import CancelAction, RunSpec, StreamMode
 from runwire.server.rpc import enums
 from runwire.server.rpc.fields import Fields, assistant_filter
 from runwire.server.rpc.paging import PageRequest, read_page
+from runwire.server.rpc.read_masks import read_mask
 from runwire.server.rpc.requests import read_key
 from runwire.server.rpc.specs import read_spec
 from runwire.server.storage.runs import RunFilter
+from runwire.v1 import core_pb2
 from runwire.v1 import runs_pb2 as wire
 
 MAX_SPECS = 100
@@ -38,10 +42,14 @@ class Join:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Runs to list."""
+    """Runs to list, and which of their fields to show: all that are not large if there is no
+    mask."""
 
     wanted: RunFilter
+    order: Order
     page: PageRequest
+    mask: FieldMask | None
+    with_spec: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +105,23 @@ def read_join(request: wire.JoinRunStreamRequest, fields: Fields) -> Join:
 
 def read_query(request: wire.ListRunsRequest, fields: Fields) -> Query:
     """Read a request to list runs."""
-    return Query(_read_filter(request, fields), read_page(request, fields))
+    wanted = replace(
+        _read_filter(request, fields),
+        run_ids=fields.ids("run_ids", request.run_ids, at_most=MAX_IDS),
+        graph_id=request.graph_id,
+        principal=request.principal,
+        created=fields.span("create_time", request.create_time),
+        started=fields.span("start_time", request.start_time),
+        ended=fields.span("end_time", request.end_time),
+    )
+    paths = request.read_mask.paths
+    return Query(
+        wanted,
+        fields.order(request.order, enums.RUN_ORDERS),
+        read_page(request, fields),
+        read_mask(request.read_mask, core_pb2.Run, fields),
+        with_spec=any(path == "*" or path.split(".")[0] == "spec" for path in paths),
+    )
 
 
 def read_cancel(request: wire.CancelRunRequest, fields: Fields) -> tuple[str, CancelAction]:

@@ -16,8 +16,9 @@ from runwire.server.rpc.events import snapshot_event
 from runwire.server.rpc.frames import pack
 from runwire.server.rpc.payloads import of_optional
 from runwire.server.rpc.principals import current_principal
+from runwire.server.rpc.read_masks import masked
 from runwire.server.rpc.requests import read_request
-from runwire.server.rpc.resources import interrupt_messages, run_message, spec_message
+from runwire.server.rpc.resources import full_run_message, interrupt_messages, run_message
 from runwire.server.rpc.selection import Selection
 from runwire.server.rpc.streams import EventStream
 from runwire.v1 import runs_pb2 as wire
@@ -121,19 +122,25 @@ class RunServicer(runs_pb2_grpc.RunServiceServicer):
     async def GetRun(self, request: wire.GetRunRequest, context: Context) -> wire.GetRunResponse:
         """Return a run with what it was asked to do."""
         run = await self._runs.get(await read_request(request, read.read_id))
-        message = run_message(run)
-        message.spec.CopyFrom(spec_message(run.spec))
-        return wire.GetRunResponse(run=message)
+        return wire.GetRunResponse(run=full_run_message(run))
 
     async def ListRuns(
         self, request: wire.ListRunsRequest, context: Context
     ) -> wire.ListRunsResponse:
         """Return a page of runs."""
         query = await read_request(request, read.read_query)
-        page = await self._runs.list(query.wanted, limit=query.page.limit, cursor=query.page.cursor)
+        page = await self._runs.list(
+            query.wanted,
+            query.order,
+            limit=query.page.limit,
+            cursor=query.page.cursor,
+            count_total=request.count_total,
+        )
+        show = full_run_message if query.with_spec else run_message
         return wire.ListRunsResponse(
-            runs=[run_message(run) for run in page.items],
+            runs=[masked(show(run), query.mask) for run in page.items],
             next_page_token=query.page.next_token(page.next),
+            total_size=page.total,
         )
 
     async def DeleteRun(

@@ -7,23 +7,30 @@ from typing import Any
 
 import orjson
 from sqlalchemy import (
+    Column,
+    ColumnElement,
     Connection,
     Row,
+    Select,
+    TextClause,
     bindparam,
     delete,
+    func,
     insert,
     select,
 )
 
-from runwire.server.model.requests import Order, Page
+from runwire.server.model.requests import ANY_TIME, Order, Page, SortKey, TimeRange
 from runwire.server.model.runs import (
     FINAL_STATES,
+    IN_FLIGHT_STATES,
+    ODD_ENDS,
     Run,
     RunState,
 )
 from runwire.server.storage.json_contains import contains
 from runwire.server.storage.pages import read_page
-from runwire.server.storage.tables import runs
+from runwire.server.storage.tables import ENDED_ODDLY, HAS_GRAPH, HAS_PRINCIPAL, IN_FLIGHT, runs
 from runwire.server.storage.values import (
     cancel_from_data,
     config_from_data,
@@ -42,8 +49,13 @@ class RunFilter:
     run_ids: Sequence[str] = ()
     thread_id: str = ""
     assistant_id: str = ""
+    graph_id: str = ""
+    principal: str = ""
     states: Sequence[RunState] = ()
     metadata: dict[str, Any] = field(default_factory=dict)
+    created: TimeRange = ANY_TIME
+    started: TimeRange = ANY_TIME
+    ended: TimeRange = ANY_TIME
 
 
 def add_run(
@@ -105,12 +117,31 @@ _lock = _get.with_for_update()
 
 
 def list_runs(
-    connection: Connection, wanted: RunFilter, *, limit: int, cursor: str | None
+    connection: Connection, wanted: RunFilter, order: Order, *, limit: int, cursor: str | None
 ) -> Page[Run]:
-    """Return up to `limit` runs, newest first, from `cursor` on."""
-    key = (runs.c.create_time, runs.c.run_id)
-    rows, following = read_page(connection, _filtered(wanted), key, Order(), limit, cursor)
+    """Return up to `limit` runs from `cursor` on. By their ends, those alone that have ended."""
+    query, column = _filtered(wanted), _SORTED_BY[order.by]
+    if order.by is SortKey.END_TIME:
+        query = query.where(_has_ended)
+    rows, following = read_page(connection, query, (column, runs.c.run_id), order, limit, cursor)
     return Page([read_run(row) for row in rows], following)
+
+
+# A run that has ended changes no more: its end was its last update.
+_SORTED_BY = {
+    SortKey.CREATE_TIME: runs.c.create_time,
+    SortKey.UPDATE_TIME: runs.c.update_time,
+    SortKey.END_TIME: runs.c.update_time,
+}
+_has_ended = runs.c.end_time.is_not(None)
+
+
+def count_runs(connection: Connection, wanted: RunFilter, order: Order) -> int:
+    """Return how many runs `list_runs` finds."""
+    query = _filtered(wanted).with_only_columns(runs.c.run_id)
+    if order.by is SortKey.END_TIME:
+        query = query.where(_has_ended)
+    return connection.scalar(select(func.count()).select_from(query.subquery())) or 0
 
 
 def list_run_ids(connection: Connection, wanted: RunFilter, *, limit: int) -> list[str]:
@@ -119,20 +150,58 @@ def list_run_ids(connection: Connection, wanted: RunFilter, *, limit: int) -> li
     return list(connection.scalars(query.order_by(runs.c.run_id).limit(limit)))
 
 
-def _filtered(wanted: RunFilter) -> Any:
-    query = select(runs).where(~runs.c.rolled_back)
+def _filtered(wanted: RunFilter) -> Select[Any]:
+    query = select(runs).where(~runs.c.rolled_back, *_in_states(wanted))
     if wanted.run_ids:
         query = query.where(runs.c.run_id.in_(wanted.run_ids))
     if wanted.thread_id:
         query = query.where(runs.c.thread_id == wanted.thread_id)
     if wanted.assistant_id:
         query = query.where(runs.c.assistant_id == wanted.assistant_id)
-    if wanted.states:
-        query = query.where(runs.c.state.in_(sorted(wanted.states)))
+    if wanted.graph_id:
+        query = query.where(runs.c.graph_id == wanted.graph_id, HAS_GRAPH)
+    if wanted.principal:
+        query = query.where(runs.c.principal == wanted.principal, HAS_PRINCIPAL)
     if wanted.metadata:
         text = orjson.dumps(wanted.metadata).decode()
         query = query.where(contains(runs.c.metadata, text))
-    return query
+    return query.where(
+        *_within(runs.c.create_time, wanted.created),
+        *_within(runs.c.start_time, wanted.started),
+        *_ended_within(wanted.ended),
+    )
+
+
+def _in_states(wanted: RunFilter) -> list[ColumnElement[bool] | TextClause]:
+    """Return the condition of some states. Where few runs can be in them it says so in the words of
+    the index that holds those alone."""
+    if not wanted.states:
+        return []
+    is_wanted = runs.c.state.in_(sorted(wanted.states))
+    if ODD_ENDS.issuperset(wanted.states):
+        return [is_wanted, ENDED_ODDLY]
+    if IN_FLIGHT_STATES.issuperset(wanted.states) and not wanted.thread_id:
+        # As a list of ids: SQLite would read all runs, because they are in order.
+        in_flight = runs.alias("in_flight")
+        few = select(in_flight.c.run_id).where(
+            in_flight.c.state.in_(sorted(wanted.states)), IN_FLIGHT
+        )
+        return [is_wanted, runs.c.run_id.in_(few)]
+    return [is_wanted]
+
+
+def _within(column: Column[Any], span: TimeRange) -> list[ColumnElement[bool]]:
+    conditions = []
+    if span.start is not None:
+        conditions.append(column >= span.start)
+    if span.end is not None:
+        conditions.append(column < span.end)
+    return conditions
+
+
+def _ended_within(span: TimeRange) -> list[ColumnElement[bool]]:
+    conditions = _within(runs.c.update_time, span)
+    return [*conditions, _has_ended] if conditions else []
 
 
 def delete_run(connection: Connection, run_id: str) -> bool:

@@ -126,10 +126,17 @@ IN_FLIGHT = text("state IN ('pending', 'running', 'cancelling')")
 """Conditions of partial indexes. A planner uses such an index only for a query that says the same
 in so many words, and not with parameters: these are those words."""
 
+ENDED_ODDLY = text("state IN ('failed', 'interrupted', 'timed_out', 'cancelled')")
+"""The same for runs that ended in any other way than most do."""
+
 STATELESS = text("NOT (thread_id IS NOT NULL)")
 """The same for runs without a thread, put so that SQLite does not take the index of the runs of a
 thread and sort what it finds."""
 
+
+HAS_GRAPH = text("graph_id <> ''")
+"""The same for all runs: so that SQLite takes an index for those alone that list a graph's runs,
+and not for claims."""
 
 HAS_PRINCIPAL = text("principal <> ''")
 """The same for runs of which it is known who created them."""
@@ -244,6 +251,8 @@ runs = Table(
     ),
     CheckConstraint("NOT rolled_back OR state = 'cancelled'", name="rolled_back_is_cancelled"),
     CheckConstraint("NOT events_kept OR end_time IS NOT NULL", name="events_kept_after_the_end"),
+    # So that one index is for both.
+    CheckConstraint("end_time IS NULL OR end_time = update_time", name="end_is_the_last_update"),
     CheckConstraint("attempts_given_back BETWEEN 0 AND attempt", name="given_back_at_most_all"),
     # The backstops of "at most one run executes on a thread".
     _index_where("uq_runs_active_on_thread", "thread_id", where=ACTIVE, unique=True),
@@ -292,6 +301,11 @@ runs = Table(
     Index("ix_runs_create_time", "create_time", "run_id"),
     Index("ix_runs_thread_id", "thread_id", "create_time", "run_id"),
     Index("ix_runs_assistant_id", "assistant_id", "create_time", "run_id"),
+    _index_where("ix_runs_graph_id", "graph_id", "create_time", "run_id", where=HAS_GRAPH),
+    Index("ix_runs_update_time", "update_time", "run_id"),
+    _index_where("ix_runs_principal", "principal", "create_time", "run_id", where=HAS_PRINCIPAL),
+    # Most runs succeed: the others are found among few.
+    _index_where("ix_runs_ended_oddly", "create_time", "run_id", where=ENDED_ODDLY),
 )
 
 run_events = Table(

@@ -193,6 +193,10 @@ def _create_runs() -> None:
             name=op.f("ck_runs_events_kept_after_the_end"),
         ),
         sa.CheckConstraint(
+            "end_time IS NULL OR end_time = update_time",
+            name=op.f("ck_runs_end_is_the_last_update"),
+        ),
+        sa.CheckConstraint(
             "attempts_given_back BETWEEN 0 AND attempt", name=op.f("ck_runs_given_back_at_most_all")
         ),
     )
@@ -238,6 +242,22 @@ def _create_runs() -> None:
     op.create_index("ix_runs_create_time", "runs", ["create_time", "run_id"])
     op.create_index("ix_runs_thread_id", "runs", ["thread_id", "create_time", "run_id"])
     op.create_index("ix_runs_assistant_id", "runs", ["assistant_id", "create_time", "run_id"])
+    _create_index_where(
+        "ix_runs_graph_id",
+        ["graph_id", "create_time", "run_id"],
+        sa.text("graph_id <> ''"),
+    )
+    op.create_index("ix_runs_update_time", "runs", ["update_time", "run_id"])
+    _create_index_where(
+        "ix_runs_principal",
+        ["principal", "create_time", "run_id"],
+        sa.text("principal <> ''"),
+    )
+    _create_index_where(
+        "ix_runs_ended_oddly",
+        ["create_time", "run_id"],
+        sa.text("state IN ('failed', 'interrupted', 'timed_out', 'cancelled')"),
+    )
 
 
 def _create_index_where(
