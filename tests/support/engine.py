@@ -10,6 +10,7 @@ from typing import Any
 
 from runwire.server.core.assistants import Assistants
 from runwire.server.core.creation import Rules
+from runwire.server.core.default_assistants import ensure_defaults
 from runwire.server.core.follow import Follower
 from runwire.server.core.hearing import Hearing
 from runwire.server.core.limits import NO_LIMITS, RunLimits
@@ -159,7 +160,7 @@ async def open_engine(
         )
         assistants = Assistants(database, registry, runner, request_retention=request_retention)
         runs = Runs(database, logs, follower, runner, rules)
-        await assistants.ensure_defaults()
+        await ensure_defaults(database, registry)
         async with follower, runner, database.hearing(Hearing(follower, runner)):
             yield Engine(
                 database=database,

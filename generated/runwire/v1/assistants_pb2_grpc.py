@@ -33,6 +33,12 @@ class AssistantServiceStub:
     Every graph has a default assistant from the start, which every call takes by the graph's id as
     well as by its own.
 
+    A server that starts gives the default assistants of its graphs the name of the graph's code (the
+    graph's id if that has none) and the description of the configuration, in place of those that a
+    server gave them last; a name or a description that a caller has changed stays. The default
+    assistant of a graph that is no longer in the configuration stays as it is, with all its versions:
+    it can be read and changed, but runs of it fail with GRAPH_NOT_FOUND until the graph is back.
+
     Every change of an assistant makes a new version of it. A run keeps the version that it was
     created with, or asks for a certain one by `RunSpec.assistant_version`; changing an assistant
     never touches runs that exist. The latest version is the one that runs get which ask for none:
@@ -106,6 +112,12 @@ class AssistantServiceServicer:
     graph together with a configuration and a context, so that one graph can serve as several agents.
     Every graph has a default assistant from the start, which every call takes by the graph's id as
     well as by its own.
+
+    A server that starts gives the default assistants of its graphs the name of the graph's code (the
+    graph's id if that has none) and the description of the configuration, in place of those that a
+    server gave them last; a name or a description that a caller has changed stays. The default
+    assistant of a graph that is no longer in the configuration stays as it is, with all its versions:
+    it can be read and changed, but runs of it fail with GRAPH_NOT_FOUND until the graph is back.
 
     Every change of an assistant makes a new version of it. A run keeps the version that it was
     created with, or asks for a certain one by `RunSpec.assistant_version`; changing an assistant
@@ -288,6 +300,12 @@ class AssistantService:
     graph together with a configuration and a context, so that one graph can serve as several agents.
     Every graph has a default assistant from the start, which every call takes by the graph's id as
     well as by its own.
+
+    A server that starts gives the default assistants of its graphs the name of the graph's code (the
+    graph's id if that has none) and the description of the configuration, in place of those that a
+    server gave them last; a name or a description that a caller has changed stays. The default
+    assistant of a graph that is no longer in the configuration stays as it is, with all its versions:
+    it can be read and changed, but runs of it fail with GRAPH_NOT_FOUND until the graph is back.
 
     Every change of an assistant makes a new version of it. A run keeps the version that it was
     created with, or asks for a certain one by `RunSpec.assistant_version`; changing an assistant

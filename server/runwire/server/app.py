@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from runwire.server.core.assistants import Assistants
 from runwire.server.core.creation import Rules
+from runwire.server.core.default_assistants import ensure_defaults
 from runwire.server.core.follow import Follower
 from runwire.server.core.hearing import Hearing
 from runwire.server.core.limits import RunLimits
@@ -152,7 +153,7 @@ class App:
     async def loaded(self) -> AsyncIterator[None]:
         """Import every graph, and see to it that each has its default assistant."""
         await self.registry.load()
-        await self.assistants.ensure_defaults()
+        await ensure_defaults(self.database, self.registry)
         yield
 
     @asynccontextmanager

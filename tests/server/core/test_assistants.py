@@ -33,28 +33,6 @@ async def versions(engine: Engine, assistant_id: str) -> int:
     return (await engine.assistants.get(assistant_id)).version
 
 
-async def test_every_graph_has_its_default_assistant(engine: Engine) -> None:
-    for graph_id in engine.registry.graph_ids:
-        assistant = await engine.assistants.get(graph_id)
-        assert assistant.assistant_id == default_assistant_id(graph_id)
-        assert (assistant.graph_id, assistant.version) == (graph_id, 1)
-        assert await engine.assistants.get(assistant.assistant_id) == assistant
-    echo = await engine.assistants.get("echo")
-    assert echo.description == "Answers with what it was told."
-
-
-async def test_a_second_start_changes_no_default_assistant(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = await engine.assistants.get("echo")
-    await engine.assistants.ensure_defaults()
-    assert await engine.assistants.get("echo") == before
-    monkeypatch.setattr(engine.registry, "description", lambda graph_id: "new words")
-    await engine.assistants.ensure_defaults()
-    after = await engine.assistants.get("echo")
-    assert (after.description, after.version) == ("new words", 2)
-
-
 async def test_an_assistant_is_created_once_under_its_id(engine: Engine) -> None:
     assistant_id = new_id()
     draft = AssistantDraft(

@@ -39,6 +39,18 @@ builder = StateGraph(State).add_node("node", node).add_edge(START, "node")
 """
 
 
+async def test_a_graph_is_called_what_it_calls_itself(write_config: WriteConfig) -> None:
+    code = GRAPH + (
+        "named = builder.compile(name='Weather forecast')\nnameless = builder.compile()\n"
+        "def made():\n    return named\n"
+    )
+    names = ("named", "nameless", "builder", "made")
+    graphs = {f"g_{name}": f"./g.py:{name}" for name in names}
+    registry = await load(write_config({"graphs": graphs}, g=code))
+    found = [registry.name(graph_id) for graph_id in registry.graph_ids]
+    assert found == ["Weather forecast", "g_nameless", "g_builder", "g_made"]
+
+
 async def load(config: GraphsConfig) -> Registry:
     registry = Registry(config, saver=InMemorySaver(), store=InMemoryStore())
     await registry.load()

@@ -76,10 +76,6 @@ class Assistants:
         self._runner = runner
         self._request_retention = request_retention
 
-    async def ensure_defaults(self) -> None:
-        """Make sure that each graph has its default assistant."""
-        await self._database.write(lambda connection: _ensure_defaults(connection, self._registry))
-
     async def create(
         self, draft: AssistantDraft, request: RequestKey | None
     ) -> tuple[Assistant, bool]:
@@ -149,7 +145,7 @@ class Assistants:
             self._check_graph(change.graph_id)
         known = self._registry.graph_ids
         return await self._database.write(
-            lambda connection: _update(connection, assistant_id, change, known)
+            lambda connection: update_assistant(connection, assistant_id, change, known)
         )
 
     async def delete(self, assistant_id: str) -> None:
@@ -228,29 +224,6 @@ def named_id(assistant_id: str) -> str:
     return canonical_id(assistant_id) or default_assistant_id(assistant_id)
 
 
-def _ensure_defaults(connection: Connection, registry: Registry) -> None:
-    now = current_time(connection)
-    locks.hold_name(connection, "default assistants")
-    wanted = {default_assistant_id(graph_id): graph_id for graph_id in registry.graph_ids}
-    found = assistants.get_assistants(connection, list(wanted))
-    missing = []
-    for assistant_id, graph_id in wanted.items():
-        description = registry.description(graph_id)
-        existing = found.get(assistant_id)
-        if existing is None:
-            draft = AssistantDraft(
-                graph_id=graph_id,
-                assistant_id=assistant_id,
-                name=graph_id,
-                description=description,
-                metadata={"created_by": "system"},
-            )
-            missing.append(_new_assistant(draft, now))
-        elif existing.description != description:
-            _update(connection, assistant_id, AssistantChange(description=description), ())
-    assistants.add_assistants(connection, missing)
-
-
 def _create(
     connection: Connection,
     draft: AssistantDraft,
@@ -262,7 +235,7 @@ def _create(
         known = replay(connection, request, since=now - request_retention)
         if known is not None:
             return _get(connection, known[0], ()), True
-    assistant = _new_assistant(draft, now)
+    assistant = new_assistant(draft, now)
     locks.hold_name(connection, "assistant", assistant.assistant_id)
     existing = assistants.get_assistant(connection, assistant.assistant_id)
     if existing is not None and not draft.return_existing:
@@ -274,7 +247,8 @@ def _create(
     return existing or assistant, existing is not None
 
 
-def _new_assistant(draft: AssistantDraft, now: datetime) -> Assistant:
+def new_assistant(draft: AssistantDraft, now: datetime) -> Assistant:
+    """Return the first version of a new assistant."""
     return Assistant(
         assistant_id=draft.assistant_id or new_id(),
         graph_id=draft.graph_id,
@@ -326,9 +300,13 @@ def _hold(connection: Connection, assistant_id: str, graph_ids: Sequence[str]) -
     return _get(connection, assistant_id, graph_ids)
 
 
-def _update(
-    connection: Connection, assistant_id: str, change: AssistantChange, graph_ids: Sequence[str]
+def update_assistant(
+    connection: Connection,
+    assistant_id: str,
+    change: AssistantChange,
+    graph_ids: Sequence[str] = (),
 ) -> Assistant:
+    """Change an assistant, which makes a new version unless nothing changes; return it."""
     assistant = _hold(connection, assistant_id, graph_ids)
     changed = _changed(assistant, change)
     if _content(changed) == _content(assistant):

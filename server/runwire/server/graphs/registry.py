@@ -57,6 +57,11 @@ class Registry:
         """The ids of all graphs, in the configuration's order."""
         return list(self._config.graphs)
 
+    def name(self, graph_id: str) -> str:
+        """Return what a graph calls itself; its id if it does not, or comes from a factory."""
+        graph = self._graphs.get(graph_id)
+        return graph.plain.name if isinstance(graph, _Prepared) else graph_id
+
     def description(self, graph_id: str) -> str:
         """Return what the configuration says about a graph. Raises `GraphNotFound`."""
         return self._entry(graph_id).description

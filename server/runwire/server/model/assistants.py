@@ -7,6 +7,14 @@ from typing import Any
 from runwire.server.model.runs import RunConfig
 
 
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """What the configuration says of a graph to people."""
+
+    name: str
+    description: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assistant:
     """An assistant at one version: the latest unless a version was asked for."""

@@ -1,14 +1,14 @@
 """Queries on assistants and their versions."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
 import orjson
 from sqlalchemy import Connection, Row, Select, bindparam, delete, func, insert, select, update
 
-from runwire.server.model.assistants import Assistant
+from runwire.server.model.assistants import Assistant, Configured
 from runwire.server.model.requests import Order, Page
 from runwire.server.storage.json_contains import contains
 from runwire.server.storage.pages import read_page
@@ -83,6 +83,31 @@ def get_assistants(connection: Connection, assistant_ids: Sequence[str]) -> dict
 
 _get_many = select(assistants).where(
     assistants.c.assistant_id.in_(bindparam("these", expanding=True))
+)
+
+
+def get_configured(connection: Connection, assistant_ids: Sequence[str]) -> dict[str, Configured]:
+    """Return what the configuration said last of those of the assistants that it knew, by their
+    ids."""
+    rows = connection.execute(_get_configured, {"these": assistant_ids})
+    return {row.assistant_id: Configured(**row.configured) for row in rows if row.configured}
+
+
+_get_configured = select(assistants.c.assistant_id, assistants.c.configured).where(
+    assistants.c.assistant_id.in_(bindparam("these", expanding=True))
+)
+
+
+def set_configured(connection: Connection, assistant_id: str, said: Configured) -> None:
+    """Remember what the configuration says of a default assistant."""
+    values = {"this_assistant": assistant_id, "said": asdict(said)}
+    connection.execute(_set_configured, values)
+
+
+_set_configured = (
+    update(assistants)
+    .where(assistants.c.assistant_id == bindparam("this_assistant"))
+    .values(configured=bindparam("said", type_=assistants.c.configured.type))
 )
 
 

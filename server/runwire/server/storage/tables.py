@@ -96,6 +96,8 @@ assistants = Table(
     Column("version", Integer, nullable=False),
     Column("create_time", UtcTime, nullable=False),
     Column("update_time", UtcTime, nullable=False),
+    # Of a graph's default assistant: what the configuration said of it last.
+    Column("configured", PlainData),
     Index("ix_assistants_graph_id", "graph_id", "assistant_id"),
     Index("ix_assistants_name", "name", "assistant_id"),
     Index("ix_assistants_create_time", "create_time", "assistant_id"),

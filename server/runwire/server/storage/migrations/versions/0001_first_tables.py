@@ -56,6 +56,7 @@ def _create_assistants() -> None:
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("create_time", _moment(), nullable=False),
         sa.Column("update_time", _moment(), nullable=False),
+        sa.Column("configured", sa.Text()),
         sa.PrimaryKeyConstraint("assistant_id", name=op.f("pk_assistants")),
     )
     op.create_index("ix_assistants_graph_id", "assistants", ["graph_id", "assistant_id"])
