@@ -10,6 +10,7 @@ from typing import Any
 
 from runwire.server.core.assistants import Assistants
 from runwire.server.core.creation import Rules
+from runwire.server.core.crons import Crons
 from runwire.server.core.default_assistants import ensure_defaults
 from runwire.server.core.follow import Follower
 from runwire.server.core.hearing import Hearing
@@ -78,6 +79,7 @@ class Engine:
     threads: Threads
     states: States
     runs: Runs
+    crons: Crons
 
     async def thread(self) -> str:
         """Return a new thread."""
@@ -161,7 +163,8 @@ async def open_engine(
         assistants = Assistants(database, registry, runner, request_retention=request_retention)
         runs = Runs(database, logs, follower, runner, rules)
         await ensure_defaults(database, registry)
-        async with follower, runner, database.hearing(Hearing(follower, runner)):
+        crons = Crons(database, runs, rules)
+        async with follower, runner, database.hearing(Hearing(follower, runner, crons.wake)):
             yield Engine(
                 database=database,
                 registry=registry,
@@ -173,4 +176,5 @@ async def open_engine(
                 threads=Threads(database, runs, request_retention=request_retention),
                 states=States(database, registry, runner),
                 runs=runs,
+                crons=crons,
             )

@@ -154,7 +154,7 @@ class GetRunResponse(_message.Message):
     def __init__(self, run: _Optional[_Union[_core_pb2.Run, _Mapping]] = ...) -> None: ...
 
 class ListRunsRequest(_message.Message):
-    __slots__ = ("thread_id", "assistant_id", "states", "metadata", "page_size", "page_token", "run_ids", "graph_id", "principal", "create_time", "start_time", "end_time", "order", "read_mask", "count_total")
+    __slots__ = ("thread_id", "assistant_id", "states", "metadata", "page_size", "page_token", "run_ids", "graph_id", "principal", "create_time", "start_time", "end_time", "order", "read_mask", "count_total", "cron_id")
     THREAD_ID_FIELD_NUMBER: _ClassVar[int]
     ASSISTANT_ID_FIELD_NUMBER: _ClassVar[int]
     STATES_FIELD_NUMBER: _ClassVar[int]
@@ -170,6 +170,7 @@ class ListRunsRequest(_message.Message):
     ORDER_FIELD_NUMBER: _ClassVar[int]
     READ_MASK_FIELD_NUMBER: _ClassVar[int]
     COUNT_TOTAL_FIELD_NUMBER: _ClassVar[int]
+    CRON_ID_FIELD_NUMBER: _ClassVar[int]
     thread_id: str
     assistant_id: str
     states: _containers.RepeatedScalarFieldContainer[_core_pb2.RunState]
@@ -185,7 +186,8 @@ class ListRunsRequest(_message.Message):
     order: RunOrder
     read_mask: _field_mask_pb2.FieldMask
     count_total: bool
-    def __init__(self, thread_id: _Optional[str] = ..., assistant_id: _Optional[str] = ..., states: _Optional[_Iterable[_Union[_core_pb2.RunState, str]]] = ..., metadata: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., run_ids: _Optional[_Iterable[str]] = ..., graph_id: _Optional[str] = ..., principal: _Optional[str] = ..., create_time: _Optional[_Union[_core_pb2.TimeRange, _Mapping]] = ..., start_time: _Optional[_Union[_core_pb2.TimeRange, _Mapping]] = ..., end_time: _Optional[_Union[_core_pb2.TimeRange, _Mapping]] = ..., order: _Optional[_Union[RunOrder, str]] = ..., read_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ..., count_total: _Optional[bool] = ...) -> None: ...
+    cron_id: str
+    def __init__(self, thread_id: _Optional[str] = ..., assistant_id: _Optional[str] = ..., states: _Optional[_Iterable[_Union[_core_pb2.RunState, str]]] = ..., metadata: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., run_ids: _Optional[_Iterable[str]] = ..., graph_id: _Optional[str] = ..., principal: _Optional[str] = ..., create_time: _Optional[_Union[_core_pb2.TimeRange, _Mapping]] = ..., start_time: _Optional[_Union[_core_pb2.TimeRange, _Mapping]] = ..., end_time: _Optional[_Union[_core_pb2.TimeRange, _Mapping]] = ..., order: _Optional[_Union[RunOrder, str]] = ..., read_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ..., count_total: _Optional[bool] = ..., cron_id: _Optional[str] = ...) -> None: ...
 
 class ListRunsResponse(_message.Message):
     __slots__ = ("runs", "next_page_token", "total_size")
@@ -224,7 +226,7 @@ class CancelRunResponse(_message.Message):
     def __init__(self, run: _Optional[_Union[_core_pb2.Run, _Mapping]] = ...) -> None: ...
 
 class CancelRunsRequest(_message.Message):
-    __slots__ = ("run_ids", "thread_id", "assistant_id", "metadata", "states", "action", "wait")
+    __slots__ = ("run_ids", "thread_id", "assistant_id", "metadata", "states", "action", "wait", "cron_id")
     RUN_IDS_FIELD_NUMBER: _ClassVar[int]
     THREAD_ID_FIELD_NUMBER: _ClassVar[int]
     ASSISTANT_ID_FIELD_NUMBER: _ClassVar[int]
@@ -232,6 +234,7 @@ class CancelRunsRequest(_message.Message):
     STATES_FIELD_NUMBER: _ClassVar[int]
     ACTION_FIELD_NUMBER: _ClassVar[int]
     WAIT_FIELD_NUMBER: _ClassVar[int]
+    CRON_ID_FIELD_NUMBER: _ClassVar[int]
     run_ids: _containers.RepeatedScalarFieldContainer[str]
     thread_id: str
     assistant_id: str
@@ -239,7 +242,8 @@ class CancelRunsRequest(_message.Message):
     states: _containers.RepeatedScalarFieldContainer[_core_pb2.RunState]
     action: _core_pb2.CancelAction
     wait: bool
-    def __init__(self, run_ids: _Optional[_Iterable[str]] = ..., thread_id: _Optional[str] = ..., assistant_id: _Optional[str] = ..., metadata: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., states: _Optional[_Iterable[_Union[_core_pb2.RunState, str]]] = ..., action: _Optional[_Union[_core_pb2.CancelAction, str]] = ..., wait: _Optional[bool] = ...) -> None: ...
+    cron_id: str
+    def __init__(self, run_ids: _Optional[_Iterable[str]] = ..., thread_id: _Optional[str] = ..., assistant_id: _Optional[str] = ..., metadata: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., states: _Optional[_Iterable[_Union[_core_pb2.RunState, str]]] = ..., action: _Optional[_Union[_core_pb2.CancelAction, str]] = ..., wait: _Optional[bool] = ..., cron_id: _Optional[str] = ...) -> None: ...
 
 class CancelRunsResponse(_message.Message):
     __slots__ = ("results",)

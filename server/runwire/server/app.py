@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from runwire.server.core.assistants import Assistants
 from runwire.server.core.creation import Rules
+from runwire.server.core.crons import Crons
 from runwire.server.core.default_assistants import ensure_defaults
 from runwire.server.core.follow import Follower
 from runwire.server.core.hearing import Hearing
@@ -31,6 +32,7 @@ from runwire.server.model.threads import PruneStrategy, ThreadTtl
 from runwire.server.rpc.events import encode_event
 from runwire.server.rpc.server import Answering, Limits, RpcServer
 from runwire.server.rpc.servers import About, Promises
+from runwire.server.runner.crons import CronLoop
 from runwire.server.runner.retention import RetentionSweeper
 from runwire.server.runner.runner import Runner, RunnerOptions
 from runwire.server.settings import Settings, reachable_address
@@ -86,11 +88,14 @@ class App:
         shared = (self.database, self.registry, self.runner)
         retention = settings.request_retention
         self.assistants = Assistants(*shared, request_retention=retention)
-        self.runs = Runs(self.database, self.logs, self.follower, self.runner, self._rules())
+        rules = self._rules()
+        self.runs = Runs(self.database, self.logs, self.follower, self.runner, rules)
         self.threads = Threads(
             self.database, self.runs, request_retention=retention, default_ttl=self._thread_ttl
         )
         self.states = States(*shared)
+        self.crons = Crons(self.database, self.runs, rules)
+        self.cron_loop = CronLoop(self.crons)
         self.rpc_server = RpcServer(
             settings.bind,
             self.answering() if settings.takes_calls else None,
@@ -116,6 +121,7 @@ class App:
             threads=self.threads,
             states=self.states,
             runs=self.runs,
+            crons=self.crons,
             overview=Overview(self.database),
             about=about,
         )
@@ -228,9 +234,10 @@ async def serving(settings: Settings, *, shares_port: bool = False) -> AsyncIter
             app.follower,
             app.runner,
             app.retention,
-            app.database.hearing(Hearing(app.follower, app.runner)),
+            app.database.hearing(Hearing(app.follower, app.runner, app.crons.wake)),
             app.rpc_server,
             app.drained(),
+            app.cron_loop,
             app.ready(),
         ):
             yield app

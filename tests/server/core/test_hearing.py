@@ -24,6 +24,9 @@ class Heard:
     def told_of_cancels(self, run_ids: Collection[str] | None) -> None:
         self.said.append(("cancels", None if run_ids is None else set(run_ids)))
 
+    def told_of_crons(self) -> None:
+        self.said.append("crons")
+
 
 @pytest.mark.parametrize(
     ("notices", "said"),
@@ -31,14 +34,15 @@ class Heard:
         ({Kind.RUNS: {"a", "b"}}, [("runs", {"a", "b"})]),
         ({Kind.CANCELS: {"a"}}, [("cancels", {"a"})]),
         ({Kind.WORK: set()}, ["work"]),
+        ({Kind.CRONS: set()}, ["crons"]),
         (
             {Kind.RUNS: {"a"}, Kind.WORK: set(), Kind.CANCELS: {"b"}},
             [("runs", {"a"}), ("cancels", {"b"}), "work"],
         ),
-        (None, [("runs", None), "work", ("cancels", None)]),
+        (None, [("runs", None), "work", ("cancels", None), "crons"]),
     ],
 )
 def test_each_notice_reaches_whom_it_is_meant_for(notices: Notices | None, said: list[Any]) -> None:
     heard = Heard()
-    Hearing(cast(Any, heard), cast(Any, heard))(notices)
+    Hearing(cast(Any, heard), cast(Any, heard), heard.told_of_crons)(notices)
     assert heard.said == said

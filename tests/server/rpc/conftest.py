@@ -9,7 +9,13 @@ import pytest
 from tests.support.serving import serve_in_process
 
 from runwire.server.app import App
-from runwire.v1 import assistants_pb2_grpc, runs_pb2_grpc, server_pb2_grpc, threads_pb2_grpc
+from runwire.v1 import (
+    assistants_pb2_grpc,
+    crons_pb2_grpc,
+    runs_pb2_grpc,
+    server_pb2_grpc,
+    threads_pb2_grpc,
+)
 
 
 @dataclass
@@ -21,6 +27,7 @@ class Served:
     assistants: assistants_pb2_grpc.AssistantServiceStub
     threads: threads_pb2_grpc.ThreadServiceStub
     runs: runs_pb2_grpc.RunServiceStub
+    crons: crons_pb2_grpc.CronServiceStub
     servers: server_pb2_grpc.ServerServiceStub
 
 
@@ -37,5 +44,6 @@ async def served(tmp_path: Path) -> AsyncIterator[Served]:
             assistants_pb2_grpc.AssistantServiceStub(channel),
             threads_pb2_grpc.ThreadServiceStub(channel),
             runs_pb2_grpc.RunServiceStub(channel),
+            crons_pb2_grpc.CronServiceStub(channel),
             server_pb2_grpc.ServerServiceStub(channel),
         )

@@ -80,9 +80,10 @@ def create_runs(
     *,
     slots: int,
     principal: str = "",
+    cron_id: str | None = None,
 ) -> Creation:
     """Create a run for each of `specs`, all or none, on behalf of `principal`; start up to `slots`
-    of them at once, none if this server holds no lease.
+    of them at once, none if this server holds no lease. `cron_id` is the cron that makes them.
 
     Each is treated as if it came alone, in order. Raises what is wrong with a spec or with the
     state in which it finds its thread; then nothing is stored. Raises `RunNotFound` for a request
@@ -104,7 +105,7 @@ def create_runs(
         _hold_threads(connection, specs)
     for spec in specs:
         free = slots - len(creation.started)
-        _create_run(connection, spec, rules, creation, free, now, principal)
+        _create_run(connection, spec, rules, creation, free, now, principal, cron_id)
     made = {run.run_id for run in creation.runs}
     if made & {run.run_id for run in creation.ended} or made & set(creation.stopping):
         # A later one has cancelled an earlier one.
@@ -142,6 +143,7 @@ def _create_run(
     slots: int,
     now: datetime,
     principal: str,
+    cron_id: str | None,
 ) -> None:
     assistant = resolve(connection, spec.assistant_id, spec.assistant_version, rules.graph_ids)
     thread_id = _thread_of(connection, spec, rules, now)
@@ -153,7 +155,7 @@ def _create_run(
         queue = claims.queue_of_thread(connection, thread_id)
         blocked = queue.active or queue.head is not None
     check_limits(connection, assistant.assistant_id, principal, rules.limits)
-    run = _new_run(spec, assistant, thread_id, now, principal)
+    run = _new_run(spec, assistant, thread_id, now, principal, cron_id)
     delayed = spec.start_delay > timedelta(0)
     if slots > 0 and not delayed and not blocked:
         run = replace(run, state=RunState.RUNNING, attempt=1, owner=rules.owner, start_time=now)
@@ -179,13 +181,26 @@ def _thread_of(connection: Connection, spec: RunSpec, rules: Rules, now: datetim
             made = threads.add_thread(connection, new_id(), {}, now, rules.thread_ttl)
             return made.thread_id
         return None
-    if not threads.lock_queue(connection, spec.thread_id):
-        if spec.if_thread_missing is IfThreadMissing.FAIL:
-            raise ThreadNotFound(spec.thread_id)
-        locks.hold_name(connection, "thread", spec.thread_id)
-        if not threads.lock_queue(connection, spec.thread_id):
-            threads.add_thread(connection, spec.thread_id, {}, now, rules.thread_ttl)
+    hold_thread(connection, spec.thread_id, spec.if_thread_missing, rules.thread_ttl, now)
     return spec.thread_id
+
+
+def hold_thread(
+    connection: Connection,
+    thread_id: str,
+    if_missing: IfThreadMissing,
+    ttl: ThreadTtl | None,
+    now: datetime,
+) -> None:
+    """Keep the queue of a thread from being changed by others before this transaction ends; make
+    the thread if it is missing and may be. Raises `ThreadNotFound`."""
+    if threads.lock_queue(connection, thread_id):
+        return
+    if if_missing is IfThreadMissing.FAIL:
+        raise ThreadNotFound(thread_id)
+    locks.hold_name(connection, "thread", thread_id)
+    if not threads.lock_queue(connection, thread_id):
+        threads.add_thread(connection, thread_id, {}, now, ttl)
 
 
 def check_checkpoint(connection: Connection, thread_id: str, wanted: RunCheckpoint) -> None:
@@ -231,7 +246,12 @@ def _apply_strategy(
 
 
 def _new_run(
-    spec: RunSpec, assistant: Assistant, thread_id: str | None, now: datetime, principal: str
+    spec: RunSpec,
+    assistant: Assistant,
+    thread_id: str | None,
+    now: datetime,
+    principal: str,
+    cron_id: str | None,
 ) -> Run:
     return Run(
         run_id=new_id(),
@@ -250,6 +270,7 @@ def _new_run(
         due_time=now + spec.start_delay,
         update_time=now,
         principal=principal,
+        cron_id=cron_id,
     )
 
 

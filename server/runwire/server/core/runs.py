@@ -3,7 +3,7 @@
 import asyncio
 import builtins
 import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from runwire.server.core.cancels import (
@@ -79,24 +79,33 @@ class Runs:
     async def _create(
         self, specs: Sequence[RunSpec], request: RequestKey | None, principal: str
     ) -> Created:
-        slots = self._runner.reserve(len(specs))
+        def create(connection: Connection, slots: int) -> Creation:
+            return create_runs(
+                connection, specs, request, self._rules, slots=slots, principal=principal
+            )
+
+        creation = await self.create_by(create, len(specs))
+        return Created(creation.runs, creation.replayed)
+
+    async def create_by(
+        self, transaction: Callable[[Connection, int], Creation], count: int
+    ) -> Creation:
+        """Run a transaction that creates up to `count` runs and may start at once as many as it is
+        told; do what follows from it. Not to be cancelled: see `begin`."""
+        slots = self._runner.reserve(count)
         started = 0
         try:
-            creation = await self._database.write(
-                lambda connection: create_runs(
-                    connection, specs, request, self._rules, slots=slots, principal=principal
-                )
-            )
+            creation = await self._database.write(lambda connection: transaction(connection, slots))
             fault("create.after_commit")
             started = len(creation.started)
             self._runner.start(creation.started)
         finally:
-            self._runner.give_back(slots - started, denied=len(specs) - slots)
+            self._runner.give_back(slots - started, denied=count - slots)
         _log_created(creation)
         self._act(creation.ended, creation.stopping)
         if started < len(creation.runs) and not creation.replayed:
             self._runner.wake()
-        return Created(creation.runs, creation.replayed)
+        return creation
 
     async def get(self, run_id: str) -> Run:
         """Return a run. Raises `RunNotFound`, `RunRolledBack`."""

@@ -98,6 +98,8 @@ def _configurable(run: Run, resumed: bool) -> dict[str, Any]:
         "langgraph_auth_permissions": [],
         "langgraph_request_id": run.run_id,
     }
+    if run.cron_id is not None:
+        configurable["cron_id"] = run.cron_id
     if run.spec.checkpoint is not None and not resumed:
         configurable["checkpoint_id"] = run.spec.checkpoint.checkpoint_id
         configurable["checkpoint_ns"] = run.spec.checkpoint.checkpoint_ns
@@ -107,8 +109,10 @@ def _configurable(run: Run, resumed: bool) -> dict[str, Any]:
 
 
 def _metadata(run: Run) -> dict[str, Any]:
+    of_cron = {} if run.cron_id is None else {"cron_id": run.cron_id}
     return {
         **run.metadata,
+        **of_cron,
         "run_id": run.run_id,
         "thread_id": run.thread_id or run.run_id,
         "graph_id": run.graph_id,

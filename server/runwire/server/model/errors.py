@@ -150,6 +150,13 @@ class RunRolledBack(NotFound):
         super().__init__(f"run {run_id} was cancelled and rolled back", run_id=run_id)
 
 
+class CronNotFound(NotFound):
+    reason = "CRON_NOT_FOUND"
+
+    def __init__(self, cron_id: str) -> None:
+        super().__init__(f"no cron has the id {cron_id!r}", cron_id=cron_id)
+
+
 class CheckpointNotFound(NotFound):
     reason = "CHECKPOINT_NOT_FOUND"
 

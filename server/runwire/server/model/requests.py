@@ -37,6 +37,8 @@ class SortKey(StrEnum):
     UPDATE_TIME = "update_time"
     END_TIME = "end_time"
     NAME = "name"
+    NEXT_FIRE_TIME = "next_fire_time"
+    THREAD_ID = "thread_id"
 
 
 @dataclass(frozen=True, slots=True)

@@ -229,10 +229,10 @@ class Run:
 
     `spec` is what the caller asked for; `config` and `context` are the assistant's merged with
     it, so that a later version of the assistant changes nothing for this run. `owner` is the
-    server that executes it, `principal` who created it; empty if nobody said. `attempt` counts the
-    claims, so that no two attempts have the same number; `attempts_given_back` of them do not count
-    against the limit, because their servers chose to stop. `output` and `interrupts` are set when
-    the run ends.
+    server that executes it, `principal` who created it; empty if nobody said. `cron_id` is the cron
+    that made it. `attempt` counts the claims, so that no two attempts have the same number;
+    `attempts_given_back` of them do not count against the limit, because their servers chose to
+    stop. `output` and `interrupts` are set when the run ends.
     """
 
     run_id: str
@@ -259,6 +259,7 @@ class Run:
     rolled_back: bool = False
     attempts_given_back: int = 0
     principal: str = ""
+    cron_id: str | None = None
 
     @property
     def attempts_used(self) -> int:

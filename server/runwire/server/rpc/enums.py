@@ -5,7 +5,7 @@ from typing import Any, Generic, TypeVar
 
 from runwire.server.model import runs, threads
 from runwire.server.model.requests import NEWEST_FIRST, Order, SortKey
-from runwire.v1 import assistants_pb2, core_pb2, runs_pb2, threads_pb2
+from runwire.v1 import assistants_pb2, core_pb2, crons_pb2, runs_pb2, threads_pb2
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -79,4 +79,22 @@ ASSISTANT_ORDERS: dict[int, Order] = {
     assistants_pb2.ASSISTANT_ORDER_ASSISTANT_ID_DESC: Order(SortKey.ASSISTANT_ID, descending=True),
     assistants_pb2.ASSISTANT_ORDER_GRAPH_ID_ASC: Order(SortKey.GRAPH_ID, descending=False),
     assistants_pb2.ASSISTANT_ORDER_GRAPH_ID_DESC: Order(SortKey.GRAPH_ID, descending=True),
+}
+
+CRON_ORDERS: dict[int, Order] = {
+    crons_pb2.CRON_ORDER_UNSPECIFIED: NEWEST_FIRST,
+    **{
+        crons_pb2.CronOrder.Value(f"CRON_ORDER_{key.name}_{direction}"): Order(
+            key, descending=direction == "DESC"
+        )
+        for key in (
+            SortKey.CREATE_TIME,
+            SortKey.UPDATE_TIME,
+            SortKey.NEXT_FIRE_TIME,
+            SortKey.END_TIME,
+            SortKey.ASSISTANT_ID,
+            SortKey.THREAD_ID,
+        )
+        for direction in ("ASC", "DESC")
+    },
 }

@@ -1,8 +1,9 @@
-"""Runs, threads, assistants and their parts, from the model to the wire."""
+"""Runs, threads, assistants, crons and their parts, from the model to the wire."""
 
 from collections.abc import Sequence
 
 from runwire.server.model.assistants import Assistant
+from runwire.server.model.crons import Cron, CronError
 from runwire.server.model.runs import (
     Cancel,
     Command,
@@ -22,7 +23,7 @@ from runwire.server.model.threads import (
 )
 from runwire.server.rpc import enums
 from runwire.server.rpc.payloads import of_data, of_optional, of_text
-from runwire.v1 import assistants_pb2, core_pb2, threads_pb2
+from runwire.v1 import assistants_pb2, core_pb2, crons_pb2, threads_pb2
 
 
 def run_message(run: Run) -> core_pb2.Run:
@@ -45,6 +46,7 @@ def run_message(run: Run) -> core_pb2.Run:
         update_time=run.update_time,
         priority=run.spec.priority,
         principal=run.principal,
+        cron_id=run.cron_id,
     )
 
 
@@ -262,3 +264,31 @@ def _task_message(thread_id: str, task: StateTask) -> threads_pb2.StateTask:
         state=state_message(thread_id, task.state) if task.state else None,
         result=of_optional(task.result),
     )
+
+
+def cron_message(cron: Cron) -> crons_pb2.Cron:
+    """Return a cron."""
+    return crons_pb2.Cron(
+        cron_id=cron.cron_id,
+        assistant_id=cron.assistant_id,
+        thread_id=cron.thread_id,
+        schedule=cron.schedule,
+        time_zone=cron.time_zone,
+        spec=spec_message(cron.spec),
+        enabled=cron.enabled,
+        end_time=cron.end_time,
+        metadata=of_data(cron.metadata),
+        next_fire_time=cron.next_fire_time,
+        last_fire_time=cron.last_fire_time,
+        last_run_id=cron.last_run_id,
+        last_error=_cron_error_message(cron.last_error) if cron.last_error else None,
+        missed_fires=cron.missed_fires,
+        principal=cron.principal,
+        create_time=cron.create_time,
+        update_time=cron.update_time,
+    )
+
+
+def _cron_error_message(error: CronError) -> crons_pb2.CronError:
+    reason = f"ERROR_REASON_{error.reason}"
+    return crons_pb2.CronError(reason=reason, message=error.message)

@@ -155,6 +155,7 @@ def _read_filter(
         run_ids=run_ids or (),
         thread_id=fields.optional_id("thread_id", request.thread_id) or "",
         assistant_id=assistant_filter(request.assistant_id),
+        cron_id=fields.optional_id("cron_id", request.cron_id) or "",
         states=fields.words("states", request.states, enums.RUN_STATES),
         metadata=fields.metadata("metadata", request.metadata),
     )

@@ -12,11 +12,13 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from runwire.server.core.assistants import Assistants
+from runwire.server.core.crons import Crons
 from runwire.server.core.overview import Overview
 from runwire.server.core.runs import Runs
 from runwire.server.core.states import States
 from runwire.server.core.threads import Threads
 from runwire.server.rpc.assistants import AssistantServicer
+from runwire.server.rpc.crons import CronServicer
 from runwire.server.rpc.disconnects import Disconnects
 from runwire.server.rpc.health import HealthServicer
 from runwire.server.rpc.interceptors import Boundary, OpenCalls
@@ -27,6 +29,8 @@ from runwire.server.rpc.threads import ThreadServicer
 from runwire.v1 import (
     assistants_pb2,
     assistants_pb2_grpc,
+    crons_pb2,
+    crons_pb2_grpc,
     runs_pb2,
     runs_pb2_grpc,
     server_pb2,
@@ -39,7 +43,7 @@ logger = logging.getLogger(__name__)
 
 SERVICES = tuple(
     service.full_name
-    for file in (assistants_pb2, threads_pb2, runs_pb2, server_pb2)
+    for file in (assistants_pb2, threads_pb2, runs_pb2, crons_pb2, server_pb2)
     for service in file.DESCRIPTOR.services_by_name.values()
 )
 """The full names of our services."""
@@ -70,6 +74,7 @@ class Answering:
     threads: Threads
     states: States
     runs: Runs
+    crons: Crons
     overview: Overview
     about: About
 
@@ -166,6 +171,7 @@ class RpcServer:
         runs_pb2_grpc.add_RunServiceServicer_to_server(
             RunServicer(answering.runs, disconnects, heartbeat=self._heartbeat), server
         )
+        crons_pb2_grpc.add_CronServiceServicer_to_server(CronServicer(answering.crons), server)
         server_pb2_grpc.add_ServerServiceServicer_to_server(
             ServerServicer(answering.overview, answering.about), server
         )

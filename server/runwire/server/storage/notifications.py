@@ -22,6 +22,8 @@ class Kind(StrEnum):
     """These runs are to stop, whoever executes them."""
     WORK = "work"
     """There are runs to claim. Names none."""
+    CRONS = "crons"
+    """Crons fire at other times than they did. Names none."""
 
 
 Notices = dict[Kind, set[str]]

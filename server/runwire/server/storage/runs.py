@@ -51,6 +51,7 @@ class RunFilter:
     assistant_id: str = ""
     graph_id: str = ""
     principal: str = ""
+    cron_id: str = ""
     states: Sequence[RunState] = ()
     metadata: dict[str, Any] = field(default_factory=dict)
     created: TimeRange = ANY_TIME
@@ -78,6 +79,7 @@ def add_run(
         "owner": run.owner,
         "principal": run.principal,
         "rank": -run.spec.priority,
+        "cron_id": run.cron_id,
         "runnable": runnable,
         "wake_time": wake_time,
         "due_time": run.due_time,
@@ -162,6 +164,8 @@ def _filtered(wanted: RunFilter) -> Select[Any]:
         query = query.where(runs.c.graph_id == wanted.graph_id, HAS_GRAPH)
     if wanted.principal:
         query = query.where(runs.c.principal == wanted.principal, HAS_PRINCIPAL)
+    if wanted.cron_id:
+        query = query.where(runs.c.cron_id == wanted.cron_id)
     if wanted.metadata:
         text = orjson.dumps(wanted.metadata).decode()
         query = query.where(contains(runs.c.metadata, text))
@@ -249,4 +253,5 @@ def read_run(row: Row[Any]) -> Run:
         interrupts=interrupts_from_data(row.interrupts),
         rolled_back=row.rolled_back,
         principal=row.principal,
+        cron_id=row.cron_id,
     )

@@ -221,6 +221,8 @@ runs = Table(
     Column("principal", _string(), nullable=False),
     # The spec's priority with its sign turned, so that what is less is claimed first.
     Column("rank", Integer, nullable=False),
+    # Which may have been deleted since.
+    Column("cron_id", _string(36)),
     # Claimable now: the first of its thread's queue, nothing of that thread executing.
     Column("runnable", Boolean(create_constraint=False), nullable=False),
     # Set while a start delay keeps the run out of its thread's queue.
@@ -308,6 +310,51 @@ runs = Table(
     _index_where("ix_runs_principal", "principal", "create_time", "run_id", where=HAS_PRINCIPAL),
     # Most runs succeed: the others are found among few.
     _index_where("ix_runs_ended_oddly", "create_time", "run_id", where=ENDED_ODDLY),
+    _index_where(
+        "ix_runs_cron_id",
+        *("cron_id", "create_time", "run_id"),
+        where=text("cron_id IS NOT NULL"),
+    ),
+)
+
+crons = Table(
+    "crons",
+    metadata,
+    Column("cron_id", _string(36), primary_key=True),
+    Column(
+        "assistant_id",
+        _string(36),
+        ForeignKey("assistants.assistant_id", ondelete="CASCADE"),
+        nullable=False,
+    ),
+    # The newest at the time of each run if unset.
+    Column("assistant_version", Integer),
+    Column("thread_id", _string(36), ForeignKey("threads.thread_id", ondelete="CASCADE")),
+    # Who created it, and so who its runs are for; empty if nobody said.
+    Column("principal", _string(), nullable=False),
+    Column("spec", PlainData, nullable=False),
+    Column("schedule", _string(), nullable=False),
+    Column("time_zone", _string(), nullable=False),
+    Column("enabled", Boolean(create_constraint=False), nullable=False),
+    Column("end_time", UtcTime),
+    Column("metadata", _searchable(), nullable=False),
+    # Whoever moves it on has fired.
+    Column("next_fire_time", UtcTime),
+    Column("last_fire_time", UtcTime),
+    # Which may have been deleted since.
+    Column("last_run_id", _string(36)),
+    Column("last_error", PlainData),
+    Column("missed_fires", _LARGE_NUMBER, nullable=False),
+    Column("create_time", UtcTime, nullable=False),
+    Column("update_time", UtcTime, nullable=False),
+    CheckConstraint("next_fire_time IS NULL OR enabled", name="only_enabled_fires"),
+    CheckConstraint("next_fire_time < end_time", name="nothing_fires_after_the_end"),
+    _index_where(
+        "ix_crons_next_fire_time", "next_fire_time", where=text("next_fire_time IS NOT NULL")
+    ),
+    Index("ix_crons_create_time", "create_time", "cron_id"),
+    Index("ix_crons_assistant_id", "assistant_id"),
+    Index("ix_crons_thread_id", "thread_id"),
 )
 
 run_events = Table(

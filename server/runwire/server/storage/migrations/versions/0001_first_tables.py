@@ -19,6 +19,7 @@ def upgrade() -> None:
     _create_assistants()
     _create_threads()
     _create_runs()
+    _create_crons()
     _create_run_events()
     _create_requests()
     _create_checkpoints()
@@ -146,6 +147,7 @@ def _create_runs() -> None:
         sa.Column("owner", _string(36)),
         sa.Column("principal", _string(), nullable=False),
         sa.Column("rank", sa.Integer(), nullable=False),
+        sa.Column("cron_id", _string(36)),
         sa.Column("runnable", sa.Boolean(), nullable=False),
         sa.Column("wake_time", _moment()),
         sa.Column("due_time", _moment(), nullable=False),
@@ -259,6 +261,8 @@ def _create_runs() -> None:
         ["create_time", "run_id"],
         sa.text("state IN ('failed', 'interrupted', 'timed_out', 'cancelled')"),
     )
+    of_cron = ["cron_id", "create_time", "run_id"]
+    _create_index_where("ix_runs_cron_id", of_cron, sa.text("cron_id IS NOT NULL"))
 
 
 def _create_index_where(
@@ -285,6 +289,54 @@ def _create_index_where_true(
 ) -> None:
     where, on_sqlite = sa.text(flag), sa.text(f"{flag} = 1")
     _create_index_where(name, columns, where, on_sqlite=on_sqlite, unique=unique)
+
+
+def _create_crons() -> None:
+    op.create_table(
+        "crons",
+        sa.Column("cron_id", _string(36), nullable=False),
+        sa.Column("assistant_id", _string(36), nullable=False),
+        sa.Column("assistant_version", sa.Integer()),
+        sa.Column("thread_id", _string(36)),
+        sa.Column("principal", _string(), nullable=False),
+        sa.Column("spec", sa.Text(), nullable=False),
+        sa.Column("schedule", _string(), nullable=False),
+        sa.Column("time_zone", _string(), nullable=False),
+        sa.Column("enabled", sa.Boolean(), nullable=False),
+        sa.Column("end_time", _moment()),
+        sa.Column("metadata", _json(), nullable=False),
+        sa.Column("next_fire_time", _moment()),
+        sa.Column("last_fire_time", _moment()),
+        sa.Column("last_run_id", _string(36)),
+        sa.Column("last_error", sa.Text()),
+        sa.Column("missed_fires", _large_number(), nullable=False),
+        sa.Column("create_time", _moment(), nullable=False),
+        sa.Column("update_time", _moment(), nullable=False),
+        sa.PrimaryKeyConstraint("cron_id", name=op.f("pk_crons")),
+        sa.ForeignKeyConstraint(
+            ["assistant_id"],
+            ["assistants.assistant_id"],
+            name=op.f("fk_crons_assistant_id"),
+            ondelete="CASCADE",
+        ),
+        sa.ForeignKeyConstraint(
+            ["thread_id"],
+            ["threads.thread_id"],
+            name=op.f("fk_crons_thread_id"),
+            ondelete="CASCADE",
+        ),
+        sa.CheckConstraint(
+            "next_fire_time IS NULL OR enabled", name=op.f("ck_crons_only_enabled_fires")
+        ),
+        sa.CheckConstraint(
+            "next_fire_time < end_time", name=op.f("ck_crons_nothing_fires_after_the_end")
+        ),
+    )
+    firing = sa.text("next_fire_time IS NOT NULL")
+    _create_index_where("ix_crons_next_fire_time", ["next_fire_time"], firing, table="crons")
+    op.create_index("ix_crons_create_time", "crons", ["create_time", "cron_id"])
+    op.create_index("ix_crons_assistant_id", "crons", ["assistant_id"])
+    op.create_index("ix_crons_thread_id", "crons", ["thread_id"])
 
 
 def _create_run_events() -> None:
