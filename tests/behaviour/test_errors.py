@@ -137,6 +137,12 @@ async def update_as_no_node(client: Client, server: App) -> None:
     await client.threads.update_state(thread_id, {}, as_node="nobody", assistant_id="echo")
 
 
+async def look_at_what_a_factory_cannot_make(client: Client, server: App) -> None:
+    thread_id = (await client.threads.create())["thread_id"]
+    nothing = await client.assistants.create("chain", config={"configurable": {"nodes": []}})
+    await client.threads.update_state(thread_id, {}, assistant_id=nothing["assistant_id"])
+
+
 async def fill_the_queue(client: Client, server: App) -> None:
     for _ in range(3):  # one at work, one that may wait, one too many
         await client.runs.create(None, "slow_async", input={"seconds": 60})
@@ -201,6 +207,11 @@ PROVOCATIONS: dict[str, tuple[Provocation, type[RunwireError], str]] = {
     "DEFAULT_ASSISTANT": (delete_a_default_assistant, ConflictError, "FAILED_PRECONDITION"),
     "EVENTS_EXPIRED": (follow_events_that_are_gone, OutOfRangeError, "OUT_OF_RANGE"),
     "STATE_UPDATE_REFUSED": (update_as_no_node, ConflictError, "FAILED_PRECONDITION"),
+    "STATE_NOT_SHOWN": (
+        look_at_what_a_factory_cannot_make,
+        ConflictError,
+        "FAILED_PRECONDITION",
+    ),
     "QUEUE_FULL": (fill_the_queue, ResourceExhaustedError, "RESOURCE_EXHAUSTED"),
     "RUN_LIMIT_REACHED": (have_too_many_runs, ResourceExhaustedError, "RESOURCE_EXHAUSTED"),
     "PAYLOAD_TOO_LARGE": (send_large_labels, ResourceExhaustedError, "RESOURCE_EXHAUSTED"),
@@ -230,6 +241,7 @@ METADATA = {
     "DEFAULT_ASSISTANT": {"assistant_id", "graph_id"},
     "EVENTS_EXPIRED": {"run_id", "oldest_event_id"},
     "STATE_UPDATE_REFUSED": {"thread_id"},
+    "STATE_NOT_SHOWN": {"graph_id"},
     "QUEUE_FULL": {"limit"},
     "RUN_LIMIT_REACHED": {"limit", "maximum", "assistant_id"},
     "PAYLOAD_TOO_LARGE": {"field", "size", "limit"},

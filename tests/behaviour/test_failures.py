@@ -9,7 +9,7 @@ from google.protobuf.json_format import MessageToJson
 from tests.support.callers import Client, Stubs, collect, data_in, data_of, follow, of_json
 from tests.support.graphs.failing import SECRET
 
-from runwire.client import RunFailedError, ServerError
+from runwire.client import ConflictError, RunFailedError, ServerError
 from runwire.v1 import core_pb2, runs_pb2, threads_pb2
 
 EVERY_MODE = ["values", "updates", "messages", "custom", "tasks", "checkpoints", "debug", "events"]
@@ -199,7 +199,6 @@ async def test_a_secret_in_a_factory_s_exception_stays_inside(
         client.assistants.get_schemas("fails_in_factory"),
         client.assistants.get_graph("fails_in_factory"),
         client.assistants.get_subgraphs("fails_in_factory"),
-        client.threads.update_state(thread_id, {}, assistant_id="fails_in_factory"),
     )
 
     assert error["error"] == "OwnError"
@@ -211,6 +210,10 @@ async def test_a_secret_in_a_factory_s_exception_stays_inside(
         assert caught.value.reason == "INTERNAL"
         assert caught.value.metadata["error_id"]
         assert SECRET not in str(caught.value)
+    with pytest.raises(ConflictError) as not_shown:
+        await client.threads.update_state(thread_id, {}, assistant_id="fails_in_factory")
+    assert not_shown.value.reason == "STATE_NOT_SHOWN"
+    assert not_shown.value.message.endswith(": OwnError")
 
 
 async def test_a_very_long_message_is_cut(client: Client) -> None:

@@ -92,10 +92,10 @@ INSERT INTO run_events (run_id, attempt, first_index, last_index, final, lengths
 INSERT INTO requests (method, principal, request_id, body_hash, answer, create_time)
     SELECT 'create', '', 'request' || n, '', '[]', now() - n * interval '1 s'
     FROM generate_series(1, 10000) n;
-INSERT INTO checkpoints (thread_id, checkpoint_ns, checkpoint_id, run_id, graph_id, type,
-        checkpoint, metadata)
-    SELECT 'thread' || n / 5, '', 'checkpoint' || n % 5, 'run' || n / 5, 'graph', 'msgpack', '',
-        '{}'
+INSERT INTO checkpoints (thread_id, checkpoint_ns, checkpoint_id, run_id, graph_id,
+        configured_by, type, checkpoint, metadata)
+    SELECT 'thread' || n / 5, '', 'checkpoint' || n % 5, 'run' || n / 5, 'graph', '',
+        'msgpack', '', '{}'
     FROM generate_series(0, 9999) n;
 INSERT INTO checkpoint_writes (thread_id, checkpoint_ns, checkpoint_id, task_id, index, run_id,
         channel, type, value, task_path)

@@ -17,7 +17,7 @@ from runwire.client.arguments import (
 )
 from runwire.client.convert import assistant_of, assistant_version_of
 from runwire.client.drawings import graph_of, schemas_of
-from runwire.client.paging import chosen, collect, order_of
+from runwire.client.paging import chosen, collect, mask_of, order_of
 from runwire.v1 import assistants_pb2
 
 if TYPE_CHECKING:
@@ -283,7 +283,7 @@ class AssistantsClient:
             name=name,
             metadata=payload_or_none(metadata or None, "metadata"),
             order=order_of(sort_by, sort_order, _ORDERS),
-            read_mask=_mask_of(select),
+            read_mask=mask_of(assistants_pb2.Assistant, select),
         )
 
         async def fetch(size: int, token: str) -> tuple[Sequence[assistants_pb2.Assistant], str]:
@@ -371,13 +371,3 @@ class AssistantsClient:
             headers,
         )
         return assistant_of(response.assistant)
-
-
-_RENAMED = {"created_at": "create_time", "updated_at": "update_time"}
-
-
-def _mask_of(select: Sequence[str] | None) -> FieldMask | None:
-    """Return the fields that the server is asked for. What it does not know is refused later."""
-    names = [_RENAMED.get(name, name) for name in select or ()]
-    known = assistants_pb2.Assistant.DESCRIPTOR.fields_by_name
-    return FieldMask(paths=[name for name in names if name in known]) if names else None

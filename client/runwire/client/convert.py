@@ -180,6 +180,7 @@ def state_of(state: threads_pb2.StateSnapshot, thread_id: str) -> ThreadState:
     """Return a thread's state. If the thread has no checkpoint yet, the state's has no id."""
     none_yet = core_pb2.CheckpointRef(thread_id=thread_id)
     parent = state.HasField("parent_checkpoint")
+    missing = {"not_shown": state.not_shown} if state.not_shown else {}
     return cast(
         "ThreadState",
         {
@@ -193,6 +194,7 @@ def state_of(state: threads_pb2.StateSnapshot, thread_id: str) -> ThreadState:
             ),
             "parent_checkpoint": checkpoint_of(state.parent_checkpoint) if parent else None,
             "interrupts": [interrupt_of(interrupt) for interrupt in state.interrupts],
+            **missing,
         },
     )
 

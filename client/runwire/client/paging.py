@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from google.protobuf.field_mask_pb2 import FieldMask
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
 
 Item = TypeVar("Item")
 
@@ -50,6 +55,18 @@ def order_of(
         known = ", ".join(dict.fromkeys(name for name, _ in orders))
         raise NotImplementedError(f"sort_by: this version of Runwire sorts by {known}")
     return orders[key]
+
+
+def mask_of(kind: type[Message], select: Sequence[str] | None) -> FieldMask | None:
+    """Return the fields of a message that the server is asked for; None, which is all of them, if
+    `select` is empty or None. What it does not know is refused later, by `chosen`."""
+    names = [field.partition(".")[0] for field in select or ()]
+    paths = [_RENAMED.get(name, name) for name in names]
+    known = kind.DESCRIPTOR.fields_by_name
+    return FieldMask(paths=[path for path in paths if path in known]) if paths else None
+
+
+_RENAMED = {"created_at": "create_time", "updated_at": "update_time"}
 
 
 def chosen(item: Mapping[str, Any], fields: Collection[str] | None) -> Any:

@@ -23,7 +23,7 @@ from runwire.client.convert import (
     storage_of,
     thread_of,
 )
-from runwire.client.paging import chosen, collect, order_of
+from runwire.client.paging import chosen, collect, mask_of, order_of
 from runwire.v1 import threads_pb2
 
 if TYPE_CHECKING:
@@ -310,6 +310,7 @@ class ThreadsClient:
             thread_id=thread_id,
             checkpoint=one_checkpoint(checkpoint, checkpoint_id),
             include_subgraphs=subgraphs,
+            read_mask=mask_of(threads_pb2.StateSnapshot, select),
         )
         response = await self._connection.call(
             self._connection.services.threads.GetThreadState, request, headers
@@ -368,6 +369,7 @@ class ThreadsClient:
             checkpoint=build_checkpoint(checkpoint, "checkpoint"),
             before=build_checkpoint(before, "before"),
             metadata=payload_or_none(metadata or None, "metadata"),
+            read_mask=mask_of(threads_pb2.StateSnapshot, select),
         )
 
         async def fetch(size: int, token: str) -> tuple[Sequence[threads_pb2.StateSnapshot], str]:

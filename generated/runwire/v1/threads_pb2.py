@@ -23,13 +23,14 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from runwire.v1 import core_pb2 as runwire_dot_v1_dot_core__pb2
 from runwire.v1 import errors_pb2 as runwire_dot_v1_dot_errors__pb2
 from runwire.v1 import payload_pb2 as runwire_dot_v1_dot_payload__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18runwire/v1/threads.proto\x12\nrunwire.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15runwire/v1/core.proto\x1a\x17runwire/v1/errors.proto\x1a\x18runwire/v1/payload.proto\"\x9c\x03\n\x06Thread\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12&\n\x05state\x18\x02 \x01(\x0e\x32\x17.runwire.v1.ThreadState\x12%\n\x08metadata\x18\x03 \x01(\x0b\x32\x13.runwire.v1.Payload\x12#\n\x06values\x18\x04 \x01(\x0b\x32\x13.runwire.v1.Payload\x12)\n\ninterrupts\x18\x05 \x03(\x0b\x32\x15.runwire.v1.Interrupt\x12#\n\x05\x65rror\x18\x06 \x01(\x0b\x32\x14.runwire.v1.RunError\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x11state_update_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\"\n\x03ttl\x18\n \x01(\x0b\x32\x15.runwire.v1.ThreadTtl\"\x96\x01\n\tThreadTtl\x12+\n\x08\x64uration\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12+\n\x08strategy\x18\x02 \x01(\x0e\x32\x19.runwire.v1.PruneStrategy\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xcd\x02\n\rThreadStorage\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12+\n\x0b\x63heckpoints\x18\x02 \x01(\x0b\x32\x16.runwire.v1.StorageUse\x12.\n\x0epending_writes\x18\x03 \x01(\x0b\x32\x16.runwire.v1.StorageUse\x12$\n\x04runs\x18\x04 \x01(\x0b\x32\x16.runwire.v1.StorageUse\x12.\n\x0e\x65vent_segments\x18\x05 \x01(\x0b\x32\x16.runwire.v1.StorageUse\x12:\n\x16oldest_checkpoint_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12:\n\x16newest_checkpoint_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"<\n\nStorageUse\x12\r\n\x05\x63ount\x18\x01 \x01(\x03\x12\r\n\x05\x62ytes\x18\x02 \x01(\x03\x12\x10\n\x08\x61t_least\x18\x03 \x01(\x08\"\xd0\x02\n\rStateSnapshot\x12#\n\x06values\x18\x01 \x01(\x0b\x32\x13.runwire.v1.Payload\x12\x0c\n\x04next\x18\x02 \x03(\t\x12$\n\x05tasks\x18\x03 \x03(\x0b\x32\x15.runwire.v1.StateTask\x12%\n\x08metadata\x18\x04 \x01(\x0b\x32\x13.runwire.v1.Payload\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\ncheckpoint\x18\x06 \x01(\x0b\x32\x19.runwire.v1.CheckpointRef\x12\x34\n\x11parent_checkpoint\x18\x07 \x01(\x0b\x32\x19.runwire.v1.CheckpointRef\x12)\n\ninterrupts\x18\x08 \x03(\x0b\x32\x15.runwire.v1.Interrupt\"\x85\x02\n\tStateTask\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12!\n\x04path\x18\x03 \x01(\x0b\x32\x13.runwire.v1.Payload\x12\r\n\x05\x65rror\x18\x04 \x01(\t\x12)\n\ninterrupts\x18\x05 \x03(\x0b\x32\x15.runwire.v1.Interrupt\x12-\n\ncheckpoint\x18\x06 \x01(\x0b\x32\x19.runwire.v1.CheckpointRef\x12(\n\x05state\x18\x07 \x01(\x0b\x32\x19.runwire.v1.StateSnapshot\x12#\n\x06result\x18\x08 \x01(\x0b\x32\x13.runwire.v1.Payload\"\xb0\x01\n\x13\x43reateThreadRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12%\n\x08metadata\x18\x02 \x01(\x0b\x32\x13.runwire.v1.Payload\x12\'\n\tif_exists\x18\x03 \x01(\x0e\x32\x14.runwire.v1.IfExists\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\"\n\x03ttl\x18\x05 \x01(\x0b\x32\x15.runwire.v1.ThreadTtl\":\n\x14\x43reateThreadResponse\x12\"\n\x06thread\x18\x01 \x01(\x0b\x32\x12.runwire.v1.Thread\"%\n\x10GetThreadRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\"7\n\x11GetThreadResponse\x12\"\n\x06thread\x18\x01 \x01(\x0b\x32\x12.runwire.v1.Thread\"\xdc\x01\n\x12ListThreadsRequest\x12\x12\n\nthread_ids\x18\x01 \x03(\t\x12\'\n\x06states\x18\x02 \x03(\x0e\x32\x17.runwire.v1.ThreadState\x12%\n\x08metadata\x18\x03 \x01(\x0b\x32\x13.runwire.v1.Payload\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\x12&\n\x05order\x18\x06 \x01(\x0e\x32\x17.runwire.v1.ThreadOrder\x12\x13\n\x0bomit_values\x18\x07 \x01(\x08\"S\n\x13ListThreadsResponse\x12#\n\x07threads\x18\x01 \x03(\x0b\x32\x12.runwire.v1.Thread\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"s\n\x13UpdateThreadRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12%\n\x08metadata\x18\x02 \x01(\x0b\x32\x13.runwire.v1.Payload\x12\"\n\x03ttl\x18\x03 \x01(\x0b\x32\x15.runwire.v1.ThreadTtl\":\n\x14UpdateThreadResponse\x12\"\n\x06thread\x18\x01 \x01(\x0b\x32\x12.runwire.v1.Thread\"=\n\x13\x44\x65leteThreadRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63\x61ncel_runs\x18\x02 \x01(\x08\"\x16\n\x14\x44\x65leteThreadResponse\"Q\n\x11\x43opyThreadRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12\x15\n\rnew_thread_id\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"8\n\x12\x43opyThreadResponse\x12\"\n\x06thread\x18\x01 \x01(\x0b\x32\x12.runwire.v1.Thread\"V\n\x13PruneThreadsRequest\x12\x12\n\nthread_ids\x18\x01 \x03(\t\x12+\n\x08strategy\x18\x02 \x01(\x0e\x32\x19.runwire.v1.PruneStrategy\"F\n\x14PruneThreadsResponse\x12.\n\x07results\x18\x01 \x03(\x0b\x32\x1d.runwire.v1.PruneThreadResult\"`\n\x11PruneThreadResult\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12\'\n\x06reason\x18\x02 \x01(\x0e\x32\x17.runwire.v1.ErrorReason\x12\x0f\n\x07message\x18\x03 \x01(\t\"t\n\x15GetThreadStateRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12-\n\ncheckpoint\x18\x02 \x01(\x0b\x32\x19.runwire.v1.CheckpointRef\x12\x19\n\x11include_subgraphs\x18\x03 \x01(\x08\"B\n\x16GetThreadStateResponse\x12(\n\x05state\x18\x01 \x01(\x0b\x32\x19.runwire.v1.StateSnapshot\"\xa8\x01\n\x18UpdateThreadStateRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12#\n\x06values\x18\x02 \x01(\x0b\x32\x13.runwire.v1.Payload\x12\x0f\n\x07\x61s_node\x18\x03 \x01(\t\x12-\n\ncheckpoint\x18\x04 \x01(\x0b\x32\x19.runwire.v1.CheckpointRef\x12\x14\n\x0c\x61ssistant_id\x18\x05 \x01(\t\"J\n\x19UpdateThreadStateResponse\x12-\n\ncheckpoint\x18\x01 \x01(\x0b\x32\x19.runwire.v1.CheckpointRef\"\xd4\x01\n\x17ListThreadStatesRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12-\n\ncheckpoint\x18\x02 \x01(\x0b\x32\x19.runwire.v1.CheckpointRef\x12)\n\x06\x62\x65\x66ore\x18\x03 \x01(\x0b\x32\x19.runwire.v1.CheckpointRef\x12%\n\x08metadata\x18\x04 \x01(\x0b\x32\x13.runwire.v1.Payload\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x12\n\npage_token\x18\x06 \x01(\t\"^\n\x18ListThreadStatesResponse\x12)\n\x06states\x18\x01 \x03(\x0b\x32\x19.runwire.v1.StateSnapshot\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\",\n\x17GetThreadStorageRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\"F\n\x18GetThreadStorageResponse\x12*\n\x07storage\x18\x01 \x01(\x0b\x32\x19.runwire.v1.ThreadStorage*j\n\rPruneStrategy\x12\x1e\n\x1aPRUNE_STRATEGY_UNSPECIFIED\x10\x00\x12\x19\n\x15PRUNE_STRATEGY_DELETE\x10\x01\x12\x1e\n\x1aPRUNE_STRATEGY_KEEP_LATEST\x10\x02*\x90\x01\n\x0bThreadState\x12\x1c\n\x18THREAD_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11THREAD_STATE_IDLE\x10\x01\x12\x15\n\x11THREAD_STATE_BUSY\x10\x02\x12\x1c\n\x18THREAD_STATE_INTERRUPTED\x10\x03\x12\x17\n\x13THREAD_STATE_FAILED\x10\x04*\xb5\x01\n\x0bThreadOrder\x12\x1c\n\x18THREAD_ORDER_UNSPECIFIED\x10\x00\x12!\n\x1dTHREAD_ORDER_CREATE_TIME_DESC\x10\x01\x12 \n\x1cTHREAD_ORDER_CREATE_TIME_ASC\x10\x02\x12!\n\x1dTHREAD_ORDER_UPDATE_TIME_DESC\x10\x03\x12 \n\x1cTHREAD_ORDER_UPDATE_TIME_ASC\x10\x04\x32\xbb\x07\n\rThreadService\x12Q\n\x0c\x43reateThread\x12\x1f.runwire.v1.CreateThreadRequest\x1a .runwire.v1.CreateThreadResponse\x12H\n\tGetThread\x12\x1c.runwire.v1.GetThreadRequest\x1a\x1d.runwire.v1.GetThreadResponse\x12N\n\x0bListThreads\x12\x1e.runwire.v1.ListThreadsRequest\x1a\x1f.runwire.v1.ListThreadsResponse\x12Q\n\x0cUpdateThread\x12\x1f.runwire.v1.UpdateThreadRequest\x1a .runwire.v1.UpdateThreadResponse\x12Q\n\x0c\x44\x65leteThread\x12\x1f.runwire.v1.DeleteThreadRequest\x1a .runwire.v1.DeleteThreadResponse\x12K\n\nCopyThread\x12\x1d.runwire.v1.CopyThreadRequest\x1a\x1e.runwire.v1.CopyThreadResponse\x12Q\n\x0cPruneThreads\x12\x1f.runwire.v1.PruneThreadsRequest\x1a .runwire.v1.PruneThreadsResponse\x12W\n\x0eGetThreadState\x12!.runwire.v1.GetThreadStateRequest\x1a\".runwire.v1.GetThreadStateResponse\x12`\n\x11UpdateThreadState\x12$.runwire.v1.UpdateThreadStateRequest\x1a%.runwire.v1.UpdateThreadStateResponse\x12]\n\x10ListThreadStates\x12#.runwire.v1.ListThreadStatesRequest\x1a$.runwire.v1.ListThreadStatesResponse\x12]\n\x10GetThreadStorage\x12#.runwire.v1.GetThreadStorageRequest\x1a$.runwire.v1.GetThreadStorageResponseBD\n\x0e\x64\x65v.runwire.v1P\x01Z#runwire.dev/go/runwire/v1;runwirev1\xaa\x02\nRunwire.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18runwire/v1/threads.proto\x12\nrunwire.v1\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15runwire/v1/core.proto\x1a\x17runwire/v1/errors.proto\x1a\x18runwire/v1/payload.proto\"\x9c\x03\n\x06Thread\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12&\n\x05state\x18\x02 \x01(\x0e\x32\x17.runwire.v1.ThreadState\x12%\n\x08metadata\x18\x03 \x01(\x0b\x32\x13.runwire.v1.Payload\x12#\n\x06values\x18\x04 \x01(\x0b\x32\x13.runwire.v1.Payload\x12)\n\ninterrupts\x18\x05 \x03(\x0b\x32\x15.runwire.v1.Interrupt\x12#\n\x05\x65rror\x18\x06 \x01(\x0b\x32\x14.runwire.v1.RunError\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x11state_update_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\"\n\x03ttl\x18\n \x01(\x0b\x32\x15.runwire.v1.ThreadTtl\"\x96\x01\n\tThreadTtl\x12+\n\x08\x64uration\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12+\n\x08strategy\x18\x02 \x01(\x0e\x32\x19.runwire.v1.PruneStrategy\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xcd\x02\n\rThreadStorage\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12+\n\x0b\x63heckpoints\x18\x02 \x01(\x0b\x32\x16.runwire.v1.StorageUse\x12.\n\x0epending_writes\x18\x03 \x01(\x0b\x32\x16.runwire.v1.StorageUse\x12$\n\x04runs\x18\x04 \x01(\x0b\x32\x16.runwire.v1.StorageUse\x12.\n\x0e\x65vent_segments\x18\x05 \x01(\x0b\x32\x16.runwire.v1.StorageUse\x12:\n\x16oldest_checkpoint_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12:\n\x16newest_checkpoint_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"<\n\nStorageUse\x12\r\n\x05\x63ount\x18\x01 \x01(\x03\x12\r\n\x05\x62ytes\x18\x02 \x01(\x03\x12\x10\n\x08\x61t_least\x18\x03 \x01(\x08\"\xe3\x02\n\rStateSnapshot\x12#\n\x06values\x18\x01 \x01(\x0b\x32\x13.runwire.v1.Payload\x12\x0c\n\x04next\x18\x02 \x03(\t\x12$\n\x05tasks\x18\x03 \x03(\x0b\x32\x15.runwire.v1.StateTask\x12%\n\x08metadata\x18\x04 \x01(\x0b\x32\x13.runwire.v1.Payload\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\ncheckpoint\x18\x06 \x01(\x0b\x32\x19.runwire.v1.CheckpointRef\x12\x34\n\x11parent_checkpoint\x18\x07 \x01(\x0b\x32\x19.runwire.v1.CheckpointRef\x12)\n\ninterrupts\x18\x08 \x03(\x0b\x32\x15.runwire.v1.Interrupt\x12\x11\n\tnot_shown\x18\t \x01(\t\"\x85\x02\n\tStateTask\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12!\n\x04path\x18\x03 \x01(\x0b\x32\x13.runwire.v1.Payload\x12\r\n\x05\x65rror\x18\x04 \x01(\t\x12)\n\ninterrupts\x18\x05 \x03(\x0b\x32\x15.runwire.v1.Interrupt\x12-\n\ncheckpoint\x18\x06 \x01(\x0b\x32\x19.runwire.v1.CheckpointRef\x12(\n\x05state\x18\x07 \x01(\x0b\x32\x19.runwire.v1.StateSnapshot\x12#\n\x06result\x18\x08 \x01(\x0b\x32\x13.runwire.v1.Payload\"\xb0\x01\n\x13\x43reateThreadRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12%\n\x08metadata\x18\x02 \x01(\x0b\x32\x13.runwire.v1.Payload\x12\'\n\tif_exists\x18\x03 \x01(\x0e\x32\x14.runwire.v1.IfExists\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\"\n\x03ttl\x18\x05 \x01(\x0b\x32\x15.runwire.v1.ThreadTtl\":\n\x14\x43reateThreadResponse\x12\"\n\x06thread\x18\x01 \x01(\x0b\x32\x12.runwire.v1.Thread\"%\n\x10GetThreadRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\"7\n\x11GetThreadResponse\x12\"\n\x06thread\x18\x01 \x01(\x0b\x32\x12.runwire.v1.Thread\"\xdc\x01\n\x12ListThreadsRequest\x12\x12\n\nthread_ids\x18\x01 \x03(\t\x12\'\n\x06states\x18\x02 \x03(\x0e\x32\x17.runwire.v1.ThreadState\x12%\n\x08metadata\x18\x03 \x01(\x0b\x32\x13.runwire.v1.Payload\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\t\x12&\n\x05order\x18\x06 \x01(\x0e\x32\x17.runwire.v1.ThreadOrder\x12\x13\n\x0bomit_values\x18\x07 \x01(\x08\"S\n\x13ListThreadsResponse\x12#\n\x07threads\x18\x01 \x03(\x0b\x32\x12.runwire.v1.Thread\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"s\n\x13UpdateThreadRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12%\n\x08metadata\x18\x02 \x01(\x0b\x32\x13.runwire.v1.Payload\x12\"\n\x03ttl\x18\x03 \x01(\x0b\x32\x15.runwire.v1.ThreadTtl\":\n\x14UpdateThreadResponse\x12\"\n\x06thread\x18\x01 \x01(\x0b\x32\x12.runwire.v1.Thread\"=\n\x13\x44\x65leteThreadRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63\x61ncel_runs\x18\x02 \x01(\x08\"\x16\n\x14\x44\x65leteThreadResponse\"Q\n\x11\x43opyThreadRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12\x15\n\rnew_thread_id\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"8\n\x12\x43opyThreadResponse\x12\"\n\x06thread\x18\x01 \x01(\x0b\x32\x12.runwire.v1.Thread\"V\n\x13PruneThreadsRequest\x12\x12\n\nthread_ids\x18\x01 \x03(\t\x12+\n\x08strategy\x18\x02 \x01(\x0e\x32\x19.runwire.v1.PruneStrategy\"F\n\x14PruneThreadsResponse\x12.\n\x07results\x18\x01 \x03(\x0b\x32\x1d.runwire.v1.PruneThreadResult\"`\n\x11PruneThreadResult\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12\'\n\x06reason\x18\x02 \x01(\x0e\x32\x17.runwire.v1.ErrorReason\x12\x0f\n\x07message\x18\x03 \x01(\t\"\xa3\x01\n\x15GetThreadStateRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12-\n\ncheckpoint\x18\x02 \x01(\x0b\x32\x19.runwire.v1.CheckpointRef\x12\x19\n\x11include_subgraphs\x18\x03 \x01(\x08\x12-\n\tread_mask\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"B\n\x16GetThreadStateResponse\x12(\n\x05state\x18\x01 \x01(\x0b\x32\x19.runwire.v1.StateSnapshot\"\xa8\x01\n\x18UpdateThreadStateRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12#\n\x06values\x18\x02 \x01(\x0b\x32\x13.runwire.v1.Payload\x12\x0f\n\x07\x61s_node\x18\x03 \x01(\t\x12-\n\ncheckpoint\x18\x04 \x01(\x0b\x32\x19.runwire.v1.CheckpointRef\x12\x14\n\x0c\x61ssistant_id\x18\x05 \x01(\t\"J\n\x19UpdateThreadStateResponse\x12-\n\ncheckpoint\x18\x01 \x01(\x0b\x32\x19.runwire.v1.CheckpointRef\"\x83\x02\n\x17ListThreadStatesRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12-\n\ncheckpoint\x18\x02 \x01(\x0b\x32\x19.runwire.v1.CheckpointRef\x12)\n\x06\x62\x65\x66ore\x18\x03 \x01(\x0b\x32\x19.runwire.v1.CheckpointRef\x12%\n\x08metadata\x18\x04 \x01(\x0b\x32\x13.runwire.v1.Payload\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x12\n\npage_token\x18\x06 \x01(\t\x12-\n\tread_mask\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"^\n\x18ListThreadStatesResponse\x12)\n\x06states\x18\x01 \x03(\x0b\x32\x19.runwire.v1.StateSnapshot\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\",\n\x17GetThreadStorageRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\"F\n\x18GetThreadStorageResponse\x12*\n\x07storage\x18\x01 \x01(\x0b\x32\x19.runwire.v1.ThreadStorage*j\n\rPruneStrategy\x12\x1e\n\x1aPRUNE_STRATEGY_UNSPECIFIED\x10\x00\x12\x19\n\x15PRUNE_STRATEGY_DELETE\x10\x01\x12\x1e\n\x1aPRUNE_STRATEGY_KEEP_LATEST\x10\x02*\x90\x01\n\x0bThreadState\x12\x1c\n\x18THREAD_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11THREAD_STATE_IDLE\x10\x01\x12\x15\n\x11THREAD_STATE_BUSY\x10\x02\x12\x1c\n\x18THREAD_STATE_INTERRUPTED\x10\x03\x12\x17\n\x13THREAD_STATE_FAILED\x10\x04*\xb5\x01\n\x0bThreadOrder\x12\x1c\n\x18THREAD_ORDER_UNSPECIFIED\x10\x00\x12!\n\x1dTHREAD_ORDER_CREATE_TIME_DESC\x10\x01\x12 \n\x1cTHREAD_ORDER_CREATE_TIME_ASC\x10\x02\x12!\n\x1dTHREAD_ORDER_UPDATE_TIME_DESC\x10\x03\x12 \n\x1cTHREAD_ORDER_UPDATE_TIME_ASC\x10\x04\x32\xbb\x07\n\rThreadService\x12Q\n\x0c\x43reateThread\x12\x1f.runwire.v1.CreateThreadRequest\x1a .runwire.v1.CreateThreadResponse\x12H\n\tGetThread\x12\x1c.runwire.v1.GetThreadRequest\x1a\x1d.runwire.v1.GetThreadResponse\x12N\n\x0bListThreads\x12\x1e.runwire.v1.ListThreadsRequest\x1a\x1f.runwire.v1.ListThreadsResponse\x12Q\n\x0cUpdateThread\x12\x1f.runwire.v1.UpdateThreadRequest\x1a .runwire.v1.UpdateThreadResponse\x12Q\n\x0c\x44\x65leteThread\x12\x1f.runwire.v1.DeleteThreadRequest\x1a .runwire.v1.DeleteThreadResponse\x12K\n\nCopyThread\x12\x1d.runwire.v1.CopyThreadRequest\x1a\x1e.runwire.v1.CopyThreadResponse\x12Q\n\x0cPruneThreads\x12\x1f.runwire.v1.PruneThreadsRequest\x1a .runwire.v1.PruneThreadsResponse\x12W\n\x0eGetThreadState\x12!.runwire.v1.GetThreadStateRequest\x1a\".runwire.v1.GetThreadStateResponse\x12`\n\x11UpdateThreadState\x12$.runwire.v1.UpdateThreadStateRequest\x1a%.runwire.v1.UpdateThreadStateResponse\x12]\n\x10ListThreadStates\x12#.runwire.v1.ListThreadStatesRequest\x1a$.runwire.v1.ListThreadStatesResponse\x12]\n\x10GetThreadStorage\x12#.runwire.v1.GetThreadStorageRequest\x1a$.runwire.v1.GetThreadStorageResponseBD\n\x0e\x64\x65v.runwire.v1P\x01Z#runwire.dev/go/runwire/v1;runwirev1\xaa\x02\nRunwire.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,70 +38,70 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'runwire.v1.threads_pb2', _g
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\016dev.runwire.v1P\001Z#runwire.dev/go/runwire/v1;runwirev1\252\002\nRunwire.V1'
-  _globals['_PRUNESTRATEGY']._serialized_start=3916
-  _globals['_PRUNESTRATEGY']._serialized_end=4022
-  _globals['_THREADSTATE']._serialized_start=4025
-  _globals['_THREADSTATE']._serialized_end=4169
-  _globals['_THREADORDER']._serialized_start=4172
-  _globals['_THREADORDER']._serialized_end=4353
-  _globals['_THREAD']._serialized_start=180
-  _globals['_THREAD']._serialized_end=592
-  _globals['_THREADTTL']._serialized_start=595
-  _globals['_THREADTTL']._serialized_end=745
-  _globals['_THREADSTORAGE']._serialized_start=748
-  _globals['_THREADSTORAGE']._serialized_end=1081
-  _globals['_STORAGEUSE']._serialized_start=1083
-  _globals['_STORAGEUSE']._serialized_end=1143
-  _globals['_STATESNAPSHOT']._serialized_start=1146
-  _globals['_STATESNAPSHOT']._serialized_end=1482
-  _globals['_STATETASK']._serialized_start=1485
-  _globals['_STATETASK']._serialized_end=1746
-  _globals['_CREATETHREADREQUEST']._serialized_start=1749
-  _globals['_CREATETHREADREQUEST']._serialized_end=1925
-  _globals['_CREATETHREADRESPONSE']._serialized_start=1927
-  _globals['_CREATETHREADRESPONSE']._serialized_end=1985
-  _globals['_GETTHREADREQUEST']._serialized_start=1987
-  _globals['_GETTHREADREQUEST']._serialized_end=2024
-  _globals['_GETTHREADRESPONSE']._serialized_start=2026
-  _globals['_GETTHREADRESPONSE']._serialized_end=2081
-  _globals['_LISTTHREADSREQUEST']._serialized_start=2084
-  _globals['_LISTTHREADSREQUEST']._serialized_end=2304
-  _globals['_LISTTHREADSRESPONSE']._serialized_start=2306
-  _globals['_LISTTHREADSRESPONSE']._serialized_end=2389
-  _globals['_UPDATETHREADREQUEST']._serialized_start=2391
-  _globals['_UPDATETHREADREQUEST']._serialized_end=2506
-  _globals['_UPDATETHREADRESPONSE']._serialized_start=2508
-  _globals['_UPDATETHREADRESPONSE']._serialized_end=2566
-  _globals['_DELETETHREADREQUEST']._serialized_start=2568
-  _globals['_DELETETHREADREQUEST']._serialized_end=2629
-  _globals['_DELETETHREADRESPONSE']._serialized_start=2631
-  _globals['_DELETETHREADRESPONSE']._serialized_end=2653
-  _globals['_COPYTHREADREQUEST']._serialized_start=2655
-  _globals['_COPYTHREADREQUEST']._serialized_end=2736
-  _globals['_COPYTHREADRESPONSE']._serialized_start=2738
-  _globals['_COPYTHREADRESPONSE']._serialized_end=2794
-  _globals['_PRUNETHREADSREQUEST']._serialized_start=2796
-  _globals['_PRUNETHREADSREQUEST']._serialized_end=2882
-  _globals['_PRUNETHREADSRESPONSE']._serialized_start=2884
-  _globals['_PRUNETHREADSRESPONSE']._serialized_end=2954
-  _globals['_PRUNETHREADRESULT']._serialized_start=2956
-  _globals['_PRUNETHREADRESULT']._serialized_end=3052
-  _globals['_GETTHREADSTATEREQUEST']._serialized_start=3054
-  _globals['_GETTHREADSTATEREQUEST']._serialized_end=3170
-  _globals['_GETTHREADSTATERESPONSE']._serialized_start=3172
-  _globals['_GETTHREADSTATERESPONSE']._serialized_end=3238
-  _globals['_UPDATETHREADSTATEREQUEST']._serialized_start=3241
-  _globals['_UPDATETHREADSTATEREQUEST']._serialized_end=3409
-  _globals['_UPDATETHREADSTATERESPONSE']._serialized_start=3411
-  _globals['_UPDATETHREADSTATERESPONSE']._serialized_end=3485
-  _globals['_LISTTHREADSTATESREQUEST']._serialized_start=3488
-  _globals['_LISTTHREADSTATESREQUEST']._serialized_end=3700
-  _globals['_LISTTHREADSTATESRESPONSE']._serialized_start=3702
-  _globals['_LISTTHREADSTATESRESPONSE']._serialized_end=3796
-  _globals['_GETTHREADSTORAGEREQUEST']._serialized_start=3798
-  _globals['_GETTHREADSTORAGEREQUEST']._serialized_end=3842
-  _globals['_GETTHREADSTORAGERESPONSE']._serialized_start=3844
-  _globals['_GETTHREADSTORAGERESPONSE']._serialized_end=3914
-  _globals['_THREADSERVICE']._serialized_start=4356
-  _globals['_THREADSERVICE']._serialized_end=5311
+  _globals['_PRUNESTRATEGY']._serialized_start=4064
+  _globals['_PRUNESTRATEGY']._serialized_end=4170
+  _globals['_THREADSTATE']._serialized_start=4173
+  _globals['_THREADSTATE']._serialized_end=4317
+  _globals['_THREADORDER']._serialized_start=4320
+  _globals['_THREADORDER']._serialized_end=4501
+  _globals['_THREAD']._serialized_start=214
+  _globals['_THREAD']._serialized_end=626
+  _globals['_THREADTTL']._serialized_start=629
+  _globals['_THREADTTL']._serialized_end=779
+  _globals['_THREADSTORAGE']._serialized_start=782
+  _globals['_THREADSTORAGE']._serialized_end=1115
+  _globals['_STORAGEUSE']._serialized_start=1117
+  _globals['_STORAGEUSE']._serialized_end=1177
+  _globals['_STATESNAPSHOT']._serialized_start=1180
+  _globals['_STATESNAPSHOT']._serialized_end=1535
+  _globals['_STATETASK']._serialized_start=1538
+  _globals['_STATETASK']._serialized_end=1799
+  _globals['_CREATETHREADREQUEST']._serialized_start=1802
+  _globals['_CREATETHREADREQUEST']._serialized_end=1978
+  _globals['_CREATETHREADRESPONSE']._serialized_start=1980
+  _globals['_CREATETHREADRESPONSE']._serialized_end=2038
+  _globals['_GETTHREADREQUEST']._serialized_start=2040
+  _globals['_GETTHREADREQUEST']._serialized_end=2077
+  _globals['_GETTHREADRESPONSE']._serialized_start=2079
+  _globals['_GETTHREADRESPONSE']._serialized_end=2134
+  _globals['_LISTTHREADSREQUEST']._serialized_start=2137
+  _globals['_LISTTHREADSREQUEST']._serialized_end=2357
+  _globals['_LISTTHREADSRESPONSE']._serialized_start=2359
+  _globals['_LISTTHREADSRESPONSE']._serialized_end=2442
+  _globals['_UPDATETHREADREQUEST']._serialized_start=2444
+  _globals['_UPDATETHREADREQUEST']._serialized_end=2559
+  _globals['_UPDATETHREADRESPONSE']._serialized_start=2561
+  _globals['_UPDATETHREADRESPONSE']._serialized_end=2619
+  _globals['_DELETETHREADREQUEST']._serialized_start=2621
+  _globals['_DELETETHREADREQUEST']._serialized_end=2682
+  _globals['_DELETETHREADRESPONSE']._serialized_start=2684
+  _globals['_DELETETHREADRESPONSE']._serialized_end=2706
+  _globals['_COPYTHREADREQUEST']._serialized_start=2708
+  _globals['_COPYTHREADREQUEST']._serialized_end=2789
+  _globals['_COPYTHREADRESPONSE']._serialized_start=2791
+  _globals['_COPYTHREADRESPONSE']._serialized_end=2847
+  _globals['_PRUNETHREADSREQUEST']._serialized_start=2849
+  _globals['_PRUNETHREADSREQUEST']._serialized_end=2935
+  _globals['_PRUNETHREADSRESPONSE']._serialized_start=2937
+  _globals['_PRUNETHREADSRESPONSE']._serialized_end=3007
+  _globals['_PRUNETHREADRESULT']._serialized_start=3009
+  _globals['_PRUNETHREADRESULT']._serialized_end=3105
+  _globals['_GETTHREADSTATEREQUEST']._serialized_start=3108
+  _globals['_GETTHREADSTATEREQUEST']._serialized_end=3271
+  _globals['_GETTHREADSTATERESPONSE']._serialized_start=3273
+  _globals['_GETTHREADSTATERESPONSE']._serialized_end=3339
+  _globals['_UPDATETHREADSTATEREQUEST']._serialized_start=3342
+  _globals['_UPDATETHREADSTATEREQUEST']._serialized_end=3510
+  _globals['_UPDATETHREADSTATERESPONSE']._serialized_start=3512
+  _globals['_UPDATETHREADSTATERESPONSE']._serialized_end=3586
+  _globals['_LISTTHREADSTATESREQUEST']._serialized_start=3589
+  _globals['_LISTTHREADSTATESREQUEST']._serialized_end=3848
+  _globals['_LISTTHREADSTATESRESPONSE']._serialized_start=3850
+  _globals['_LISTTHREADSTATESRESPONSE']._serialized_end=3944
+  _globals['_GETTHREADSTORAGEREQUEST']._serialized_start=3946
+  _globals['_GETTHREADSTORAGEREQUEST']._serialized_end=3990
+  _globals['_GETTHREADSTORAGERESPONSE']._serialized_start=3992
+  _globals['_GETTHREADSTORAGERESPONSE']._serialized_end=4062
+  _globals['_THREADSERVICE']._serialized_start=4504
+  _globals['_THREADSERVICE']._serialized_end=5459
 # @@protoc_insertion_point(module_scope)

@@ -1,6 +1,7 @@
 import datetime
 
 from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from runwire.v1 import core_pb2 as _core_pb2
 from runwire.v1 import errors_pb2 as _errors_pb2
@@ -112,7 +113,7 @@ class StorageUse(_message.Message):
     def __init__(self, count: _Optional[int] = ..., bytes: _Optional[int] = ..., at_least: _Optional[bool] = ...) -> None: ...
 
 class StateSnapshot(_message.Message):
-    __slots__ = ("values", "next", "tasks", "metadata", "create_time", "checkpoint", "parent_checkpoint", "interrupts")
+    __slots__ = ("values", "next", "tasks", "metadata", "create_time", "checkpoint", "parent_checkpoint", "interrupts", "not_shown")
     VALUES_FIELD_NUMBER: _ClassVar[int]
     NEXT_FIELD_NUMBER: _ClassVar[int]
     TASKS_FIELD_NUMBER: _ClassVar[int]
@@ -121,6 +122,7 @@ class StateSnapshot(_message.Message):
     CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
     PARENT_CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
     INTERRUPTS_FIELD_NUMBER: _ClassVar[int]
+    NOT_SHOWN_FIELD_NUMBER: _ClassVar[int]
     values: _payload_pb2.Payload
     next: _containers.RepeatedScalarFieldContainer[str]
     tasks: _containers.RepeatedCompositeFieldContainer[StateTask]
@@ -129,7 +131,8 @@ class StateSnapshot(_message.Message):
     checkpoint: _core_pb2.CheckpointRef
     parent_checkpoint: _core_pb2.CheckpointRef
     interrupts: _containers.RepeatedCompositeFieldContainer[_core_pb2.Interrupt]
-    def __init__(self, values: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., next: _Optional[_Iterable[str]] = ..., tasks: _Optional[_Iterable[_Union[StateTask, _Mapping]]] = ..., metadata: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., checkpoint: _Optional[_Union[_core_pb2.CheckpointRef, _Mapping]] = ..., parent_checkpoint: _Optional[_Union[_core_pb2.CheckpointRef, _Mapping]] = ..., interrupts: _Optional[_Iterable[_Union[_core_pb2.Interrupt, _Mapping]]] = ...) -> None: ...
+    not_shown: str
+    def __init__(self, values: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., next: _Optional[_Iterable[str]] = ..., tasks: _Optional[_Iterable[_Union[StateTask, _Mapping]]] = ..., metadata: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., checkpoint: _Optional[_Union[_core_pb2.CheckpointRef, _Mapping]] = ..., parent_checkpoint: _Optional[_Union[_core_pb2.CheckpointRef, _Mapping]] = ..., interrupts: _Optional[_Iterable[_Union[_core_pb2.Interrupt, _Mapping]]] = ..., not_shown: _Optional[str] = ...) -> None: ...
 
 class StateTask(_message.Message):
     __slots__ = ("task_id", "name", "path", "error", "interrupts", "checkpoint", "state", "result")
@@ -278,14 +281,16 @@ class PruneThreadResult(_message.Message):
     def __init__(self, thread_id: _Optional[str] = ..., reason: _Optional[_Union[_errors_pb2.ErrorReason, str]] = ..., message: _Optional[str] = ...) -> None: ...
 
 class GetThreadStateRequest(_message.Message):
-    __slots__ = ("thread_id", "checkpoint", "include_subgraphs")
+    __slots__ = ("thread_id", "checkpoint", "include_subgraphs", "read_mask")
     THREAD_ID_FIELD_NUMBER: _ClassVar[int]
     CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
     INCLUDE_SUBGRAPHS_FIELD_NUMBER: _ClassVar[int]
+    READ_MASK_FIELD_NUMBER: _ClassVar[int]
     thread_id: str
     checkpoint: _core_pb2.CheckpointRef
     include_subgraphs: bool
-    def __init__(self, thread_id: _Optional[str] = ..., checkpoint: _Optional[_Union[_core_pb2.CheckpointRef, _Mapping]] = ..., include_subgraphs: _Optional[bool] = ...) -> None: ...
+    read_mask: _field_mask_pb2.FieldMask
+    def __init__(self, thread_id: _Optional[str] = ..., checkpoint: _Optional[_Union[_core_pb2.CheckpointRef, _Mapping]] = ..., include_subgraphs: _Optional[bool] = ..., read_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ...) -> None: ...
 
 class GetThreadStateResponse(_message.Message):
     __slots__ = ("state",)
@@ -314,20 +319,22 @@ class UpdateThreadStateResponse(_message.Message):
     def __init__(self, checkpoint: _Optional[_Union[_core_pb2.CheckpointRef, _Mapping]] = ...) -> None: ...
 
 class ListThreadStatesRequest(_message.Message):
-    __slots__ = ("thread_id", "checkpoint", "before", "metadata", "page_size", "page_token")
+    __slots__ = ("thread_id", "checkpoint", "before", "metadata", "page_size", "page_token", "read_mask")
     THREAD_ID_FIELD_NUMBER: _ClassVar[int]
     CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
     BEFORE_FIELD_NUMBER: _ClassVar[int]
     METADATA_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    READ_MASK_FIELD_NUMBER: _ClassVar[int]
     thread_id: str
     checkpoint: _core_pb2.CheckpointRef
     before: _core_pb2.CheckpointRef
     metadata: _payload_pb2.Payload
     page_size: int
     page_token: str
-    def __init__(self, thread_id: _Optional[str] = ..., checkpoint: _Optional[_Union[_core_pb2.CheckpointRef, _Mapping]] = ..., before: _Optional[_Union[_core_pb2.CheckpointRef, _Mapping]] = ..., metadata: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+    read_mask: _field_mask_pb2.FieldMask
+    def __init__(self, thread_id: _Optional[str] = ..., checkpoint: _Optional[_Union[_core_pb2.CheckpointRef, _Mapping]] = ..., before: _Optional[_Union[_core_pb2.CheckpointRef, _Mapping]] = ..., metadata: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., read_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ...) -> None: ...
 
 class ListThreadStatesResponse(_message.Message):
     __slots__ = ("states", "next_page_token")

@@ -190,18 +190,25 @@ class ThreadServiceServicer:
         """Answers with the state of a thread at its newest checkpoint, or at another one. A thread
         without checkpoints has a state without values.
 
-        Fails with NOT_FOUND and reason THREAD_NOT_FOUND, or CHECKPOINT_NOT_FOUND.
+        A state is shown by the graph that wrote the checkpoint, configured as it was then: as by the
+        run, or, if its record was deleted, by its assistant at the version that the run had.
+
+        Fails with NOT_FOUND and reason THREAD_NOT_FOUND, or CHECKPOINT_NOT_FOUND, or GRAPH_NOT_FOUND
+        if the server does not have the graph any more, and with FAILED_PRECONDITION and reason
+        STATE_NOT_SHOWN if the graph's code fails.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateThreadState(self, request, context):
-        """Adds a checkpoint to a thread, as if a node had returned `values`.
+        """Adds a checkpoint to a thread, as if a node had returned `values`. `Thread` shows what it
+        leaves: it is INTERRUPTED if there is something left to do, and IDLE otherwise.
 
-        Fails with NOT_FOUND and reason THREAD_NOT_FOUND, ASSISTANT_NOT_FOUND or CHECKPOINT_NOT_FOUND,
-        with FAILED_PRECONDITION and reason THREAD_BUSY if runs on the thread have not ended, and with
-        FAILED_PRECONDITION and reason STATE_UPDATE_REFUSED if the graph does not take the update.
+        Fails with NOT_FOUND and reason THREAD_NOT_FOUND, ASSISTANT_NOT_FOUND, CHECKPOINT_NOT_FOUND or
+        GRAPH_NOT_FOUND, with FAILED_PRECONDITION and reason THREAD_BUSY if runs on the thread have not
+        ended, with FAILED_PRECONDITION and reason STATE_UPDATE_REFUSED if the graph does not take the
+        update, and STATE_NOT_SHOWN if the graph cannot be made.
         ABORTED and reason THREAD_BUSY: others kept changing the state; nothing was stored, try again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -209,7 +216,8 @@ class ThreadServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListThreadStates(self, request, context):
-        """Lists the states of a thread, one for each checkpoint, the newest first.
+        """Lists the states of a thread, one for each checkpoint, the newest first. Each is shown as
+        GetThreadState shows it; of one that cannot be, `not_shown` says why.
 
         Fails with NOT_FOUND and reason THREAD_NOT_FOUND.
         """

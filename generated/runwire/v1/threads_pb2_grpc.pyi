@@ -71,18 +71,26 @@ class ThreadServiceStub:
     """Answers with the state of a thread at its newest checkpoint, or at another one. A thread
     without checkpoints has a state without values.
 
-    Fails with NOT_FOUND and reason THREAD_NOT_FOUND, or CHECKPOINT_NOT_FOUND.
+    A state is shown by the graph that wrote the checkpoint, configured as it was then: as by the
+    run, or, if its record was deleted, by its assistant at the version that the run had.
+
+    Fails with NOT_FOUND and reason THREAD_NOT_FOUND, or CHECKPOINT_NOT_FOUND, or GRAPH_NOT_FOUND
+    if the server does not have the graph any more, and with FAILED_PRECONDITION and reason
+    STATE_NOT_SHOWN if the graph's code fails.
     """
     UpdateThreadState: _aio.UnaryUnaryMultiCallable[_threads_pb2.UpdateThreadStateRequest, _threads_pb2.UpdateThreadStateResponse]
-    """Adds a checkpoint to a thread, as if a node had returned `values`.
+    """Adds a checkpoint to a thread, as if a node had returned `values`. `Thread` shows what it
+    leaves: it is INTERRUPTED if there is something left to do, and IDLE otherwise.
 
-    Fails with NOT_FOUND and reason THREAD_NOT_FOUND, ASSISTANT_NOT_FOUND or CHECKPOINT_NOT_FOUND,
-    with FAILED_PRECONDITION and reason THREAD_BUSY if runs on the thread have not ended, and with
-    FAILED_PRECONDITION and reason STATE_UPDATE_REFUSED if the graph does not take the update.
+    Fails with NOT_FOUND and reason THREAD_NOT_FOUND, ASSISTANT_NOT_FOUND, CHECKPOINT_NOT_FOUND or
+    GRAPH_NOT_FOUND, with FAILED_PRECONDITION and reason THREAD_BUSY if runs on the thread have not
+    ended, with FAILED_PRECONDITION and reason STATE_UPDATE_REFUSED if the graph does not take the
+    update, and STATE_NOT_SHOWN if the graph cannot be made.
     ABORTED and reason THREAD_BUSY: others kept changing the state; nothing was stored, try again.
     """
     ListThreadStates: _aio.UnaryUnaryMultiCallable[_threads_pb2.ListThreadStatesRequest, _threads_pb2.ListThreadStatesResponse]
-    """Lists the states of a thread, one for each checkpoint, the newest first.
+    """Lists the states of a thread, one for each checkpoint, the newest first. Each is shown as
+    GetThreadState shows it; of one that cannot be, `not_shown` says why.
 
     Fails with NOT_FOUND and reason THREAD_NOT_FOUND.
     """
@@ -197,7 +205,12 @@ class ThreadServiceServicer(metaclass=_abc_1.ABCMeta):
         """Answers with the state of a thread at its newest checkpoint, or at another one. A thread
         without checkpoints has a state without values.
 
-        Fails with NOT_FOUND and reason THREAD_NOT_FOUND, or CHECKPOINT_NOT_FOUND.
+        A state is shown by the graph that wrote the checkpoint, configured as it was then: as by the
+        run, or, if its record was deleted, by its assistant at the version that the run had.
+
+        Fails with NOT_FOUND and reason THREAD_NOT_FOUND, or CHECKPOINT_NOT_FOUND, or GRAPH_NOT_FOUND
+        if the server does not have the graph any more, and with FAILED_PRECONDITION and reason
+        STATE_NOT_SHOWN if the graph's code fails.
         """
 
     @_abc_1.abstractmethod
@@ -206,11 +219,13 @@ class ThreadServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _threads_pb2.UpdateThreadStateRequest,
         context: _aio.ServicerContext[_threads_pb2.UpdateThreadStateRequest, _abc.Awaitable[_threads_pb2.UpdateThreadStateResponse]],
     ) -> _abc.Awaitable[_threads_pb2.UpdateThreadStateResponse]:
-        """Adds a checkpoint to a thread, as if a node had returned `values`.
+        """Adds a checkpoint to a thread, as if a node had returned `values`. `Thread` shows what it
+        leaves: it is INTERRUPTED if there is something left to do, and IDLE otherwise.
 
-        Fails with NOT_FOUND and reason THREAD_NOT_FOUND, ASSISTANT_NOT_FOUND or CHECKPOINT_NOT_FOUND,
-        with FAILED_PRECONDITION and reason THREAD_BUSY if runs on the thread have not ended, and with
-        FAILED_PRECONDITION and reason STATE_UPDATE_REFUSED if the graph does not take the update.
+        Fails with NOT_FOUND and reason THREAD_NOT_FOUND, ASSISTANT_NOT_FOUND, CHECKPOINT_NOT_FOUND or
+        GRAPH_NOT_FOUND, with FAILED_PRECONDITION and reason THREAD_BUSY if runs on the thread have not
+        ended, with FAILED_PRECONDITION and reason STATE_UPDATE_REFUSED if the graph does not take the
+        update, and STATE_NOT_SHOWN if the graph cannot be made.
         ABORTED and reason THREAD_BUSY: others kept changing the state; nothing was stored, try again.
         """
 
@@ -220,7 +235,8 @@ class ThreadServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _threads_pb2.ListThreadStatesRequest,
         context: _aio.ServicerContext[_threads_pb2.ListThreadStatesRequest, _abc.Awaitable[_threads_pb2.ListThreadStatesResponse]],
     ) -> _abc.Awaitable[_threads_pb2.ListThreadStatesResponse]:
-        """Lists the states of a thread, one for each checkpoint, the newest first.
+        """Lists the states of a thread, one for each checkpoint, the newest first. Each is shown as
+        GetThreadState shows it; of one that cannot be, `not_shown` says why.
 
         Fails with NOT_FOUND and reason THREAD_NOT_FOUND.
         """

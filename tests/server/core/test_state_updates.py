@@ -11,7 +11,6 @@ from langgraph.checkpoint.base import id as checkpoint_ids
 from tests.support.engine import Engine, open_engine
 
 from runwire.server.core import states
-from runwire.server.graphs.saver import RunwireSaver
 from runwire.server.model.errors import CheckpointNotFound, ThreadContended
 from runwire.server.storage import checkpoints, pruning
 from runwire.server.storage.database import Connection
@@ -54,18 +53,19 @@ def before_the_put(
 ) -> list[object]:
     """Let something happen after an update has read the state, and before it stores its own; that
     many times. What it gave is in the list that is returned."""
-    put, loop, happened = RunwireSaver.aput_together, asyncio.get_running_loop(), list[object]()
+    plan, loop, happened = states.state.plan_update, asyncio.get_running_loop(), list[object]()
 
     async def awaited() -> object:
         return await happen()
 
-    async def put_late(saver: RunwireSaver, puts: Any) -> None:
+    async def plan_early(*arguments: Any, **how: Any) -> Any:
+        planned = await plan(*arguments, **how)
         if len(happened) < times:
             future = asyncio.run_coroutine_threadsafe(awaited(), loop)
             happened.append(await asyncio.wrap_future(future))
-        await put(saver, puts)
+        return planned
 
-    monkeypatch.setattr(RunwireSaver, "aput_together", put_late)
+    monkeypatch.setattr(states.state, "plan_update", plan_early)
     return happened
 
 

@@ -89,7 +89,7 @@ async def test_a_state_update_is_shown_by_the_thread(engine: Engine) -> None:
     thread_id = await engine.thread()
     made = await update(engine, thread_id, {"count": 5, "log": ["u"]}, assistant_id="counter")
     thread = await engine.threads.get(thread_id)
-    assert (thread.state, thread.values) == (ThreadState.IDLE, '{"count":5,"log":["u"]}')
+    assert (thread.state, thread.values) == (ThreadState.INTERRUPTED, '{"count":5,"log":["u"]}')
     newest = await engine.states.get(thread_id, None, include_subgraphs=False)
     assert newest.checkpoint == made
     run = await engine.run("counter", thread_id=thread_id)
@@ -198,7 +198,7 @@ async def test_a_thread_that_is_deleted_while_it_is_updated_stays_gone(
 ) -> None:
     thread_id = await engine.thread()
     await engine.run("counter", thread_id=thread_id)
-    write_state = core_states.state.update_state
+    write_state = core_states.state.plan_update
 
     async def delete_and_write(*arguments: Any, **how: Any) -> Any:
         await engine.database.write(lambda c: checkpoints.delete_thread(c, "another"))
@@ -207,7 +207,7 @@ async def test_a_thread_that_is_deleted_while_it_is_updated_stays_gone(
         return await write_state(*arguments, **how)
 
     loop = asyncio.get_running_loop()
-    monkeypatch.setattr(core_states.state, "update_state", delete_and_write)
+    monkeypatch.setattr(core_states.state, "plan_update", delete_and_write)
     with pytest.raises(ThreadNotFound):
         await update(engine, thread_id, {"count": 1}, as_node="count")
     assert await engine.database.read(lambda c: checkpoints.head(c, thread_id)) is None

@@ -1,17 +1,55 @@
 """Threads' states."""
 
 import json
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from langgraph.store.memory import InMemoryStore
+from tests.server.graphs.conftest import SUPPORT
 from tests.support.execution import execute, execute_on, make_run
 
+from runwire.server.graphs.config import read_config
 from runwire.server.graphs.registry import Graph, Registry
-from runwire.server.graphs.state import get_state, list_states, update_state
+from runwire.server.graphs.saver import RunwireSaver
+from runwire.server.graphs.setups import Setup
+from runwire.server.graphs.state import get_output, get_state, plan_update
 from runwire.server.model.errors import CheckpointNotFound, StateUpdateRefused
 from runwire.server.model.ids import new_id
 from runwire.server.model.threads import CheckpointRef
+from runwire.server.storage.database import Database
+
+HEAD = CheckpointRef()
+
+UpdateState = Callable[..., Awaitable[CheckpointRef]]
+
+
+@pytest.fixture
+async def registry(sqlite_database: Database) -> Registry:
+    """The graphs that tests of all floors share, with checkpoints that anybody may write."""
+    saver = RunwireSaver(sqlite_database, fenced=False)
+    found = Registry(read_config(SUPPORT), saver=saver, store=InMemoryStore())
+    await found.load()
+    return found
+
+
+@pytest.fixture
+def update_state(sqlite_database: Database) -> UpdateState:
+    """Plan an update and store it at once."""
+
+    async def update(
+        graph: Graph, thread_id: str, checkpoint: CheckpointRef = HEAD, **how: Any
+    ) -> CheckpointRef:
+        setup = Setup(graph_id=graph.name or "", thread_id=thread_id)
+        planned = await plan_update(graph, setup, checkpoint, **how)
+        await sqlite_database.write(planned.store)
+        stored = await get_output(graph, thread_id)
+        assert stored == replace(planned.output, metadata=stored.metadata)
+        return planned.made
+
+    return update
 
 
 async def opened(registry: Registry, graph_id: str) -> Graph:
@@ -114,7 +152,9 @@ async def test_a_named_checkpoint_is_shown_as_it_was(registry: Registry) -> None
     assert json.loads((await get_state(graph, thread_id)).values)["count"] == 4
 
 
-async def test_a_checkpoint_that_is_not_there_is_told(registry: Registry) -> None:
+async def test_a_checkpoint_that_is_not_there_is_told(
+    registry: Registry, update_state: UpdateState
+) -> None:
     graph, thread_id = await opened(registry, "echo"), new_id()
     await execute(registry, make_run("echo", thread_id, input={"text": "x"}))
     nowhere = CheckpointRef(checkpoint_id="1f1e65d7-5d39-69be-bfff-9e19b140164b")
@@ -125,64 +165,9 @@ async def test_a_checkpoint_that_is_not_there_is_told(registry: Registry) -> Non
         await update_state(graph, thread_id, nowhere, values={"text": "y"})
 
 
-async def test_history_is_newest_first_and_pages(registry: Registry) -> None:
-    graph, thread_id = await opened(registry, "echo"), new_id()
-    for text in ("a", "b"):
-        await execute(registry, make_run("echo", thread_id, input={"text": text}))
-
-    everything = await list_states(graph, thread_id, limit=100)
-    first = await list_states(graph, thread_id, limit=2)
-    rest = await list_states(graph, thread_id, limit=100, before=first[-1].checkpoint)
-
-    assert [json.loads(state.metadata)["step"] for state in everything] == [4, 3, 2, 1, 0, -1]
-    assert first + rest == everything
-    assert json.loads(everything[0].values) == {"text": "b", "answer": "b"}
-    assert everything[0].parent_checkpoint == everything[1].checkpoint
-
-
-async def test_history_is_filtered_by_metadata(registry: Registry) -> None:
-    graph, thread_id = await opened(registry, "echo"), new_id()
-    runs = [make_run("echo", thread_id, input={"text": text}) for text in ("a", "b")]
-    for run in runs:
-        await execute(registry, run)
-
-    found = await list_states(
-        graph, thread_id, limit=100, metadata={"run_id": runs[0].run_id, "source": "loop"}
-    )
-
-    assert [json.loads(state.metadata)["step"] for state in found] == [1, 0]
-
-
-async def test_the_history_of_a_subgraph_is_listed_by_its_namespace(registry: Registry) -> None:
-    graph, thread_id = await opened(registry, "asks_in_subgraph"), new_id()
-    await execute(registry, make_run("asks_in_subgraph", thread_id, input={}))
-    (task,) = (await get_state(graph, thread_id)).tasks
-    assert task.checkpoint is not None
-
-    namespace = CheckpointRef(checkpoint_ns=task.checkpoint.checkpoint_ns)
-    found = await list_states(graph, thread_id, limit=10, checkpoint=namespace)
-
-    assert [state.next for state in found] == [("ask",), ("prepare",), ("__start__",)]
-
-
-async def test_each_state_is_shown_by_the_graph_that_wrote_it(registry: Registry) -> None:
-    echo, asks = await opened(registry, "echo"), await opened(registry, "asks")
-    thread_id = new_id()
-    await execute(registry, make_run("asks", thread_id, input={"question": "q"}))
-    await execute(registry, make_run("echo", thread_id, input={"text": "x"}))
-
-    as_echo = await list_states(echo, thread_id, limit=100)
-    as_written = await list_states(echo, thread_id, limit=100, others={"asks": asks})
-
-    asked = [s for s in as_written if json.loads(s.metadata)["graph_id"] == "asks"]
-    assert asked[0].next == ("ask",)
-    assert json.loads(asked[0].values)["question"] == "q"
-    assert all("question" not in json.loads(state.values) for state in as_echo)
-    assert [s.checkpoint for s in as_echo] == [s.checkpoint for s in as_written]
-
-
 async def test_an_update_makes_a_checkpoint_and_the_graph_goes_on_from_it(
     registry: Registry,
+    update_state: UpdateState,
 ) -> None:
     graph, thread_id = await opened(registry, "asks"), new_id()
     await execute(registry, make_run("asks", thread_id, input={}))
@@ -203,7 +188,9 @@ async def test_an_update_makes_a_checkpoint_and_the_graph_goes_on_from_it(
     assert (metadata["source"], metadata["graph_id"]) == ("update", "asks")
 
 
-async def test_an_update_of_an_older_checkpoint_makes_a_fork(registry: Registry) -> None:
+async def test_an_update_of_an_older_checkpoint_makes_a_fork(
+    registry: Registry, update_state: UpdateState
+) -> None:
     graph, thread_id = await opened(registry, "counter"), new_id()
     await execute(registry, make_run("counter", thread_id, input={"count": 1}))
     first = (await get_state(graph, thread_id)).checkpoint
@@ -218,7 +205,9 @@ async def test_an_update_of_an_older_checkpoint_makes_a_fork(registry: Registry)
     assert state.parent_checkpoint == first
 
 
-async def test_nothing_as_values_ends_what_would_run_next(registry: Registry) -> None:
+async def test_nothing_as_values_ends_what_would_run_next(
+    registry: Registry, update_state: UpdateState
+) -> None:
     graph, thread_id = await opened(registry, "asks"), new_id()
     await execute(registry, make_run("asks", thread_id, input={}))
 
@@ -236,7 +225,7 @@ async def test_nothing_as_values_ends_what_would_run_next(registry: Registry) ->
     ],
 )
 async def test_an_update_that_the_graph_does_not_take_is_refused(
-    registry: Registry, values: Any, as_node: str, message: str
+    registry: Registry, update_state: UpdateState, values: Any, as_node: str, message: str
 ) -> None:
     graph, thread_id = await opened(registry, "asks"), new_id()
     await execute(registry, make_run("asks", thread_id, input={}))
@@ -248,7 +237,9 @@ async def test_an_update_that_the_graph_does_not_take_is_refused(
     assert await get_state(graph, thread_id) == before
 
 
-async def test_an_ambiguous_update_is_refused(registry: Registry) -> None:
+async def test_an_ambiguous_update_is_refused(
+    registry: Registry, update_state: UpdateState
+) -> None:
     graph = await opened(registry, "branches")
     run = make_run("branches", new_id(), input={}, interrupt_after=("left",))
     await execute_on(graph, run)
@@ -257,7 +248,9 @@ async def test_an_ambiguous_update_is_refused(registry: Registry) -> None:
         await update_state(graph, run.thread_id or "", values={"seen": ["x"]})
 
 
-async def test_a_state_can_be_made_before_any_run(registry: Registry) -> None:
+async def test_a_state_can_be_made_before_any_run(
+    registry: Registry, update_state: UpdateState
+) -> None:
     graph, thread_id = await opened(registry, "echo"), new_id()
 
     await update_state(graph, thread_id, values={"text": "x"}, as_node="__start__")

@@ -1,34 +1,39 @@
 """The states of threads: one for each checkpoint."""
 
 import asyncio
+import builtins
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from typing import Any
+from contextlib import suppress
+from itertools import groupby
+from typing import Any, NamedTuple
+
+import orjson
 
 from runwire.server.core.assistants import resolve
 from runwire.server.core.local import LocalRunner
+from runwire.server.core.setups import find_origin, find_setup, named_checkpoint, namespaces
 from runwire.server.core.threads import get_thread
 from runwire.server.core.turns import Turns
 from runwire.server.graphs import state
 from runwire.server.graphs.clock import seed_checkpoint_clock
-from runwire.server.graphs.factories import Access
 from runwire.server.graphs.registry import Graph, Registry
+from runwire.server.graphs.setups import Setup, failures_told, open_setup
 from runwire.server.model.attempts import StateUpdate, current_writer
 from runwire.server.model.errors import (
     CheckpointNotFound,
+    GraphNotFound,
+    StateNotShown,
     StateUpdateRefused,
     ThreadContended,
 )
+from runwire.server.model.ids import time_of_checkpoint
 from runwire.server.model.requests import Page
-from runwire.server.model.threads import (
-    CheckpointRef,
-    StateSnapshot,
-    ThreadState,
-)
-from runwire.server.storage import checkpoints, claims, threads
+from runwire.server.model.threads import CheckpointRef, StateSnapshot, ThreadState
+from runwire.server.storage import checkpoints, threads
 from runwire.server.storage.clock import current_time
 from runwire.server.storage.database import Connection, Database
+from runwire.server.storage.origins import Origin, Writer, list_origins
 
 _MAX_TRIES = 30
 """How often a state update is tried while others change the thread's state."""
@@ -48,6 +53,22 @@ _EMPTY = StateSnapshot(
 )
 
 
+class _Found(NamedTuple):
+    """A checkpoint, and the graph that shows it."""
+
+    origin: Origin
+    setup: Setup
+
+
+class _Beginning(NamedTuple):
+    """What a state update begins with: who writes, through which graph, on top of what."""
+
+    writer: StateUpdate
+    setup: Setup
+    checkpoint: CheckpointRef
+    metadata: dict[str, Any]
+
+
 class States:
     """What can be done with the states of threads."""
 
@@ -61,19 +82,42 @@ class States:
         self, thread_id: str, checkpoint: CheckpointRef | None, *, include_subgraphs: bool
     ) -> StateSnapshot:
         """Return a thread's state at a checkpoint, the newest unless one is named, as the graph
-        that wrote it shows it. Raises `ThreadNotFound`, `CheckpointNotFound`."""
-        graph_id = await self._graph_of(thread_id, checkpoint)
-        if graph_id is None:
-            return _EMPTY
+        that wrote it shows it, set up as it was then. Raises `ThreadNotFound`,
+        `CheckpointNotFound`, `GraphNotFound`, `StateNotShown`."""
+        wanted = checkpoint or CheckpointRef()
+
+        def look(connection: Connection) -> _Found | None:
+            origin = find_origin(connection, thread_id, wanted)
+            if origin is None:
+                return None
+            return _Found(origin, find_setup(connection, thread_id, origin.writer))
+
+        found = await self._database.read(look)
+        while found is not None:
+            snapshot = await self._show(found, wanted, include_subgraphs=include_subgraphs)
+            seen = snapshot.checkpoint
+            if seen is None or seen.checkpoint_id == found.origin.place.checkpoint_id:
+                return snapshot
+            # There is a newer one by now. If another graph wrote it, or the same one set up
+            # otherwise, then that is to show it.
+            before, found = found, await self._database.read(look)
+            if found is not None and found.setup == before.setup:
+                return snapshot
+        return _EMPTY
+
+    async def _show(
+        self, found: _Found, wanted: CheckpointRef, *, include_subgraphs: bool
+    ) -> StateSnapshot:
+        setup, namespace = found.setup, found.origin.place.checkpoint_ns
+        # The newest shows also what its tasks have done since: by its id it would not.
+        place = CheckpointRef(checkpoint_id=named_checkpoint(wanted), checkpoint_ns=namespace)
 
         async def read_state() -> StateSnapshot:
-            async with self._open(graph_id, "threads.read", thread_id) as graph:
-                return await state.get_state(
-                    graph,
-                    thread_id,
-                    checkpoint or CheckpointRef(),
-                    include_subgraphs=include_subgraphs,
-                )
+            async with open_setup(self._registry, setup, "threads.read") as graph:
+                with failures_told(setup.graph_id):
+                    return await state.get_state(
+                        graph, setup.thread_id, place, include_subgraphs=include_subgraphs
+                    )
 
         return await self._runner.call(read_state)
 
@@ -89,39 +133,53 @@ class States:
     ) -> Page[StateSnapshot]:
         """Return a thread's states, newest first, a page at a time: those of a subgraph when
         `checkpoint` names its namespace, those older than `before`, those whose metadata holds
-        `metadata`. Each is shown by the graph that wrote it."""
+        `metadata`. Each is shown by the graph that wrote it, set up as it was then; of one that
+        its graph does not show there is all but that, and why. Raises `ThreadNotFound`."""
         wanted = checkpoint or CheckpointRef()
-        start = CheckpointRef(checkpoint_id=cursor) if cursor else before
+        ends = [cursor or "", named_checkpoint(before) if before is not None else ""]
 
-        def writers_of(connection: Connection) -> list[str]:
+        def look(connection: Connection) -> tuple[builtins.list[_Found], str | None]:
             get_thread(connection, thread_id)
-            return checkpoints.graphs_of(connection, thread_id)
-
-        writers = await self._database.read(writers_of)
-        known = [graph_id for graph_id in writers if graph_id in self._registry.graph_ids]
-        if not known:
-            return Page([], None)
-
-        async def read_states() -> list[StateSnapshot]:
-            async with AsyncExitStack() as opened:
-                graphs = {
-                    graph_id: await opened.enter_async_context(
-                        self._open(graph_id, "threads.read", thread_id)
-                    )
-                    for graph_id in known
-                }
-                return await state.list_states(
-                    graphs[known[0]],
+            found: builtins.list[Origin] = []
+            for checkpoint_ns in namespaces(wanted):
+                found = found or list_origins(
+                    connection,
                     thread_id,
-                    limit=limit + 1,
-                    checkpoint=wanted,
-                    before=start,
+                    checkpoint_ns,
+                    checkpoint_id=named_checkpoint(wanted),
+                    before=min(filter(None, ends), default=""),
                     metadata=metadata,
-                    others=graphs,
+                    limit=limit + 1,
                 )
+            following = found[limit - 1].place.checkpoint_id if len(found) > limit else None
+            writers = {origin.writer for origin in found[:limit]}
+            setups = {writer: find_setup(connection, thread_id, writer) for writer in writers}
+            return [_Found(origin, setups[origin.writer]) for origin in found[:limit]], following
 
-        states = await self._runner.call(read_states)
-        return _page(states, limit)
+        found, following = await self._database.read(look)
+
+        async def read_states() -> builtins.list[StateSnapshot]:
+            shown: builtins.list[StateSnapshot] = []
+            for setup, same in groupby(found, lambda one: one.setup):
+                shown += await self._show_all(setup, [one.origin for one in same])
+            return shown
+
+        return Page(await self._runner.call(read_states) if found else [], following)
+
+    async def _show_all(
+        self, setup: Setup, origins: Sequence[Origin]
+    ) -> builtins.list[StateSnapshot]:
+        """Return the states of checkpoints that one writer wrote. Those that have gone meanwhile
+        are left out."""
+        try:
+            async with open_setup(self._registry, setup, "threads.read") as graph:
+                shown = []
+                for origin in origins:
+                    with suppress(CheckpointNotFound):
+                        shown.append(await _show_one(graph, setup, origin))
+                return shown
+        except (GraphNotFound, StateNotShown) as error:
+            return [_not_shown(origin, error.message) for origin in origins]
 
     async def update(
         self,
@@ -133,55 +191,46 @@ class States:
         assistant_id: str,
     ) -> CheckpointRef:
         """Change a thread's state as if `as_node` had returned `values`; return the checkpoint
-        that this makes. `assistant_id` says which graph's nodes are meant on a thread that no
-        graph has written to yet, or that another graph should write to.
+        that this makes. `assistant_id` says which graph's nodes are meant, and how it is set up,
+        on a thread that no graph has written to yet, or that another one should write to.
 
-        Raises `ThreadNotFound`, `AssistantNotFound`, `CheckpointNotFound`, `ThreadInUse`,
-        `StateUpdateRefused`, `ThreadContended`.
+        Raises `ThreadNotFound`, `AssistantNotFound`, `CheckpointNotFound`, `GraphNotFound`,
+        `ThreadInUse`, `StateUpdateRefused`, `StateNotShown`, `ThreadContended`.
         """
         wanted, graph_ids = checkpoint or CheckpointRef(), self._registry.graph_ids
 
-        def begin(connection: Connection) -> StateUpdate:
+        def begin(connection: Connection) -> _Beginning:
             seed_checkpoint_clock(checkpoints.newest_id(connection, thread_id))
             return _begin_update(connection, thread_id, wanted, assistant_id, graph_ids)
 
-        async def write_state() -> tuple[CheckpointRef, StateSnapshot]:
-            writer = await self._database.read(begin)
-            current_writer.set(writer)
-            async with self._open(writer.graph_id, "threads.update", thread_id) as graph:
-                made = await state.update_state(
+        async def write_state() -> CheckpointRef:
+            beginning = await self._database.read(begin)
+            current_writer.set(beginning.writer)
+            async with open_setup(self._registry, beginning.setup, "threads.update") as graph:
+                planned = await state.plan_update(
                     graph,
-                    thread_id,
-                    wanted,
+                    beginning.setup,
+                    beginning.checkpoint,
                     values=values,
                     as_node=as_node or None,
-                    metadata={"graph_id": writer.graph_id},
+                    metadata=beginning.metadata,
                 )
-                return made, await state.get_output(graph, thread_id)
 
-        # A caller that hangs up half way must not leave a thread that shows an older state than
-        # it has.
-        return await asyncio.shield(asyncio.create_task(self._write_state(thread_id, write_state)))
+            def store(connection: Connection) -> None:
+                planned.store(connection)
+                _leave_state(connection, thread_id, planned.output)
 
-    async def _write_state(
-        self,
-        thread_id: str,
-        write_state: Callable[[], Awaitable[tuple[CheckpointRef, StateSnapshot]]],
-    ) -> CheckpointRef:
+            await self._database.write(store)
+            return planned.made
+
         # An update builds on the newest checkpoint, and of two at once one is done again. Those of
         # one server rather wait for each other; what other servers do cannot be waited for.
         async with self._updates.turn(thread_id):
-            made, snapshot = await self._write_until_first(thread_id, write_state)
-            await self._database.write(
-                lambda connection: _leave_state(connection, thread_id, snapshot)
-            )
-        return made
+            return await self._write_until_first(thread_id, write_state)
 
     async def _write_until_first(
-        self,
-        thread_id: str,
-        write_state: Callable[[], Awaitable[tuple[CheckpointRef, StateSnapshot]]],
-    ) -> tuple[CheckpointRef, StateSnapshot]:
+        self, thread_id: str, write_state: Callable[[], Awaitable[CheckpointRef]]
+    ) -> CheckpointRef:
         """Do an update again as long as others come first. Raises `ThreadContended` in the end."""
         for tries in range(_MAX_TRIES):
             await asyncio.sleep(random.uniform(0, min(tries * _TRY_SECONDS, _MAX_TRY_SECONDS)))
@@ -191,37 +240,37 @@ class States:
                 continue
         raise ThreadContended(thread_id)
 
-    def _open(
-        self, graph_id: str, access: Access, thread_id: str
-    ) -> AbstractAsyncContextManager[Graph]:
-        return self._registry.open(
-            graph_id,
-            access,
-            config={"configurable": {"thread_id": thread_id}},
-            context=None,
-            checkpointed=True,
-        )
 
-    async def _graph_of(self, thread_id: str, checkpoint: CheckpointRef | None) -> str | None:
-        """Return the graph that wrote the checkpoint (the newest one), None if there is none."""
-        wanted = checkpoint or CheckpointRef()
-        return await self._database.read(
-            lambda connection: _graph_of(connection, thread_id, wanted)
-        )
+async def _show_one(graph: Graph, setup: Setup, origin: Origin) -> StateSnapshot:
+    _, checkpoint_ns, checkpoint_id = origin.place
+    place = CheckpointRef(checkpoint_ns=checkpoint_ns, checkpoint_id=checkpoint_id)
+    try:
+        with failures_told(setup.graph_id):
+            return await state.get_state(graph, setup.thread_id, place)
+    except StateNotShown as error:
+        return _not_shown(origin, error.message)
 
 
-def _graph_of(connection: Connection, thread_id: str, wanted: CheckpointRef) -> str | None:
-    get_thread(connection, thread_id)
-    if wanted.checkpoint_id:
-        graph_id = checkpoints.graph_of(
-            connection, thread_id, wanted.checkpoint_id, wanted.checkpoint_ns
+def _not_shown(origin: Origin, reason: str) -> StateSnapshot:
+    """Return what can be told of a checkpoint without its graph."""
+    _, checkpoint_ns, checkpoint_id = origin.place
+    place = CheckpointRef(checkpoint_ns=checkpoint_ns, checkpoint_id=checkpoint_id)
+    parent = None
+    if origin.parent_checkpoint_id:
+        parent = CheckpointRef(
+            checkpoint_ns=checkpoint_ns, checkpoint_id=origin.parent_checkpoint_id
         )
-    else:
-        head = checkpoints.head(connection, thread_id, wanted.checkpoint_ns)
-        graph_id = head.graph_id if head else None
-    if graph_id is None and (wanted.checkpoint_id or wanted.checkpoint_ns):
-        raise CheckpointNotFound(thread_id, wanted.checkpoint_id or wanted.checkpoint_ns)
-    return graph_id
+    return StateSnapshot(
+        values="{}",
+        next=(),
+        tasks=(),
+        metadata=orjson.dumps(origin.metadata).decode(),
+        create_time=time_of_checkpoint(checkpoint_id),
+        checkpoint=place,
+        parent_checkpoint=parent,
+        interrupts=(),
+        not_shown=reason,
+    )
 
 
 def _begin_update(
@@ -230,43 +279,52 @@ def _begin_update(
     wanted: CheckpointRef,
     assistant_id: str,
     graph_ids: Sequence[str],
-) -> StateUpdate:
-    """Return who will write: through which graph, and on top of what."""
-    graph_id = _graph_of(connection, thread_id, wanted)
-    if assistant_id:
-        graph_id = resolve(connection, assistant_id, None, graph_ids).graph_id
-    if graph_id is None:
+) -> _Beginning:
+    origin = find_origin(connection, thread_id, wanted)
+    if assistant_id or origin is None:
+        writer = _named_writer(connection, thread_id, assistant_id, graph_ids)
+    else:
+        writer = origin.writer
+    named = named_checkpoint(wanted)
+    newest = origin.place.checkpoint_id if origin else ""
+    namespace = origin.place.checkpoint_ns if origin else ""
+    return _Beginning(
+        StateUpdate(
+            thread_id, writer.graph_id, writer.configured_by, newest=None if named else newest
+        ),
+        find_setup(connection, thread_id, writer),
+        CheckpointRef(checkpoint_id=named, checkpoint_ns=namespace),
+        {"assistant_id": writer.assistant_id, "assistant_version": writer.assistant_version},
+    )
+
+
+def _named_writer(
+    connection: Connection, thread_id: str, assistant_id: str, graph_ids: Sequence[str]
+) -> Writer:
+    """Return the assistant that an update names; without one, the graph that the thread was made
+    for, as its metadata say."""
+    made_for = get_thread(connection, thread_id).metadata.get("graph_id")
+    named = assistant_id or (made_for if made_for in graph_ids else "")
+    if not named:
         raise StateUpdateRefused(
             "no graph has run on this thread yet: assistant_id must name one",
             thread_id=thread_id,
         )
-    if wanted.checkpoint_id:
-        return StateUpdate(thread_id, graph_id)
-    head = checkpoints.head(connection, thread_id, wanted.checkpoint_ns)
-    return StateUpdate(thread_id, graph_id, newest=head.checkpoint_id if head else "")
-
-
-def _page(states: list[StateSnapshot], limit: int) -> Page[StateSnapshot]:
-    """Return the first `limit` of states; where the others begin is after the last one shown."""
-    shown = states[:limit]
-    last = shown[-1].checkpoint if len(states) > limit else None
-    return Page(shown, last.checkpoint_id if last else None)
+    assistant = resolve(connection, named, None, graph_ids)
+    return Writer(assistant.graph_id, "", assistant.assistant_id, assistant.version)
 
 
 def _leave_state(connection: Connection, thread_id: str, snapshot: StateSnapshot) -> None:
-    """Show on the thread what a state update left, unless something later has left more. A run
-    that is in flight will show what it leaves instead."""
-    if not threads.lock_queue(connection, thread_id):
-        return
-    in_flight = claims.has_in_flight(connection, thread_id=thread_id)
+    """Show on the thread what a state update left. Raises `CheckpointOutdated` if that is no
+    longer what there is: an update of a subgraph does not notice what happens to the graph."""
     newest = checkpoints.head(connection, thread_id)
     shown = snapshot.checkpoint.checkpoint_id if snapshot.checkpoint else ""
-    if newest is None or (newest.checkpoint_id != shown and not in_flight):
-        return
-    now = current_time(connection)
+    if newest is None or newest.checkpoint_id != shown:
+        raise checkpoints.CheckpointOutdated(shown, newest.checkpoint_id if newest else "")
+    unfinished = snapshot.next or snapshot.interrupts
     remains = threads.Remains(
-        rest_state=ThreadState.INTERRUPTED if snapshot.interrupts else ThreadState.IDLE,
+        rest_state=ThreadState.INTERRUPTED if unfinished else ThreadState.IDLE,
         values=snapshot.values,
         interrupts=snapshot.interrupts,
     )
-    threads.leave(connection, thread_id, remains, now, busy=in_flight)
+    threads.leave(connection, thread_id, remains, current_time(connection), busy=False)

@@ -10,6 +10,7 @@ from langgraph.types import Command, Send
 
 from runwire.server.graphs.context import context_of
 from runwire.server.graphs.registry import Graph
+from runwire.server.graphs.setups import configurable_of
 from runwire.server.model.runs import Command as RunCommand
 from runwire.server.model.runs import Goto, Run
 
@@ -84,20 +85,14 @@ def breakpoints(graph: Graph, field: str, names: Sequence[str]) -> Literal["*"] 
 
 
 def _configurable(run: Run, resumed: bool) -> dict[str, Any]:
-    configurable = {
-        # What graphs written for the Agent Server look up, and may give themselves.
-        "user_id": "",
-        **run.config.configurable,
+    configurable = configurable_of(
+        run.config,
         # A stateless run is a conversation of its own.
-        "thread_id": run.thread_id or run.run_id,
-        "run_id": run.run_id,
-        "graph_id": run.graph_id,
-        "assistant_id": run.assistant_id,
-        "langgraph_auth_user": None,
-        "langgraph_auth_user_id": "",
-        "langgraph_auth_permissions": [],
-        "langgraph_request_id": run.run_id,
-    }
+        thread_id=run.thread_id or run.run_id,
+        graph_id=run.graph_id,
+        assistant_id=run.assistant_id,
+        run_id=run.run_id,
+    )
     if run.cron_id is not None:
         configurable["cron_id"] = run.cron_id
     if run.spec.checkpoint is not None and not resumed:

@@ -70,6 +70,9 @@ class HeldWrites(NamedTuple):
 Held = HeldCheckpoint | HeldWrites
 """What is to be stored later."""
 
+Transaction = Callable[[Connection], None]
+"""What stores something, all or nothing."""
+
 
 class RunwireSaver(BaseCheckpointSaver[int]):
     """Checkpoints of every thread. Bound to no event loop: usable from any loop or thread.
@@ -148,9 +151,9 @@ class RunwireSaver(BaseCheckpointSaver[int]):
         fault("put.after_commit")
         return _config_of(place)
 
-    async def aput_together(self, puts: Sequence[Held]) -> None:
-        """Do as `aput` and `aput_writes` do, once for each of `puts`, in their order; all of it in
-        one transaction."""
+    def putting_together(self, puts: Sequence[Held]) -> Transaction:
+        """Return the transaction that does as `aput` and `aput_writes` do, once for each of
+        `puts`, in their order."""
         transactions = [
             self._putting(*put[:3])[1]
             if isinstance(put, HeldCheckpoint)
@@ -162,8 +165,7 @@ class RunwireSaver(BaseCheckpointSaver[int]):
             for transaction in transactions:
                 transaction(connection)
 
-        await self._database.write(put_all)
-        fault("put.after_commit")
+        return put_all
 
     def put_writes(
         self,
@@ -255,6 +257,7 @@ class RunwireSaver(BaseCheckpointSaver[int]):
             kept.get("graph_id", ""),
             *self.serde.dumps_typed(checkpoint),
             kept,
+            writer.configured_by if isinstance(writer, StateUpdate) else kept.get("run_id", ""),
         )
         fence = writer if self._fenced else None
         return place, partial(checkpoints.add_checkpoint, new=new, writer=fence)

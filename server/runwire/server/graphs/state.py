@@ -3,25 +3,35 @@
 import copy
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.base import BaseCheckpointSaver
-from langgraph.types import PregelTask
+from langgraph.constants import END
+from langgraph.runtime import Runtime
+from langgraph.types import Command, PregelTask
 from langgraph.types import StateSnapshot as GraphSnapshot
 
+from runwire.server.graphs.context import context_of
 from runwire.server.graphs.failures import describe_task_error, is_shown, shown_message
 from runwire.server.graphs.holding import HoldingSaver
 from runwire.server.graphs.parts import output_of, to_interrupts
 from runwire.server.graphs.registry import Graph
+from runwire.server.graphs.saver import RunwireSaver, Transaction
 from runwire.server.graphs.serialize import to_json
+from runwire.server.graphs.setups import Setup
 from runwire.server.model.errors import CheckpointNotFound, StateUpdateRefused
 from runwire.server.model.threads import CheckpointRef, StateSnapshot, StateTask
 
 _HEAD = CheckpointRef()
 
-_COPY = "__copy__"
-"""LangGraph's name, in place of a node's, for a copy of a checkpoint."""
+_COPY, _INPUT = "__copy__", "__input__"
+"""LangGraph's names, in place of a node's, for a copy of a checkpoint and for the graph's input."""
+
+_SEPARATOR, _TASK = "|", ":"
+"""What is between the parts of a namespace, and in each part before the id of a task."""
+
+_RUNTIME = "__pregel_runtime"
+"""Where LangGraph keeps what it gives to nodes, and to edges, that ask for a `Runtime`."""
 
 
 def state_config(thread_id: str, checkpoint: CheckpointRef = _HEAD) -> RunnableConfig:
@@ -62,81 +72,80 @@ async def get_output(graph: Graph, thread_id: str) -> StateSnapshot:
     return _snapshot(snapshot._replace(values=output_of(snapshot.values, graph.output_channels)))
 
 
-async def list_states(
+def lasting_namespace(checkpoint_ns: str) -> str:
+    """Return the namespace in which a subgraph keeps its checkpoints if it keeps one history for
+    its thread (`checkpointer=True`), and not one for each time it is called."""
+    parts = checkpoint_ns.split(_SEPARATOR)
+    return _SEPARATOR.join(part.split(_TASK)[0] for part in parts)
+
+
+class PlannedUpdate(NamedTuple):
+    """A state update that is not stored yet: the checkpoint that it makes, the thread's newest
+    state then, as `get_output` shows it, and the transaction that stores it."""
+
+    made: CheckpointRef
+    output: StateSnapshot
+    store: Transaction
+
+
+async def plan_update(
     graph: Graph,
-    thread_id: str,
-    *,
-    limit: int,
-    checkpoint: CheckpointRef = _HEAD,
-    before: CheckpointRef | None = None,
-    metadata: Mapping[str, Any] | None = None,
-    others: Mapping[str, Graph] | None = None,
-) -> list[StateSnapshot]:
-    """Return up to `limit` states of a thread, newest first; the one at `checkpoint` alone if that
-    names one, those of a subgraph if it names a namespace.
-
-    `before` is exclusive; `metadata` must be part of a checkpoint's. States are rendered by
-    `graph`, those that a graph among `others` (by id) wrote by that one.
-    """
-    found = [
-        snapshot
-        async for snapshot in graph.aget_state_history(
-            state_config(thread_id, checkpoint),
-            filter=dict(metadata) if metadata else None,
-            before=None if before is None else state_config(thread_id, before),
-            limit=limit,
-        )
-    ]
-    return [_snapshot(await _rendered(graph, snapshot, others or {})) for snapshot in found]
-
-
-async def _rendered(
-    graph: Graph, snapshot: GraphSnapshot, others: Mapping[str, Graph]
-) -> GraphSnapshot:
-    """Return a snapshot as the graph that wrote it shows it."""
-    writer = others.get(str((snapshot.metadata or {}).get("graph_id")))
-    if writer is None or writer is graph:
-        return snapshot
-    return await writer.aget_state(snapshot.config)
-
-
-async def update_state(
-    graph: Graph,
-    thread_id: str,
+    setup: Setup,
     checkpoint: CheckpointRef = _HEAD,
     *,
     values: Any,
     as_node: str | None = None,
     metadata: Mapping[str, Any] | None = None,
-) -> CheckpointRef:
-    """Apply `values` as if `as_node` had returned them; return the checkpoint this makes.
+) -> PlannedUpdate:
+    """Apply `values` as if `as_node` had returned them.
 
     Without `as_node` it is the node that ran last. None as values changes nothing but what runs
-    next. `metadata` becomes the new checkpoint's. Raises `CheckpointNotFound`,
-    `StateUpdateRefused` when the graph does not take the update, and what the saver raises.
+    next. A list of objects is several updates of one step. `metadata` becomes the new checkpoint's.
+    Raises `CheckpointNotFound`, and `StateUpdateRefused` when the graph does not take the update;
+    the transaction raises what the saver raises.
     """
-    config = state_config(thread_id, checkpoint)
+    thread_id = setup.thread_id
     if checkpoint.checkpoint_id:
         await get_state(graph, thread_id, checkpoint)
-    if metadata:
-        config["metadata"] = dict(metadata)
-    saver = graph.checkpointer
-    if not isinstance(saver, BaseCheckpointSaver):
+    if not isinstance(graph.checkpointer, RunwireSaver):
         raise StateUpdateRefused("the graph was opened without a checkpointer")
-    holding = HoldingSaver(saver)
+    holding = HoldingSaver(graph.checkpointer)
     held = copy.copy(graph)
-    # A copy of a checkpoint is read back while it is made.
-    held.checkpointer = saver if as_node == _COPY else holding
+    held.checkpointer = holding
     try:
-        made = await held.aupdate_state(config, values, as_node or None)
+        config = _update_config(graph, setup, checkpoint, metadata or {})
+        made = await held.aupdate_state(config, _updates(graph, values, as_node), as_node or None)
+        output = await get_output(held, thread_id)
     except Exception as error:
         # Reducers and conditional edges are the graph author's code.
         if not is_shown(error):
             raise
         message = shown_message(error) or type(error).__name__
         raise StateUpdateRefused(message, thread_id=thread_id) from error
-    await holding.write()
-    return _required_ref(made)
+    return PlannedUpdate(_required_ref(made), output, holding.writing())
+
+
+def _update_config(
+    graph: Graph, setup: Setup, checkpoint: CheckpointRef, metadata: Mapping[str, Any]
+) -> RunnableConfig:
+    """Return the config of an update: conditional edges are called, and may look at all that they
+    see in a run."""
+    context = context_of(graph.context_schema, setup.context, setup.config.configurable)
+    configured = {
+        **setup.runnable_config["configurable"],
+        **state_config(setup.thread_id, checkpoint)["configurable"],
+        _RUNTIME: Runtime(context=context, store=graph.store),
+    }
+    return {"configurable": configured, "metadata": dict(metadata)}
+
+
+def _updates(graph: Graph, values: Any, as_node: str | None) -> Any:
+    """Return values as a node returns them: JSON has no way to say that a list is several updates,
+    and only a state that is a single value may be a list itself."""
+    several = isinstance(values, list) and values and all(isinstance(item, dict) for item in values)
+    if not several or as_node in (_COPY, END, _INPUT) or isinstance(graph.output_channels, str):
+        return values
+    return [Command(update=item) for item in values]
 
 
 def _snapshot(snapshot: GraphSnapshot) -> StateSnapshot:

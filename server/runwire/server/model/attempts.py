@@ -21,6 +21,8 @@ class StateUpdate:
 
     thread_id: str
     graph_id: str
+    configured_by: str = ""
+    """The run whose configuration the graph has; empty: an assistant's."""
     newest: str | None = None
     """The newest checkpoint of the namespace when the update began (empty: there was none), if the
     update is to build on that; None for one of a checkpoint that the caller has named."""

@@ -267,6 +267,17 @@ class StateUpdateRefused(FailedPrecondition):
     reason = "STATE_UPDATE_REFUSED"
 
 
+class StateNotShown(FailedPrecondition):
+    """The graph that wrote a checkpoint does not show its state: the user's code failed."""
+
+    reason = "STATE_NOT_SHOWN"
+
+    def __init__(self, graph_id: str, failure: str) -> None:
+        super().__init__(
+            f"graph {graph_id!r} does not show the state: {failure}", graph_id=graph_id
+        )
+
+
 class EventsExpired(OutOfRange):
     reason = "EVENTS_EXPIRED"
 

@@ -113,7 +113,8 @@ class StateTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateSnapshot:
-    """A thread's state at one checkpoint."""
+    """A thread's state at one checkpoint. `not_shown`: why it has no values, tasks and interrupts
+    although the checkpoint is there."""
 
     values: JsonText
     next: tuple[str, ...]
@@ -123,3 +124,4 @@ class StateSnapshot:
     checkpoint: CheckpointRef | None
     parent_checkpoint: CheckpointRef | None
     interrupts: tuple[Interrupt, ...]
+    not_shown: str = ""

@@ -241,8 +241,9 @@ def checkpoint_message(
 def state_message(thread_id: str, state: StateSnapshot) -> threads_pb2.StateSnapshot:
     """Return the state of a thread at a checkpoint; without one, there are no values."""
     exists = state.checkpoint is not None
+    shown = exists and not state.not_shown
     return threads_pb2.StateSnapshot(
-        values=of_optional(state.values) if exists else None,
+        values=of_optional(state.values) if shown else None,
         next=state.next,
         tasks=[_task_message(thread_id, task) for task in state.tasks],
         metadata=of_optional(state.metadata) if exists else None,
@@ -250,6 +251,7 @@ def state_message(thread_id: str, state: StateSnapshot) -> threads_pb2.StateSnap
         checkpoint=checkpoint_message(thread_id, state.checkpoint),
         parent_checkpoint=checkpoint_message(thread_id, state.parent_checkpoint),
         interrupts=interrupt_messages(state.interrupts),
+        not_shown=state.not_shown,
     )
 
 

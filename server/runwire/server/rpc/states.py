@@ -3,15 +3,29 @@
 from dataclasses import dataclass
 from typing import Any
 
+from google.protobuf.field_mask_pb2 import FieldMask
+
 from runwire.server.model.threads import CheckpointRef
 from runwire.server.rpc.fields import Fields
 from runwire.server.rpc.paging import STATES, PageRequest, read_page
+from runwire.server.rpc.read_masks import read_mask
 from runwire.server.rpc.specs import read_checkpoint
 from runwire.v1 import threads_pb2 as wire
 
 
 @dataclass(frozen=True, slots=True)
+class StateRequest:
+    """Which state is asked for, and what of it."""
+
+    thread_id: str
+    checkpoint: CheckpointRef | None
+    mask: FieldMask | None
+
+
+@dataclass(frozen=True, slots=True)
 class StateUpdateRequest:
+    """Which update is asked for."""
+
     thread_id: str
     values: Any
     checkpoint: CheckpointRef | None
@@ -19,21 +33,28 @@ class StateUpdateRequest:
 
 @dataclass(frozen=True, slots=True)
 class StatesQuery:
+    """Which states are asked for, and what of them."""
+
     thread_id: str
     checkpoint: CheckpointRef | None
     before: CheckpointRef | None
     metadata: dict[str, Any]
     page: PageRequest
+    mask: FieldMask | None
 
 
-def read_place(
-    request: wire.GetThreadStateRequest, fields: Fields
-) -> tuple[str, CheckpointRef | None]:
+def read_place(request: wire.GetThreadStateRequest, fields: Fields) -> StateRequest:
+    """Read which state is asked for."""
     thread_id = fields.required_id("thread_id", request.thread_id)
-    return thread_id, read_checkpoint(request.checkpoint, thread_id, fields, "checkpoint")
+    return StateRequest(
+        thread_id=thread_id,
+        checkpoint=read_checkpoint(request.checkpoint, thread_id, fields, "checkpoint"),
+        mask=read_mask(request.read_mask, wire.StateSnapshot, fields),
+    )
 
 
 def read_update(request: wire.UpdateThreadStateRequest, fields: Fields) -> StateUpdateRequest:
+    """Read which update is asked for."""
     thread_id = fields.required_id("thread_id", request.thread_id)
     return StateUpdateRequest(
         thread_id=thread_id,
@@ -43,11 +64,15 @@ def read_update(request: wire.UpdateThreadStateRequest, fields: Fields) -> State
 
 
 def read_states_query(request: wire.ListThreadStatesRequest, fields: Fields) -> StatesQuery:
+    """Read which states are asked for."""
     thread_id = fields.required_id("thread_id", request.thread_id)
+    if request.HasField("before") and not request.before.checkpoint_id:
+        fields.refuse("before.checkpoint_id", "is required")
     return StatesQuery(
         thread_id=thread_id,
         checkpoint=read_checkpoint(request.checkpoint, thread_id, fields, "checkpoint"),
         before=read_checkpoint(request.before, thread_id, fields, "before"),
         metadata=fields.metadata("metadata", request.metadata),
         page=read_page(request, fields, STATES),
+        mask=read_mask(request.read_mask, wire.StateSnapshot, fields),
     )

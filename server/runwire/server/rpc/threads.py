@@ -12,6 +12,7 @@ from runwire.server.rpc import enums
 from runwire.server.rpc.calls import Context
 from runwire.server.rpc.fields import Fields
 from runwire.server.rpc.paging import PageRequest, read_page
+from runwire.server.rpc.read_masks import masked
 from runwire.server.rpc.requests import read_key, read_request
 from runwire.server.rpc.resources import (
     checkpoint_message,
@@ -108,11 +109,12 @@ class ThreadServicer(threads_pb2_grpc.ThreadServiceServicer):
         self, request: wire.GetThreadStateRequest, context: Context
     ) -> wire.GetThreadStateResponse:
         """Return the state of a thread."""
-        thread_id, checkpoint = await read_request(request, read_place)
+        wanted = await read_request(request, read_place)
         state = await self._states.get(
-            thread_id, checkpoint, include_subgraphs=request.include_subgraphs
+            wanted.thread_id, wanted.checkpoint, include_subgraphs=request.include_subgraphs
         )
-        return wire.GetThreadStateResponse(state=state_message(thread_id, state))
+        message = state_message(wanted.thread_id, state)
+        return wire.GetThreadStateResponse(state=masked(message, wanted.mask))
 
     async def UpdateThreadState(
         self, request: wire.UpdateThreadStateRequest, context: Context
@@ -142,7 +144,9 @@ class ThreadServicer(threads_pb2_grpc.ThreadServiceServicer):
             cursor=query.page.cursor,
         )
         return wire.ListThreadStatesResponse(
-            states=[state_message(query.thread_id, state) for state in page.items],
+            states=[
+                masked(state_message(query.thread_id, state), query.mask) for state in page.items
+            ],
             next_page_token=query.page.next_token(page.next),
         )
 

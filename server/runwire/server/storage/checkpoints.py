@@ -61,6 +61,7 @@ class NewCheckpoint(NamedTuple):
     type: str
     checkpoint: bytes
     metadata: dict[str, Any]
+    configured_by: str = ""
 
 
 @dataclass(slots=True)
@@ -173,27 +174,8 @@ def exists(
     connection: Connection, thread_id: str, checkpoint_id: str, checkpoint_ns: str = ""
 ) -> bool:
     """Return whether the thread has this checkpoint."""
-    return graph_of(connection, thread_id, checkpoint_id, checkpoint_ns) is not None
-
-
-def graph_of(
-    connection: Connection, thread_id: str, checkpoint_id: str, checkpoint_ns: str = ""
-) -> str | None:
-    """Return the id of the graph that wrote a checkpoint; None when there is no such one."""
     place = Place(thread_id, checkpoint_ns, checkpoint_id)
-    return connection.scalars(_graph_of, place._asdict()).one_or_none()
-
-
-def graphs_of(connection: Connection, thread_id: str) -> list[str]:
-    """Return the ids of all graphs that wrote checkpoints of the thread."""
-    return list(connection.scalars(_graphs_of, {"thread_id": thread_id}))
-
-
-_graphs_of = (
-    select(checkpoints.c.graph_id)
-    .distinct()
-    .where(checkpoints.c.thread_id == bindparam("thread_id"))
-)
+    return connection.execute(_one, place._asdict()).one_or_none() is not None
 
 
 def has_run(connection: Connection, thread_id: str, run_id: str) -> bool:
@@ -312,7 +294,7 @@ _head = (
     .limit(1)
 )
 _newest_id = select(checkpoints.c.checkpoint_id).where(_of_thread).order_by(_newest_first).limit(1)
-_graph_of = select(checkpoints.c.graph_id).where(*_here)
+_one = select(checkpoints.c.checkpoint_id).where(*_here)
 _parent_of = select(checkpoints.c.parent_checkpoint_id).where(*_here)
 _has_run = select(
     or_(

@@ -396,9 +396,14 @@ checkpoints = Table(
     # The run whose attempt wrote it; empty for a state update by a caller.
     Column("run_id", _string(36), nullable=False),
     Column("graph_id", _string(), nullable=False),
+    # The run whose configuration it was made with: its own, or the one that a state update builds
+    # on. Empty if the configuration is that of the assistant in its metadata alone.
+    Column("configured_by", _string(36), nullable=False),
     Column("type", _string(), nullable=False),
     Column("checkpoint", LargeBinary, nullable=False),
     Column("metadata", _searchable(), nullable=False),
+    # The newest of a thread, in whatever namespace.
+    Index("ix_checkpoints_thread_id", "thread_id", "checkpoint_id"),
     Index("ix_checkpoints_run_id", "run_id"),
 )
 

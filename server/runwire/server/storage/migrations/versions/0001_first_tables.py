@@ -382,6 +382,7 @@ def _create_checkpoints() -> None:
         sa.Column("parent_checkpoint_id", _string()),
         sa.Column("run_id", _string(36), nullable=False),
         sa.Column("graph_id", _string(), nullable=False),
+        sa.Column("configured_by", _string(36), nullable=False),
         sa.Column("type", _string(), nullable=False),
         sa.Column("checkpoint", sa.LargeBinary(), nullable=False),
         sa.Column("metadata", _json(), nullable=False),
@@ -389,6 +390,7 @@ def _create_checkpoints() -> None:
             "thread_id", "checkpoint_ns", "checkpoint_id", name=op.f("pk_checkpoints")
         ),
     )
+    op.create_index("ix_checkpoints_thread_id", "checkpoints", ["thread_id", "checkpoint_id"])
     op.create_index("ix_checkpoints_run_id", "checkpoints", ["run_id"])
     op.create_table(
         "checkpoint_writes",
