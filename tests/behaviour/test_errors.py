@@ -28,6 +28,7 @@ from runwire.client import (
 from runwire.client.errors import from_call
 from runwire.server.app import App
 from runwire.server.core.retention import Retention, sweep
+from runwire.v1 import store_pb2
 from runwire.v1.errors_pb2 import ErrorReason
 
 Provocation: TypeAlias = Callable[[Client, App], Awaitable[object]]
@@ -80,6 +81,15 @@ async def ask_for_a_run_that_was_taken_back(client: Client, server: App) -> None
 async def name_no_checkpoint(client: Client, server: App) -> None:
     thread = await client.threads.create()
     await client.threads.get_state(thread["thread_id"], checkpoint_id=MISSING_ID)
+
+
+async def name_no_item(client: Client, server: App) -> None:
+    request = store_pb2.GetItemRequest(namespace=["users", "ann"], key="diet")
+    await client._connection.call(client._connection.services.store.GetItem, request, None)
+
+
+async def search_without_an_index(client: Client, server: App) -> None:
+    await client.store.search_items([], query="who is vegan?")
 
 
 async def create_an_assistant_twice(client: Client, server: App) -> None:
@@ -197,6 +207,8 @@ PROVOCATIONS: dict[str, tuple[Provocation, type[RunwireError], str]] = {
     "RUN_NOT_FOUND": (name_no_run, NotFoundError, "NOT_FOUND"),
     "RUN_ROLLED_BACK": (ask_for_a_run_that_was_taken_back, NotFoundError, "NOT_FOUND"),
     "CHECKPOINT_NOT_FOUND": (name_no_checkpoint, NotFoundError, "NOT_FOUND"),
+    "ITEM_NOT_FOUND": (name_no_item, NotFoundError, "NOT_FOUND"),
+    "SEARCH_NOT_CONFIGURED": (search_without_an_index, ConflictError, "FAILED_PRECONDITION"),
     "ASSISTANT_EXISTS": (create_an_assistant_twice, AlreadyExistsError, "ALREADY_EXISTS"),
     "THREAD_EXISTS": (create_a_thread_twice, AlreadyExistsError, "ALREADY_EXISTS"),
     "REQUEST_ID_REUSED": (use_a_request_id_twice, AlreadyExistsError, "ALREADY_EXISTS"),
@@ -231,6 +243,8 @@ METADATA = {
     "RUN_NOT_FOUND": {"run_id"},
     "RUN_ROLLED_BACK": {"run_id"},
     "CHECKPOINT_NOT_FOUND": {"thread_id", "checkpoint_id"},
+    "ITEM_NOT_FOUND": {"namespace", "key"},
+    "SEARCH_NOT_CONFIGURED": set(),
     "ASSISTANT_EXISTS": {"assistant_id"},
     "THREAD_EXISTS": {"thread_id"},
     "REQUEST_ID_REUSED": {"request_id"},

@@ -9,15 +9,16 @@ import pytest
 from langgraph.pregel.remote import RemoteGraph
 from langgraph.types import Command
 from langgraph_sdk import schema
-from langgraph_sdk.client import AssistantsClient, RunsClient, ThreadsClient
+from langgraph_sdk.client import AssistantsClient, RunsClient, StoreClient, ThreadsClient
 
-from runwire.client import RunwireClient, assistants, runs, threads
+from runwire.client import RunwireClient, assistants, runs, store, threads
 from runwire.client.specs import AttendedRunOptions, RunOptions
 
 CLIENTS = [
     (assistants.AssistantsClient, AssistantsClient),
     (threads.ThreadsClient, ThreadsClient),
     (runs.RunsClient, RunsClient),
+    (store.StoreClient, StoreClient),
 ]
 
 OPTIONS: dict[str, type] = {
@@ -78,7 +79,13 @@ async def test_results_have_the_shapes_they_had(client: RunwireClient) -> None:
     (run,) = await client.runs.list(thread["thread_id"])
     state = await client.threads.get_state(thread["thread_id"], subgraphs=True)
     thread = await client.threads.get(thread["thread_id"])
+    await client.store.put_item(["n"], "k", {"a": 1})
+    found = await client.store.search_items(["n"])
     results: list[tuple[Any, type]] = [
+        (await client.store.get_item(["n"], "k"), schema.Item),
+        (found, schema.SearchItemsResponse),
+        (found["items"][0], schema.SearchItem),
+        (await client.store.list_namespaces(), schema.ListNamespaceResponse),
         (await client.assistants.get("echo"), schema.Assistant),
         (await client.assistants.get_schemas("echo"), schema.GraphSchema),
         (thread, schema.Thread),

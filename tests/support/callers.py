@@ -15,6 +15,7 @@ from runwire.v1.assistants_pb2_grpc import AssistantServiceStub
 from runwire.v1.events_pb2 import RunEvent
 from runwire.v1.payload_pb2 import Payload
 from runwire.v1.runs_pb2_grpc import RunServiceStub
+from runwire.v1.store_pb2_grpc import StoreServiceStub
 from runwire.v1.threads_pb2_grpc import ThreadServiceStub
 
 Client: TypeAlias = Any
@@ -31,6 +32,7 @@ class Stubs(NamedTuple):
     assistants: AssistantServiceStub
     threads: ThreadServiceStub
     runs: RunServiceStub
+    store: StoreServiceStub
 
     def method(self, name: str) -> Any:
         """Return a call by its method's name, which no two services share."""
@@ -39,7 +41,12 @@ class Stubs(NamedTuple):
 
 def stubs_on(channel: grpc.aio.Channel) -> Stubs:
     """Return the stubs on a channel."""
-    return Stubs(AssistantServiceStub(channel), ThreadServiceStub(channel), RunServiceStub(channel))
+    return Stubs(
+        AssistantServiceStub(channel),
+        ThreadServiceStub(channel),
+        RunServiceStub(channel),
+        StoreServiceStub(channel),
+    )
 
 
 def of_json(value: Any) -> Payload:

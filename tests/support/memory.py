@@ -25,7 +25,7 @@ def open_memory() -> sqlalchemy.Engine:
     def prepare(driver: Any, record: Any) -> None:
         driver.execute("PRAGMA foreign_keys = ON")
         driver.create_function("json_contains", 2, json_contains, deterministic=True)
-        driver.create_function("json_compare", 4, json_compare, deterministic=True)
+        driver.create_function("json_compare", -1, json_compare, deterministic=True)
 
     metadata.create_all(engine)
     return engine

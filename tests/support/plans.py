@@ -102,7 +102,9 @@ INSERT INTO checkpoint_writes (thread_id, checkpoint_ns, checkpoint_id, task_id,
     SELECT 'thread' || n / 10, '', 'checkpoint' || n % 5, 'task' || n % 2, 0, 'run' || n / 10, 'c',
         'msgpack', '', ''
     FROM generate_series(0, 19999) n;
-INSERT INTO store_items (namespace, key, value, create_time, update_time)
-    SELECT 'a' || n % 1000, 'key' || n, '{}', now(), now() FROM generate_series(1, 10000) n;
+INSERT INTO store_items (namespace, key, value, create_time, update_time, ttl_seconds, expire_time)
+    SELECT 'a' || n % 1000, 'key' || n, '{}', now(), now(), CASE WHEN n % 2 = 0 THEN 60 END,
+        CASE WHEN n % 2 = 0 THEN now() + n * interval '1 s' END
+    FROM generate_series(1, 10000) n;
 ANALYZE
 """

@@ -16,6 +16,7 @@ from runwire.client.errors import RunwireError, UnavailableError, from_call
 from runwire.client.reconnect import Reconnect
 from runwire.v1.assistants_pb2_grpc import AssistantServiceStub
 from runwire.v1.runs_pb2_grpc import RunServiceStub
+from runwire.v1.store_pb2_grpc import StoreServiceStub
 from runwire.v1.threads_pb2_grpc import ThreadServiceStub
 
 Request = TypeVar("Request")
@@ -47,6 +48,7 @@ _REPEATABLE = {
         "ListThreadStates",
     ),
     "RunService": ("CreateRun", "BatchCreateRuns", "GetRun", "ListRuns"),
+    "StoreService": ("PutItem", "GetItem", "DeleteItem", "SearchItems", "ListNamespaces"),
 }
 
 _SERVICE_CONFIG: dict[str, Any] = {
@@ -93,6 +95,7 @@ class Services(NamedTuple):
     assistants: AssistantServiceStub
     threads: ThreadServiceStub
     runs: RunServiceStub
+    store: StoreServiceStub
 
 
 class Connection:
@@ -218,7 +221,10 @@ class Connection:
             channel = grpc.aio.secure_channel(self.target, self._credentials, self._options)
         self._channel = channel
         return Services(
-            AssistantServiceStub(channel), ThreadServiceStub(channel), RunServiceStub(channel)
+            AssistantServiceStub(channel),
+            ThreadServiceStub(channel),
+            RunServiceStub(channel),
+            StoreServiceStub(channel),
         )
 
     def _metadata(self, headers: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:

@@ -12,13 +12,15 @@ from runwire.client.assistants import AssistantsClient
 from runwire.client.channel import Connection
 from runwire.client.reconnect import Reconnect
 from runwire.client.runs import RunsClient
+from runwire.client.store import StoreClient
 from runwire.client.threads import ThreadsClient
 
 _DEFAULT_RECONNECT = Reconnect()
 
 
 class RunwireClient:
-    """A client of one server, or of several that share a database: `assistants`, `threads`, `runs`.
+    """A client of one server, or of several that share a database: `assistants`, `threads`, `runs`,
+    `store`.
 
     Used as it is, and closed with `aclose`, or as `async with`. It belongs to the event loop on
     which it is first used.
@@ -29,6 +31,7 @@ class RunwireClient:
         self.assistants = AssistantsClient(connection)
         self.threads = ThreadsClient(connection)
         self.runs = RunsClient(connection)
+        self.store = StoreClient(connection)
 
     async def __aenter__(self) -> Self:
         return self

@@ -126,6 +126,23 @@ if TYPE_CHECKING:
         results: list[PruneOutcome]
         """One for each thread, in the order of the call."""
 
+    class Item(sdk.Item):
+        """An item of the store."""
+
+        expires_at: str | None
+        """From when on it is not there any more; None if it is kept for ever."""
+
+    class SearchItem(Item, total=False):
+        """An item that a search has found."""
+
+        score: float | None
+        """How near it is to what was asked, 1 at most; None if it was not found by its meaning."""
+
+    class SearchItemsResponse(TypedDict):
+        """What a search has found."""
+
+        items: list[SearchItem]
+
     Assistant = sdk.Assistant
     AssistantVersion = sdk.AssistantVersion
     Checkpoint = sdk.Checkpoint
@@ -137,6 +154,7 @@ else:
     ThreadTtl = StorageUse = ThreadStorage = PruneOutcome = PruneOutcomes = dict
     Assistant = AssistantVersion = Checkpoint = Interrupt = ThreadState = dict
     GraphSchema = Subgraphs = dict
+    Item = SearchItem = SearchItemsResponse = dict
 
 
 class StreamPart(NamedTuple):

@@ -21,6 +21,7 @@ from runwire.server.core.overview import Overview
 from runwire.server.core.retention import Retention
 from runwire.server.core.runs import Runs
 from runwire.server.core.states import States
+from runwire.server.core.store import Store
 from runwire.server.core.threads import Threads
 from runwire.server.graphs.config import GraphsConfig, apply_env, read_config
 from runwire.server.graphs.registry import Registry
@@ -72,7 +73,9 @@ class App:
             silence=settings.silence,
         )
         self.registry = Registry(
-            config, saver=RunwireSaver(self.database), store=RunwireStore(self.database)
+            config,
+            saver=RunwireSaver(self.database),
+            store=RunwireStore(self.database, ttl=config.store_ttl),
         )
         self.logs = RunLogs(encode_event)
         self.follower = Follower(self.database, self.logs)
@@ -96,6 +99,7 @@ class App:
         self.states = States(*shared)
         self.crons = Crons(self.database, self.runs, rules)
         self.cron_loop = CronLoop(self.crons)
+        self.store = Store(self.database, ttl=config.store_ttl)
         self.rpc_server = RpcServer(
             settings.bind,
             self.answering() if settings.takes_calls else None,
@@ -122,6 +126,7 @@ class App:
             states=self.states,
             runs=self.runs,
             crons=self.crons,
+            store=self.store,
             overview=Overview(self.database),
             about=about,
         )

@@ -15,11 +15,12 @@ from tests.support.transactions import MovableClock, Server
 
 from runwire.server.core.retention import Retention, steps, sweep
 from runwire.server.model.errors import EventsExpired, RunNotFound, RunRolledBack
+from runwire.server.model.items import ItemPlace
 from runwire.server.model.requests import RequestKey
 from runwire.server.model.runs import CancelAction, RunSpec, RunState
 from runwire.server.model.threads import PruneStrategy
+from runwire.server.storage import items, servers
 from runwire.server.storage import retention as queries
-from runwire.server.storage import servers
 from runwire.server.storage.database import Connection, Database
 from runwire.server.storage.tables import checkpoints, run_events
 
@@ -135,18 +136,20 @@ def test_each_kind_has_a_time_of_its_own(server: Server, moving_clock: type[Mova
         request_retention=timedelta(hours=4),
         server_retention=timedelta(hours=5),
     )
+    items.put_item(server.connection, ItemPlace(("n",), "k"), {}, at(0), timedelta(hours=6))
     seen = []
-    for hours in range(7):
+    for hours in range(8):
         moving_clock.time = at(hours * 3600 + 1)
         seen.append(found(server, retention))
     assert seen == [
-        [0, 0, 0, 0, 0],
-        [1, 0, 0, 0, 0],
-        [0, 1, 0, 0, 0],
-        [0, 0, 1, 0, 0],
-        [0, 0, 0, 1, 0],
-        [0, 0, 0, 0, 1],
-        [0, 0, 0, 0, 0],
+        [0, 0, 0, 0, 0, 0],
+        [1, 0, 0, 0, 0, 0],
+        [0, 1, 0, 0, 0, 0],
+        [0, 0, 1, 0, 0, 0],
+        [0, 0, 0, 1, 0, 0],
+        [0, 0, 0, 0, 1, 0],
+        [0, 0, 0, 0, 0, 1],
+        [0, 0, 0, 0, 0, 0],
     ]
 
 
@@ -156,7 +159,7 @@ def test_what_has_not_ended_is_never_too_old(
     run, waiting = server.start(), server.create()
     on_thread = server.start(server.thread())
     moving_clock.time = at(10**8)
-    assert found(server, EVERYTHING) == [0, 0, 0, 0, 0]
+    assert found(server, EVERYTHING) == [0, 0, 0, 0, 0, 0]
     assert server.states(run, waiting, on_thread) == ["running", "pending", "running"]
 
 

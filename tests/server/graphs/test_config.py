@@ -10,6 +10,7 @@ import pytest
 from tests.server.graphs.conftest import WriteConfig
 
 from runwire.server.graphs.config import ConfigError, GraphEntry, apply_env, read_config
+from runwire.server.model.items import StoreTtl
 from runwire.server.model.threads import PruneStrategy, ThreadTtl
 
 ONE = {"chat": "./chat.py:graph"}
@@ -123,6 +124,49 @@ def test_what_is_not_used_of_the_checkpointer_is_warned_about(write_config: Writ
         "langgraph.json: not used by Runwire: checkpointer.backend",
         "langgraph.json: not used by Runwire: checkpointer.ttl.sweep_limit",
     )
+
+
+@pytest.mark.parametrize(
+    ("ttl", "message"),
+    [
+        (5, "store.ttl: must be an object"),
+        ({"default_ttl": "5"}, "store.ttl.default_ttl: must be a number of minutes"),
+        ({"default_ttl": 0}, "store.ttl.default_ttl: must be more than 0 and at most 525600"),
+        ({"refresh_on_read": "no"}, "store.ttl.refresh_on_read: must be true or false"),
+        ({"sweep_interval_minutes": -1}, "store.ttl.sweep_interval_minutes: must be more than 0"),
+    ],
+)
+def test_a_mistake_in_the_store_s_ttl_is_told(
+    write_config: WriteConfig, ttl: Any, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        write_config({"graphs": ONE, "store": {"ttl": ttl}})
+
+
+def test_items_of_the_store_may_have_a_ttl(write_config: WriteConfig) -> None:
+    ttl = {"default_ttl": 90, "refresh_on_read": False, "sweep_interval_minutes": 2, "odd": 1}
+    config = write_config({"graphs": ONE, "store": {"ttl": ttl, "path": "./store.py:store"}})
+    assert config.store_ttl == StoreTtl(timedelta(minutes=90), refresh_on_read=False)
+    assert config.sweep_interval == timedelta(minutes=2)
+    assert config.warnings == (
+        "langgraph.json: not used by Runwire: store.path",
+        "langgraph.json: not used by Runwire: store.ttl.odd",
+    )
+    for store in (None, {}, {"ttl": None}, {"ttl": {}}):
+        config = write_config({"graphs": ONE, "store": store})
+        assert (config.store_ttl, config.sweep_interval) == (StoreTtl(None, True), None)
+
+
+def test_what_expires_is_looked_for_as_often_as_either_part_says(write_config: WriteConfig) -> None:
+    for threads, items in ((5, 2), (2, 5)):
+        config = write_config(
+            {
+                "graphs": ONE,
+                "checkpointer": {"ttl": {"sweep_interval_minutes": threads}},
+                "store": {"ttl": {"sweep_interval_minutes": items}},
+            }
+        )
+        assert config.sweep_interval == timedelta(minutes=2)
 
 
 def test_a_missing_file_is_told(tmp_path: Path) -> None:

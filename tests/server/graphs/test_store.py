@@ -3,8 +3,9 @@
 import asyncio
 import random
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -20,10 +21,13 @@ from langgraph.store.base import (
 )
 from langgraph.store.memory import InMemoryStore
 from tests.support.attempts import Attempts, writing_as
+from tests.support.records import START_TIME
+from tests.support.transactions import MovableClock, stopped_clock
 from typing_extensions import TypedDict
 
 from runwire.server.graphs.store import RunwireStore
 from runwire.server.model.errors import AttemptLost
+from runwire.server.model.items import StoreTtl
 from runwire.server.storage import items
 from runwire.server.storage.database import Database
 
@@ -31,6 +35,12 @@ from runwire.server.storage.database import Database
 @pytest.fixture
 def store(database: Database) -> RunwireStore:
     return RunwireStore(database)
+
+
+@pytest.fixture
+def movable_clock() -> Iterator[type[MovableClock]]:
+    with stopped_clock() as clock:
+        yield clock
 
 
 async def fill(store: RunwireStore, *paths: str) -> None:
@@ -77,7 +87,7 @@ async def test_keys_may_hold_anything(store: RunwireStore) -> None:
     assert len(await store.asearch(("n",), limit=100)) == len(keys)
 
 
-@pytest.mark.parametrize("key", ["a\0", "\ud800", "ü" * 1_000])
+@pytest.mark.parametrize("key", ["", "a\0", "\ud800", "ü" * 1_000])
 async def test_a_key_that_is_none_is_refused(store: RunwireStore, key: str) -> None:
     for op in (PutOp(("n",), key, {}), PutOp(("n",), key, None), GetOp(("n",), key)):
         with pytest.raises(ValueError, match="key"):
@@ -119,7 +129,7 @@ async def test_a_prefix_matches_whole_labels_only(store: RunwireStore) -> None:
 
 
 async def test_labels_are_no_patterns(store: RunwireStore) -> None:
-    labels = ["%", "_", "a%", "a_", "ab", "\\", "'", "*", "ü", "\U0010ffff", "\x20", "\x1e", "[a]"]
+    labels = ["%", "_", "a%", "a_", "ab", "\\", "'", "*", "ü", "\U0010ffff", "\x20", "~", "[a]"]
     for label in labels:
         await store.aput((label, "sub"), "item", {"path": label})
     for label in labels:
@@ -129,7 +139,10 @@ async def test_labels_are_no_patterns(store: RunwireStore) -> None:
 
 @pytest.mark.parametrize(
     "namespace",
-    [(), ("",), ("a", ""), ("a.b",), ("a\x1fb",), ("a\0",), ("\udfff",), (1,), ("langgraph", "x")],
+    [
+        *((), ("",), ("a", ""), ("a.b",), ("a\x1fb",), ("a\n",), ("a\0",), ("\udfff",), (1,)),
+        *(("a",) * 65, ("langgraph", "x")),
+    ],
 )
 async def test_a_namespace_that_is_none_is_refused(
     store: RunwireStore, namespace: tuple[Any, ...]
@@ -213,8 +226,13 @@ FILTERS: list[tuple[dict[str, Any], str]] = [
     ({"tags": ["x", "y"]}, "a"),
     ({"tags": ["y", "x"]}, ""),
     ({"tags": []}, "b"),
-    ({"deep": {"n": 1}}, "a"),
+    ({"deep": {"n": 1}}, "ac"),
+    ({"deep": {"$eq": {"n": 1}}}, "a"),
     ({"deep": {"m": 1, "n": 1}}, "c"),
+    ({"deep": {"n": {"$gte": 2}}}, "b"),
+    ({"deep": {"n": {"$gte": 1, "$lt": 2}, "m": {"$ne": None}}}, "c"),
+    ({"tags": {"0": "x"}}, ""),
+    ({"colour": {"r": {"$ne": 1}}}, "abcdef"),
     ({"missing": None}, "abcdef"),
     ({"score": {"$gt": 1}, "colour": "blue"}, "b"),
     ({"a.b": 1}, "f"),
@@ -257,12 +275,8 @@ async def test_what_the_store_cannot_do_is_said(store: RunwireStore) -> None:
         await store.asearch(("n",), query="what is like this?")
     with pytest.raises(ValueError, match=r"\$regex"):
         await store.asearch(("n",), filter={"a": {"$regex": ".*"}})
-    for put in (
-        store.aput(("n",), "k", {}, ttl=5),
-        store.abatch([PutOp(("n",), "k", {}, ttl=5)]),
-    ):
-        with pytest.raises(NotImplementedError, match=r"ttl|TTL"):
-            await put
+    with pytest.raises(ValueError, match="at least 1"):
+        await store.alist_namespaces(max_depth=0)
     await store.aput(("n",), "k", {}, index=["text"])
     await store.aput(("n",), "k", {}, index=False)
     assert len(await store.asearch(("n",))) == 1
@@ -303,9 +317,9 @@ async def test_a_batch_writes_in_an_order_of_its_own_so_that_two_never_wait_in_a
     for name in ("put_item", "delete_item"):
         write = getattr(items, name)
 
-        def note(connection: Any, namespace: Any, key: str, *rest: Any, write: Any = write) -> None:
-            written.append((namespace, key))
-            write(connection, namespace, key, *rest)
+        def note(connection: Any, place: Any, *rest: Any, write: Any = write) -> None:
+            written.append(place)
+            write(connection, place, *rest)
 
         monkeypatch.setattr(items, name, note)
     places = [(("n",), "b"), (("m",), "c"), (("n",), "a"), (("n", "a"), "a"), (("m",), "a")]
@@ -356,3 +370,74 @@ async def test_code_of_a_run_writes_only_while_the_run_is_its_own(
         assert len(await store.asearch(("n",))) == 2, "reading is free"
     await store.aput(("n",), "by a caller", {})
     assert len(await store.asearch(("n",))) == 3
+
+
+# Time to live.
+
+AN_HOUR = timedelta(hours=1)
+
+
+async def test_items_expire_as_langgraph_s_users_say(
+    database: Database, movable_clock: type[MovableClock]
+) -> None:
+    store = RunwireStore(database, ttl=StoreTtl(AN_HOUR))
+    assert store.supports_ttl
+    assert store.ttl_config == {
+        "default_ttl": 60,
+        "refresh_on_read": True,
+        "omit_expired": True,
+    }
+    await store.aput(("n",), "default", {})
+    await store.aput(("n",), "short", {}, ttl=0.5)
+    await store.aput(("n",), "for ever", {}, ttl=None)
+    assert len(await store.asearch(("n",), refresh_ttl=False)) == 3
+    movable_clock.time = START_TIME + timedelta(seconds=30)
+    assert await store.aget(("n",), "short") is None
+    assert len(await store.asearch(("n",), refresh_ttl=False)) == 2
+    movable_clock.time = START_TIME + AN_HOUR
+    assert [item.key for item in await asyncio.to_thread(store.search, ("n",))] == ["for ever"]
+    assert await store.alist_namespaces() == [("n",)]
+
+
+@pytest.mark.parametrize("refreshes", [True, False])
+async def test_a_read_begins_the_time_anew_if_it_is_to(
+    database: Database, movable_clock: type[MovableClock], refreshes: bool
+) -> None:
+    store = RunwireStore(database, ttl=StoreTtl(AN_HOUR, refresh_on_read=refreshes))
+    for key in ("get", "sync", "search", "batch", "asked", "unasked"):
+        await store.aput((key,), key, {})
+    movable_clock.time = START_TIME + AN_HOUR / 2
+    await store.aget(("get",), "get")
+    await asyncio.to_thread(store.get, ("sync",), "sync")
+    await store.asearch(("search",))
+    await store.abatch(
+        [GetOp(("batch",), "batch", refreshes), PutOp(("other",), "k", {}), ListNamespacesOp()]
+    )
+    await store.aget(("asked",), "asked", refresh_ttl=True)
+    await store.aget(("unasked",), "unasked", refresh_ttl=False)
+    movable_clock.time = START_TIME + AN_HOUR
+    left = {item.key for item in await store.asearch((), limit=99, refresh_ttl=False)}
+    wanted = {"get", "sync", "search", "batch"} if refreshes else set()
+    assert left == wanted | {"asked", "k"}
+
+
+async def test_a_run_that_is_not_its_own_any_more_reads_what_expires(
+    store: RunwireStore, attempts: Attempts
+) -> None:
+    await store.aput(("n",), "k", {}, ttl=60)
+    attempt = await attempts.start(await attempts.thread())
+    await attempts.end(attempt)
+    with writing_as(attempt):
+        assert await store.aget(("n",), "k") is not None
+
+
+@pytest.mark.parametrize("ttl", [0, -1, float("nan"), float("inf"), 525_601])
+async def test_a_time_to_live_that_is_none_is_refused(store: RunwireStore, ttl: float) -> None:
+    with pytest.raises(ValueError, match="ttl"):
+        await store.aput(("n",), "k", {}, ttl=ttl)
+
+
+async def test_a_value_has_3_mebibytes_at_most(store: RunwireStore) -> None:
+    await store.aput(("n",), "k", {"a": "x" * (3 * 1024**2 - 8)})
+    with pytest.raises(ValueError, match="bytes"):
+        await store.aput(("n",), "k", {"a": "x" * (3 * 1024**2 - 7)})

@@ -1,6 +1,7 @@
 """How the databases find what the saver and the store ask for: never by reading a whole table."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -8,12 +9,22 @@ from sqlalchemy import Connection
 from tests.support.plans import postgres_plans, sqlite_plans
 
 from runwire.server.model.attempts import Attempt
-from runwire.server.storage import checkpoint_writes, checkpoints, items, ownership, pruning
+from runwire.server.model.items import ItemPlace, Match
+from runwire.server.storage import (
+    checkpoint_writes,
+    checkpoints,
+    items,
+    namespaces,
+    ownership,
+    pruning,
+)
 from runwire.server.storage.checkpoints import NewCheckpoint, Place
 
 ATTEMPT = Attempt("run", "thread", "graph", 1, "owner")
 PLACE = Place("thread", "", "checkpoint")
 NEW = NewCheckpoint(PLACE, None, "run", "graph", "msgpack", b"", {})
+ITEM = ItemPlace(("a",), "key")
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 WRITE = checkpoint_writes.Write("task", "", 0, "channel", "msgpack", b"")
 
 QUERIES: dict[str, Callable[[Connection], Any]] = {
@@ -33,9 +44,13 @@ QUERIES: dict[str, Callable[[Connection], Any]] = {
     "delete_thread": lambda c: checkpoints.delete_thread(c, "thread"),
     "copy_thread": lambda c: checkpoints.copy_thread(c, "thread", "target"),
     "prune_thread": lambda c: pruning.prune_thread(c, "thread"),
-    "get_item": lambda c: items.get_item(c, ("a",), "key"),
-    "search_items": lambda c: items.search_items(c, ("a",), [], limit=10, offset=0),
-    "list_namespaces": lambda c: items.list_namespaces(c, ("a", "b")),
+    "get_item": lambda c: items.get_item(c, ITEM, NOW),
+    "put_item": lambda c: items.put_item(c, ITEM, {}, NOW),
+    "refresh_items": lambda c: items.refresh_items(c, [ITEM], NOW),
+    "search_items": lambda c: items.search_items(c, ("a",), [], NOW, limit=10),
+    "list_namespaces": lambda c: namespaces.list_namespaces(
+        c, [Match(("a", "b"))], NOW, max_depth=None, limit=10
+    ),
 }
 
 
@@ -53,3 +68,13 @@ def test_postgresql_reads_no_whole_table(
 ) -> None:
     found = postgres_plans(filled, query)
     assert [line for line in found if "Seq Scan" in line] == [], found
+
+
+def test_items_that_have_expired_are_found_by_their_time(
+    memory: Connection, filled: Connection
+) -> None:
+    def sweep(connection: Connection) -> None:
+        items.delete_expired(connection, before=NOW, limit=10)
+
+    for found in (sqlite_plans(memory, sweep), postgres_plans(filled, sweep)):
+        assert any("ix_store_items_expire_time" in step for step in found), found

@@ -13,13 +13,16 @@ from time import monotonic
 from typing import TypeVar
 
 from runwire.server.core.expiry import expire_threads
-from runwire.server.storage import requests, servers
+from runwire.server.storage import items, requests, servers
 from runwire.server.storage.clock import current_time
 from runwire.server.storage.database import Connection, Database
 from runwire.server.storage.retention import Leftover, delete_leftovers
 
 REQUESTS = 500
 """Request ids that one transaction forgets, at most."""
+
+ITEMS = 200
+"""Items of the store that one transaction deletes, at most."""
 
 SHARE = 0.5
 """The part of the time for which a sweep keeps the writer busy, at most."""
@@ -51,6 +54,7 @@ def steps(retention: Retention) -> Sequence[Step]:
         _leftovers(Leftover.ROLLED_BACK_RUN, retention.rolled_back_run_retention),
         _request_ids(retention.request_retention),
         _lost_servers(retention.server_retention),
+        _expired_items,
     )
 
 
@@ -70,6 +74,10 @@ def _lost_servers(kept: timedelta) -> Step:
     return lambda connection: servers.forget_servers(
         connection, before=current_time(connection) - kept
     )
+
+
+def _expired_items(connection: Connection) -> int:
+    return items.delete_expired(connection, before=current_time(connection), limit=ITEMS)
 
 
 async def sweep(database: Database, retention: Retention) -> None:

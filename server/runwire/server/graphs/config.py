@@ -5,7 +5,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,10 @@ from typing import Any
 from dotenv import dotenv_values
 
 from runwire.server.model.ids import canonical_id
+from runwire.server.model.items import StoreTtl
 from runwire.server.model.threads import PruneStrategy, ThreadTtl
 
-_READ = ("graphs", "env", "dependencies", "checkpointer", "$schema")
+_READ = ("graphs", "env", "dependencies", "checkpointer", "store", "$schema")
 
 _NOT_USED = frozenset(
     {
@@ -34,7 +35,6 @@ _NOT_USED = frozenset(
         "priority",
         "python_version",
         "source",
-        "store",
         "ui",
         "ui_config",
         "webhooks",
@@ -72,7 +72,8 @@ class GraphsConfig:
     """A configuration file as read.
 
     `directories` (the file's own first) hold the graphs' code and belong on `sys.path`.
-    `thread_ttl` is for new threads, `sweep_interval` how often expired ones are looked for.
+    `thread_ttl` is for new threads, `store_ttl` for items of the store, `sweep_interval` how often
+    what has expired is looked for.
     `warnings` are sentences for the log.
     """
 
@@ -82,6 +83,7 @@ class GraphsConfig:
     directories: tuple[Path, ...]
     thread_ttl: ThreadTtl | None = None
     sweep_interval: timedelta | None = None
+    store_ttl: StoreTtl = field(default_factory=StoreTtl)
     warnings: tuple[str, ...] = ()
 
     @property
@@ -100,17 +102,26 @@ def read_config(path: Path) -> GraphsConfig:
     env, env_warnings = _read_env(path, content.get("env", {}))
     checkpointer = _read_part(path, "checkpointer", content.get("checkpointer"))
     ttl = _read_part(path, "checkpointer.ttl", checkpointer.get("ttl"))
+    store = _read_part(path, "store", content.get("store"))
+    store_ttl = _read_part(path, "store.ttl", store.get("ttl"))
+    intervals = (
+        _read_minutes(path, f"{key}.sweep_interval_minutes", part.get("sweep_interval_minutes"))
+        for key, part in (("checkpointer.ttl", ttl), ("store.ttl", store_ttl))
+    )
     return GraphsConfig(
         path=path,
         graphs=_read_graphs(path, content.get("graphs")),
         env=env,
         directories=_read_dependencies(path, content.get("dependencies", [])),
         thread_ttl=_read_ttl(path, ttl),
-        sweep_interval=_read_minutes(path, ttl, "sweep_interval_minutes"),
+        sweep_interval=min((one for one in intervals if one is not None), default=None),
+        store_ttl=_read_store_ttl(path, store_ttl),
         warnings=(
             *_strange_keys(path, content),
             *_not_used(path, "checkpointer", checkpointer, ("ttl",)),
             *_not_used(path, "checkpointer.ttl", ttl, _TTL_KEYS),
+            *_not_used(path, "store", store, ("ttl",)),
+            *_not_used(path, "store.ttl", store_ttl, _STORE_TTL_KEYS),
             *env_warnings,
         ),
     )
@@ -232,6 +243,7 @@ def _read_dependencies(path: Path, value: Any) -> tuple[Path, ...]:
 
 
 _TTL_KEYS = ("strategy", "default_ttl", "sweep_interval_minutes")
+_STORE_TTL_KEYS = ("default_ttl", "refresh_on_read", "sweep_interval_minutes")
 
 
 def _read_part(path: Path, key: str, value: Any) -> dict[str, Any]:
@@ -247,20 +259,25 @@ def _read_ttl(path: Path, ttl: dict[str, Any]) -> ThreadTtl | None:
     if strategy not in list(PruneStrategy):
         words = " or ".join(repr(word.value) for word in PruneStrategy)
         raise ConfigError(path, f"checkpointer.ttl.strategy: must be {words}")
-    duration = _read_minutes(path, ttl, "default_ttl")
+    duration = _read_minutes(path, "checkpointer.ttl.default_ttl", ttl.get("default_ttl"))
     return None if duration is None else ThreadTtl(duration, PruneStrategy(strategy))
 
 
-def _read_minutes(path: Path, ttl: dict[str, Any], key: str) -> timedelta | None:
-    minutes = ttl.get(key)
+def _read_store_ttl(path: Path, ttl: dict[str, Any]) -> StoreTtl:
+    refreshes = ttl.get("refresh_on_read", True)
+    if not isinstance(refreshes, bool):
+        raise ConfigError(path, "store.ttl.refresh_on_read: must be true or false")
+    default = _read_minutes(path, "store.ttl.default_ttl", ttl.get("default_ttl"))
+    return StoreTtl(default, refreshes)
+
+
+def _read_minutes(path: Path, key: str, minutes: Any) -> timedelta | None:
     if minutes is None:
         return None
     if isinstance(minutes, bool) or not isinstance(minutes, int | float):
-        raise ConfigError(path, f"checkpointer.ttl.{key}: must be a number of minutes")
+        raise ConfigError(path, f"{key}: must be a number of minutes")
     if not 0 < minutes <= _MOST_MINUTES:
-        raise ConfigError(
-            path, f"checkpointer.ttl.{key}: must be more than 0 and at most {_MOST_MINUTES} minutes"
-        )
+        raise ConfigError(path, f"{key}: must be more than 0 and at most {_MOST_MINUTES} minutes")
     return timedelta(minutes=minutes)
 
 

@@ -1,6 +1,8 @@
 """LangGraph's store in Runwire's database: what graphs keep across threads."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -17,18 +19,32 @@ from langgraph.store.base import (
     Result,
     SearchItem,
     SearchOp,
+    TTLConfig,
     validate_op_namespace,
 )
 
+from runwire.server.model import items as model
 from runwire.server.model.attempts import Attempt, current_writer
 from runwire.server.model.errors import AttemptLost
-from runwire.server.storage import items, ownership
+from runwire.server.model.items import ItemPlace, Match, StoreTtl
+from runwire.server.storage import items, namespaces, ownership
 from runwire.server.storage.clock import current_time
 from runwire.server.storage.database import Connection, Database
-from runwire.server.storage.items import Condition, Namespace
-from runwire.server.storage.json_compare import OPERATORS
 
-Read = Callable[[Connection], Result]
+Found = tuple[Result, list[model.Item]]
+"""What an operation answers, and the items of it whose time begins anew."""
+
+Read = Callable[[Connection], Found]
+
+_FOR_EVER = StoreTtl()
+
+
+@dataclass(frozen=True, slots=True)
+class _Put:
+    """What becomes of an item; a `value` of None deletes it."""
+
+    value: dict[str, Any] | None
+    ttl: timedelta | None
 
 
 class RunwireStore(BaseStore):
@@ -36,79 +52,127 @@ class RunwireStore(BaseStore):
 
     A batch is one transaction: what it reads is what was there before, and of several writes to
     one key the last counts. Writes of a run's code raise `AttemptLost` when the attempt no longer
-    owns its run. Values are JSON objects. Items do not expire, and are found by their namespaces
-    and entries: no embedding is configured, so a search with a `query` is refused. Namespaces and
-    keys are texts without U+0000 and lone surrogates, together at most 2000 bytes.
+    owns its run. Values are JSON objects of at most 3 MiB. Namespaces have at most 64 labels
+    without control characters, and take up at most 2000 bytes together with the key. An item that
+    has expired is not there.
     """
 
-    supports_ttl = False
+    supports_ttl = True
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, ttl: StoreTtl = _FOR_EVER) -> None:
+        """`ttl`: what counts for items of which nobody says for how long they are kept."""
         self._database = database
+        self.ttl_config = _config_of(ttl)
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
         """Execute operations in one transaction and return their results, in their order.
 
         Raises `InvalidNamespaceError`, and `ValueError` for what the store cannot do.
         """
-        transaction, writes = _transaction(list(ops))
-        run = self._database.write_blocking if writes else self._database.read_blocking
-        return run(transaction)
+        batch = _Batch(list(ops))
+        run = self._database.write_blocking if batch.puts else self._database.read_blocking
+        results, read = run(batch.execute)
+        if read:
+            self._database.write_blocking(partial(_refresh, read))
+        return results
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
         """Do as `batch` does."""
-        transaction, writes = _transaction(list(ops))
-        run = self._database.write if writes else self._database.read
-        return await run(transaction)
+        batch = _Batch(list(ops))
+        run = self._database.write if batch.puts else self._database.read
+        results, read = await run(batch.execute)
+        if read:
+            await self._database.write(partial(_refresh, read))
+        return results
 
 
-def _transaction(ops: Sequence[Op]) -> tuple[Callable[[Connection], list[Result]], bool]:
-    """Return what executes checked operations, and whether it writes."""
-    for op in ops:
-        _check_place(op)
-    reads = [None if isinstance(op, PutOp) else _reading(op) for op in ops]
-    puts = {(op.namespace, op.key): _checked(op) for op in ops if isinstance(op, PutOp)}
-    writer = current_writer.get()
+def _config_of(ttl: StoreTtl) -> TTLConfig:
+    minutes = None if ttl.default is None else ttl.default / timedelta(minutes=1)
+    return TTLConfig(refresh_on_read=ttl.refresh_on_read, default_ttl=minutes, omit_expired=True)
 
-    def execute(connection: Connection) -> list[Result]:
-        results = [None if read is None else read(connection) for read in reads]
-        if puts and isinstance(writer, Attempt) and not ownership.owns_run(connection, writer):
+
+class _Batch:
+    """Checked operations."""
+
+    def __init__(self, ops: Sequence[Op]) -> None:
+        for op in ops:
+            _check_place(op)
+        self.reads = [None if isinstance(op, PutOp) else _reading(op) for op in ops]
+        self.puts = {
+            ItemPlace(op.namespace, op.key): _checked(op) for op in ops if isinstance(op, PutOp)
+        }
+        self._writer = current_writer.get()
+
+    def execute(self, connection: Connection) -> tuple[list[Result], list[ItemPlace]]:
+        """Return the results, and the items whose time has to begin anew after that."""
+        found = [(None, []) if read is None else read(connection) for read in self.reads]
+        read = {item.place for _, refreshed in found for item in refreshed}
+        if self.puts:
+            self._write(connection)
+        return [result for result, _ in found], sorted(read - self.puts.keys())
+
+    def _write(self, connection: Connection) -> None:
+        writer = self._writer
+        if isinstance(writer, Attempt) and not ownership.owns_run(connection, writer):
             raise AttemptLost(writer.run_id, writer.number)
         now = current_time(connection)
         # In one order, whatever the caller's: two batches never wait for each other in a ring.
-        for _, op in sorted(puts.items()):
-            if op.value is None:
-                items.delete_item(connection, op.namespace, op.key)
+        for place in sorted(self.puts):
+            put = self.puts[place]
+            if put.value is None:
+                items.delete_item(connection, place)
             else:
-                items.put_item(connection, op.namespace, op.key, dict(op.value), now)
-        return results
+                items.put_item(connection, place, put.value, now, put.ttl)
 
-    return execute, bool(puts)
+
+def _refresh(places: Sequence[ItemPlace], connection: Connection) -> None:
+    items.refresh_items(connection, places, current_time(connection))
 
 
 def _check_place(op: Op) -> None:
     validate_op_namespace(op)
-    try:
-        if isinstance(op, GetOp | PutOp):
-            items.check_place(op.namespace, op.key)
-        elif isinstance(op, SearchOp):
-            items.joined(op.namespace_prefix)
-        else:
+    match op:
+        case GetOp() | PutOp():
+            _check(op.namespace, op.key)
+        case SearchOp():
+            _check(op.namespace_prefix)
+        case ListNamespacesOp():
             for condition in op.match_conditions or ():
-                items.joined(tuple(condition.path))
-    except ValueError as error:
-        raise InvalidNamespaceError(str(error)) from error
+                _check(condition.path)
 
 
-def _checked(op: PutOp) -> PutOp:
-    if op.ttl is not None:
-        raise NotImplementedError("items of this store do not expire: leave out ttl")
-    if op.value is not None:
-        try:
-            orjson.dumps(op.value)
-        except TypeError as error:
-            raise ValueError(f"the value of {op.key!r} is not JSON: {error}") from error
-    return op
+def _check(namespace: Sequence[str], key: str | None = None) -> None:
+    labels = tuple(namespace)
+    if key is not None and not labels:
+        raise InvalidNamespaceError("a namespace has at least one label")
+    for label in labels:
+        if wrong := model.wrong_label(label):
+            raise InvalidNamespaceError(f"the label {label!r} of {labels} {wrong}")
+    if key is not None and (wrong := model.wrong_key(key)):
+        raise ValueError(f"the key {key!r} {wrong}")
+    if wrong := model.wrong_size(labels, key or ""):
+        raise InvalidNamespaceError(f"the namespace {wrong}")
+
+
+def _checked(op: PutOp) -> _Put:
+    if op.value is None:
+        return _Put(None, None)
+    try:
+        size = len(orjson.dumps(op.value))
+    except TypeError as error:
+        raise ValueError(f"the value of {op.key!r} is not JSON: {error}") from error
+    if size > model.MAX_VALUE_BYTES:
+        limit = model.MAX_VALUE_BYTES
+        raise ValueError(f"the value of {op.key!r} is {size} bytes, at most {limit} are taken")
+    return _Put(dict(op.value), _checked_ttl(op.ttl))
+
+
+def _checked_ttl(minutes: float | None) -> timedelta | None:
+    if minutes is None:
+        return None
+    if not 0 < minutes <= model.LONGEST_TTL / timedelta(minutes=1):
+        raise ValueError(f"ttl: must be more than 0 minutes and at most {model.LONGEST_TTL}")
+    return timedelta(minutes=minutes)
 
 
 def _reading(op: GetOp | SearchOp | ListNamespacesOp) -> Read:
@@ -122,10 +186,12 @@ def _reading(op: GetOp | SearchOp | ListNamespacesOp) -> Read:
                     "this store has no embedding configured and cannot search by meaning:"
                     " leave out query, and use filter"
                 )
-            return partial(_search, op, _conditions(op.filter or {}))
+            return partial(_search, op, model.read_filter(op.filter or {}))
         case ListNamespacesOp():
             _check_page(op.limit, op.offset)
-            return partial(_list_namespaces, op)
+            if op.max_depth is not None and op.max_depth < 1:
+                raise ValueError("max_depth must be at least 1")
+            return partial(_list_namespaces, op, [_match(one) for one in op.match_conditions or ()])
 
 
 def _check_page(limit: int, offset: int) -> None:
@@ -133,31 +199,39 @@ def _check_page(limit: int, offset: int) -> None:
         raise ValueError("limit and offset must not be negative")
 
 
-def _conditions(wanted: dict[str, Any]) -> list[Condition]:
-    conditions = []
-    for key, value in wanted.items():
-        compared = isinstance(value, dict) and any(part.startswith("$") for part in value)
-        for operator, operand in value.items() if compared else [("$eq", value)]:
-            if operator not in OPERATORS:
-                known = ", ".join(sorted(OPERATORS))
-                raise ValueError(f"unknown operator {operator!r} in filter; known: {known}")
-            conditions.append(Condition(key, operator, orjson.dumps(operand).decode()))
-    return conditions
+def _match(condition: MatchCondition) -> Match:
+    if condition.match_type not in ("prefix", "suffix"):
+        raise ValueError(f"unknown match type {condition.match_type!r}")
+    return Match(tuple(condition.path), at_end=condition.match_type == "suffix")
 
 
-def _get(op: GetOp, connection: Connection) -> Result:
-    found = items.get_item(connection, op.namespace, op.key)
-    return None if found is None else Item(**_described(found))
+def _get(op: GetOp, connection: Connection) -> Found:
+    place = ItemPlace(op.namespace, op.key)
+    found = items.get_item(connection, place, current_time(connection))
+    if found is None:
+        return None, []
+    return Item(**_described(found)), _refreshed(op, [found])
 
 
-def _search(op: SearchOp, conditions: Sequence[Condition], connection: Connection) -> Result:
+def _search(op: SearchOp, conditions: Sequence[model.Condition], connection: Connection) -> Found:
     found = items.search_items(
-        connection, op.namespace_prefix, conditions, limit=op.limit, offset=op.offset
+        connection,
+        op.namespace_prefix,
+        conditions,
+        current_time(connection),
+        limit=op.limit,
+        offset=op.offset,
     )
-    return [SearchItem(**_described(item)) for item in found]
+    return [SearchItem(**_described(item), score=item.score) for item in found], _refreshed(
+        op, found
+    )
 
 
-def _described(item: items.Item) -> dict[str, Any]:
+def _refreshed(op: GetOp | SearchOp, found: Iterable[model.Item]) -> list[model.Item]:
+    return [item for item in found if op.refresh_ttl and item.expire_time is not None]
+
+
+def _described(item: model.Item) -> Mapping[str, Any]:
     return {
         "namespace": item.namespace,
         "key": item.key,
@@ -167,32 +241,14 @@ def _described(item: items.Item) -> dict[str, Any]:
     }
 
 
-def _list_namespaces(op: ListNamespacesOp, connection: Connection) -> Result:
-    conditions = op.match_conditions or ()
-    found = {
-        namespace[: op.max_depth]
-        for namespace in items.list_namespaces(connection, _common_prefix(conditions))
-        if all(_matches(namespace, condition) for condition in conditions)
-    }
-    return sorted(found)[op.offset : op.offset + op.limit]
-
-
-def _common_prefix(conditions: Iterable[MatchCondition]) -> Namespace:
-    """Return labels that a namespace must begin with, for the database to look there only."""
-    for condition in conditions:
-        if condition.match_type == "prefix" and "*" not in condition.path:
-            return tuple(condition.path)
-    return ()
-
-
-def _matches(namespace: Namespace, condition: MatchCondition) -> bool:
-    path = tuple(condition.path)
-    if len(path) > len(namespace):
-        return False
-    if condition.match_type == "prefix":
-        labels = namespace[: len(path)]
-    elif condition.match_type == "suffix":
-        labels = namespace[len(namespace) - len(path) :]
-    else:
-        raise ValueError(f"unknown match type {condition.match_type!r}")
-    return all(wanted in ("*", label) for wanted, label in zip(path, labels, strict=True))
+def _list_namespaces(
+    op: ListNamespacesOp, matches: Sequence[Match], connection: Connection
+) -> Found:
+    found = namespaces.list_namespaces(
+        connection,
+        matches,
+        current_time(connection),
+        max_depth=op.max_depth,
+        limit=op.offset + op.limit,
+    )
+    return found[op.offset :], []

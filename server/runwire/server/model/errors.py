@@ -5,6 +5,7 @@ A class says its kind (the base class, which the edge turns into a gRPC code), i
 metadata. Messages are safe to show to a caller. Whatever is not here is a defect.
 """
 
+import json
 import random
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -168,6 +169,14 @@ class CheckpointNotFound(NotFound):
         )
 
 
+class ItemNotFound(NotFound):
+    reason = "ITEM_NOT_FOUND"
+
+    def __init__(self, namespace: Sequence[str], key: str) -> None:
+        labels = json.dumps(list(namespace), ensure_ascii=False, separators=(",", ":"))
+        super().__init__(f"namespace {labels} has no item {key!r}", namespace=labels, key=key)
+
+
 class AssistantExists(AlreadyExists):
     reason = "ASSISTANT_EXISTS"
 
@@ -275,6 +284,14 @@ class StateNotShown(FailedPrecondition):
     def __init__(self, graph_id: str, failure: str) -> None:
         super().__init__(
             f"graph {graph_id!r} does not show the state: {failure}", graph_id=graph_id
+class SearchNotConfigured(FailedPrecondition):
+    """A search by meaning, in a store without an index."""
+
+    reason = "SEARCH_NOT_CONFIGURED"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the store cannot be searched by meaning: langgraph.json has no store.index"
         )
 
 

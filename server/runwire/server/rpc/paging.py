@@ -24,6 +24,8 @@ class PageSizes:
 
 RESOURCES = PageSizes(default=50, limit=500)
 STATES = PageSizes(default=10, limit=1000)
+ITEMS = PageSizes(default=10, limit=100)
+NAMESPACES = PageSizes(default=100, limit=1000)
 
 
 @dataclass(frozen=True, slots=True)

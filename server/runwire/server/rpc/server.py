@@ -16,6 +16,7 @@ from runwire.server.core.crons import Crons
 from runwire.server.core.overview import Overview
 from runwire.server.core.runs import Runs
 from runwire.server.core.states import States
+from runwire.server.core.store import Store
 from runwire.server.core.threads import Threads
 from runwire.server.rpc.assistants import AssistantServicer
 from runwire.server.rpc.crons import CronServicer
@@ -25,6 +26,7 @@ from runwire.server.rpc.interceptors import Boundary, OpenCalls
 from runwire.server.rpc.reflection import add_reflection
 from runwire.server.rpc.runs import HEARTBEAT, RunServicer
 from runwire.server.rpc.servers import About, ServerServicer
+from runwire.server.rpc.store import StoreServicer
 from runwire.server.rpc.threads import ThreadServicer
 from runwire.v1 import (
     assistants_pb2,
@@ -35,6 +37,8 @@ from runwire.v1 import (
     runs_pb2_grpc,
     server_pb2,
     server_pb2_grpc,
+    store_pb2,
+    store_pb2_grpc,
     threads_pb2,
     threads_pb2_grpc,
 )
@@ -43,7 +47,7 @@ logger = logging.getLogger(__name__)
 
 SERVICES = tuple(
     service.full_name
-    for file in (assistants_pb2, threads_pb2, runs_pb2, crons_pb2, server_pb2)
+    for file in (assistants_pb2, threads_pb2, runs_pb2, crons_pb2, store_pb2, server_pb2)
     for service in file.DESCRIPTOR.services_by_name.values()
 )
 """The full names of our services."""
@@ -75,6 +79,7 @@ class Answering:
     states: States
     runs: Runs
     crons: Crons
+    store: Store
     overview: Overview
     about: About
 
@@ -172,6 +177,7 @@ class RpcServer:
             RunServicer(answering.runs, disconnects, heartbeat=self._heartbeat), server
         )
         crons_pb2_grpc.add_CronServiceServicer_to_server(CronServicer(answering.crons), server)
+        store_pb2_grpc.add_StoreServiceServicer_to_server(StoreServicer(answering.store), server)
         server_pb2_grpc.add_ServerServiceServicer_to_server(
             ServerServicer(answering.overview, answering.about), server
         )

@@ -1,159 +1,220 @@
-"""Queries on the store's items: what graphs keep across threads."""
+"""Queries on the store's items: what graphs and callers keep across threads.
 
-import re
+What has expired is not there: no query here finds it, and the sweep deletes it later.
+"""
+
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Select,
     and_,
     bindparam,
+    case,
     delete,
-    insert,
     or_,
     select,
     true,
+    tuple_,
     update,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 
+from runwire.server.model.items import Condition, Item, ItemPlace, Namespace
 from runwire.server.storage.json_compare import compare
 from runwire.server.storage.tables import store_items
 
-Namespace = tuple[str, ...]
-
-MAX_NAME_BYTES = 2_000
-"""What a namespace, its labels joined by one byte, and a key take up at most: PostgreSQL has room
-for 2704 in a row of an index."""
-
-_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
-
-_SEPARATOR, _AFTER_SEPARATOR = "\x1f", "\x20"
+SEPARATOR, AFTER_SEPARATOR = "\x1f", "\x20"
+"""What joins a namespace's labels, and what comes next: no label holds a character before it."""
 
 
-class Item(NamedTuple):
-    """What is stored under a key of a namespace."""
+class Mark(NamedTuple):
+    """The place of an item in what a search finds."""
 
+    update_time: datetime
     namespace: Namespace
     key: str
-    value: dict[str, Any]
-    create_time: datetime
-    update_time: datetime
 
 
-class Condition(NamedTuple):
-    """An entry of an item's value has to compare with `operand`, which is JSON text."""
-
-    key: str
-    operator: str
-    operand: str
-
-
-def get_item(connection: Connection, namespace: Namespace, key: str) -> Item | None:
+def get_item(connection: Connection, place: ItemPlace, now: datetime) -> Item | None:
     """Return an item, or None."""
-    row = connection.execute(_get, {"name": joined(namespace), "at": key}).one_or_none()
-    return None if row is None else _item(row)
+    row = connection.execute(_get, {**_named(place), "now": now}).one_or_none()
+    return None if row is None else item_of(row)
 
 
 def put_item(
-    connection: Connection, namespace: Namespace, key: str, value: dict[str, Any], now: datetime
-) -> None:
-    """Store an item; one that is there gets the new value."""
-    values = {"name": joined(namespace), "at": key, "new_value": value, "now": now}
-    if not connection.execute(_update, values).rowcount:
-        connection.execute(_insert, values)
+    connection: Connection,
+    place: ItemPlace,
+    value: dict[str, Any],
+    now: datetime,
+    ttl: timedelta | None = None,
+) -> Item:
+    """Store an item, for good or until `ttl` has passed; one that is there gets the new value."""
+    row: dict[str, Any] = {
+        "namespace": joined(place.namespace),
+        "key": place.key,
+        "value": value,
+        "create_time": now,
+        "update_time": now,
+        "ttl_seconds": None if ttl is None else ttl.total_seconds(),
+        "expire_time": None if ttl is None else now + ttl,
+    }
+    return item_of(connection.execute(_put[connection.dialect.name], row).one())
 
 
-def delete_item(connection: Connection, namespace: Namespace, key: str) -> None:
+def delete_item(connection: Connection, place: ItemPlace) -> None:
     """Delete an item, if it is there."""
-    connection.execute(_delete, {"name": joined(namespace), "at": key})
+    connection.execute(_delete, _named(place))
+
+
+def refresh_items(
+    connection: Connection, places: Iterable[ItemPlace], now: datetime
+) -> dict[ItemPlace, datetime]:
+    """Let the time of items that expire begin anew; return when each of them expires now."""
+    times = {}
+    for place in sorted(places):
+        row = connection.execute(_expiring, {**_named(place), "now": now}).one_or_none()
+        if row is not None:
+            times[place] = now + timedelta(seconds=row.ttl_seconds)
+            connection.execute(_refresh, {**_named(place), "later": times[place]})
+    return times
 
 
 def search_items(
     connection: Connection,
     prefix: Namespace,
     conditions: Sequence[Condition],
+    now: datetime,
     *,
     limit: int,
-    offset: int,
+    offset: int = 0,
+    after: Mark | None = None,
 ) -> list[Item]:
-    """Return items of the namespaces that begin with `prefix`, last updated first."""
-    query = select(store_items).where(
-        _below(prefix),
+    """Return items of the namespaces that begin with `prefix`, last updated first, behind `after`
+    or from the beginning."""
+    query = matching(select(store_items), prefix, conditions, now).order_by(
+        *(column.desc() for column in _order)
+    )
+    if after is not None:
+        place = bindparam("after_time", after.update_time, store_items.c.update_time.type)
+        query = query.where(tuple_(*_order) < tuple_(place, joined(after.namespace), after.key))
+    return [item_of(row) for row in connection.execute(query.limit(limit).offset(offset))]
+
+
+def matching(
+    query: Select[Any], prefix: Namespace, conditions: Sequence[Condition], now: datetime
+) -> Select[Any]:
+    """Return a query of the items that are there below `prefix` and meet the conditions."""
+    return query.where(
+        below(prefix),
+        is_there(now),
         *(
-            compare(store_items.c.value, key, operator, operand)
-            for key, operator, operand in conditions
+            compare(store_items.c.value, path, operator, operand)
+            for path, operator, operand in conditions
         ),
     )
-    query = query.order_by(
-        store_items.c.update_time.desc(), store_items.c.namespace, store_items.c.key
-    )
-    return [_item(row) for row in connection.execute(query.limit(limit).offset(offset))]
 
 
-def list_namespaces(connection: Connection, prefix: Namespace) -> Iterable[Namespace]:
-    """Return the namespaces that have items and begin with `prefix`, in no order."""
-    query = select(store_items.c.namespace).where(_below(prefix)).distinct()
-    return [tuple(name.split(_SEPARATOR)) for name in connection.scalars(query)]
+def delete_expired(connection: Connection, *, before: datetime, limit: int) -> int:
+    """Delete up to `limit` items that have expired; return how many there were."""
+    return len(connection.execute(_delete_expired, {"before": before, "limit": limit}).all())
 
 
 def joined(namespace: Namespace) -> str:
-    """Return a namespace as it is stored. Raises `ValueError` for a label that cannot be."""
-    for label in namespace:
-        if not label or _SEPARATOR in label or not _is_storable(label):
-            raise ValueError(f"{label!r} of {namespace} is no label of a namespace")
-    return _SEPARATOR.join(namespace)
+    """Return a namespace as it is stored."""
+    return SEPARATOR.join(namespace)
 
 
-def check_place(namespace: Namespace, key: str) -> None:
-    """Raise `ValueError` for a namespace and a key that no item can have, on any database."""
-    name = joined(namespace)
-    if not namespace:
-        raise ValueError("a namespace has at least one label")
-    if not _is_storable(key):
-        raise ValueError(f"{key!r} is no key: it has characters that are no text")
-    if (size := len(name.encode()) + len(key.encode())) > MAX_NAME_BYTES:
-        raise ValueError(
-            f"namespace and key are {size} bytes together, at most {MAX_NAME_BYTES} are taken"
-        )
+def split(name: str) -> Namespace:
+    """Return the namespace that is stored as `name`."""
+    return tuple(name.split(SEPARATOR))
 
 
-def _is_storable(text: str) -> bool:
-    """Return whether every database takes a text: no NUL, and no half character."""
-    return _UNSTORABLE.search(text) is None
-
-
-def _below(prefix: Namespace) -> ColumnElement[bool]:
+def below(prefix: Namespace) -> ColumnElement[bool]:
+    """Return whether an item's namespace begins with the labels of `prefix`."""
     if not prefix:
         return true()
     # Whole labels only, and by the primary key: not a LIKE that every label would have to be
     # escaped for.
     name, column = joined(prefix), store_items.c.namespace
-    return or_(column == name, and_(column > name + _SEPARATOR, column < name + _AFTER_SEPARATOR))
+    return or_(column == name, and_(column > name + SEPARATOR, column < name + AFTER_SEPARATOR))
 
 
-def _item(row: Any) -> Item:
+def is_there(now: datetime | None = None) -> ColumnElement[bool]:
+    """Return whether an item has not expired, at `now` or at the parameter of that name."""
+    column = store_items.c.expire_time
+    return or_(column.is_(None), column > bindparam("now", now, column.type, required=now is None))
+
+
+def item_of(row: Any) -> Item:
+    """Return a row as an item."""
     return Item(
-        tuple(row.namespace.split(_SEPARATOR)),
-        row.key,
-        row.value,
-        row.create_time,
-        row.update_time,
+        namespace=split(row.namespace),
+        key=row.key,
+        value=row.value,
+        create_time=row.create_time,
+        update_time=row.update_time,
+        expire_time=row.expire_time,
     )
 
 
-_here = (store_items.c.namespace == bindparam("name"), store_items.c.key == bindparam("at"))
-_now = bindparam("now", type_=store_items.c.create_time.type)
-_value = bindparam("new_value", type_=store_items.c.value.type)
+def _named(place: ItemPlace) -> dict[str, str]:
+    return {"name": joined(place.namespace), "at": place.key}
 
-_get = select(store_items).where(*_here)
-_update = update(store_items).where(*_here).values(value=_value, update_time=_now)
-_insert = insert(store_items).values(
-    namespace=bindparam("name"),
-    key=bindparam("at"),
-    value=_value,
-    create_time=_now,
-    update_time=_now,
-)
+
+def _upsert(dialect: Any) -> Any:
+    # One statement: of two servers that put an item for the first time, the second one updates.
+    statement = dialect.insert(store_items)
+    new = statement.excluded
+    gone = store_items.c.expire_time <= new.update_time
+    return statement.on_conflict_do_update(
+        index_elements=[store_items.c.namespace, store_items.c.key],
+        set_={
+            "value": new.value,
+            "create_time": case((gone, new.create_time), else_=store_items.c.create_time),
+            "update_time": new.update_time,
+            "ttl_seconds": new.ttl_seconds,
+            "expire_time": new.expire_time,
+        },
+    ).returning(store_items)
+
+
+_order = (store_items.c.update_time, store_items.c.namespace, store_items.c.key)
+_here = (store_items.c.namespace == bindparam("name"), store_items.c.key == bindparam("at"))
+
+_get = select(store_items).where(*_here, is_there())
+_put = {"sqlite": _upsert(sqlite), "postgresql": _upsert(postgresql)}
 _delete = delete(store_items).where(*_here)
+_expiring = (
+    select(store_items.c.ttl_seconds)
+    .where(*_here, is_there(), store_items.c.ttl_seconds.is_not(None))
+    .with_for_update()
+)
+_refresh = (
+    update(store_items)
+    .where(*_here)
+    .values(expire_time=bindparam("later", type_=store_items.c.expire_time.type))
+)
+
+# The candidates come from a CTE: a planner may run a LIMIT subquery more than once.
+_expired = (
+    select(store_items.c.namespace, store_items.c.key)
+    .where(store_items.c.expire_time <= bindparam("before", type_=store_items.c.expire_time.type))
+    .order_by(store_items.c.expire_time)
+    .limit(bindparam("limit"))
+    .with_for_update(skip_locked=True)
+    .cte("expired")
+)
+_delete_expired = (
+    delete(store_items)
+    .where(
+        tuple_(store_items.c.namespace, store_items.c.key).in_(
+            select(_expired.c.namespace, _expired.c.key)
+        )
+    )
+    # SQLite's driver counts no rows of a statement that begins with a CTE.
+    .returning(store_items.c.key)
+)

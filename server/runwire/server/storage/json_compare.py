@@ -1,7 +1,7 @@
-"""Comparing one entry of a JSON object with a value, in SQL."""
+"""Comparing one entry of a JSON object, or of objects within it, with a value, in SQL."""
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import orjson
@@ -18,20 +18,22 @@ _ORDERS: dict[str, Callable[[Any, Any], bool]] = {
     "$lt": operator.lt,
     "$lte": operator.le,
 }
-OPERATORS = frozenset({"$eq", "$ne", *_ORDERS})
 
 
 class compare(GenericFunction[bool]):  # noqa: N801 - SQLAlchemy names functions by their class
-    """`compare(column, key, operator, text)`: whether the entry `key` of the JSON column compares
-    with the value of the JSON text as the operator, one of `OPERATORS`, says."""
+    """`compare(column, path, operator, text)`: whether the entry at `path` of the JSON column
+    compares with the value of the JSON text as the operator says."""
 
     type = Boolean()
     inherit_cache = True
     name = "json_compare"
 
-    def __init__(self, document: ColumnElement[Any], key: str, operator: str, operand: str) -> None:
+    def __init__(
+        self, document: ColumnElement[Any], path: Sequence[str], operator: str, operand: str
+    ) -> None:
         right = literal(operand, JsonText())
-        super().__init__(document, literal(key, JsonKey()), literal(operator), right)
+        steps = (literal(step, JsonKey()) for step in path)
+        super().__init__(document, literal(operator), right, *steps)
 
 
 _ON_POSTGRESQL = """
@@ -59,8 +61,13 @@ END)
 
 @compiles(compare, "postgresql")
 def _as_case(element: ColumnElement[bool], compiler: SQLCompiler, **options: Any) -> str:
-    document, key, name, operand = (compiler.process(each, **options) for each in element.clauses)
-    value = f"COALESCE(CAST({document} AS JSONB) -> {key}, 'null')"
+    clauses = (compiler.process(each, **options) for each in element.clauses)
+    document, name, operand, *steps = clauses
+    # A text is a step into an object only: of a list it finds nothing.
+    entry = " -> ".join(
+        [f"CAST({document} AS JSONB)", *(f"CAST({step} AS TEXT)" for step in steps)]
+    )
+    value = f"COALESCE({entry}, 'null')"
     other = f"CAST({operand} AS JSONB)"
     return _ON_POSTGRESQL.format(
         name=name,
@@ -72,13 +79,16 @@ def _as_case(element: ColumnElement[bool], compiler: SQLCompiler, **options: Any
     )
 
 
-def json_compare(document: str, key: str, name: str, operand: str) -> bool:
-    """Return whether an entry of `document` compares with `operand`, by the operator `name`.
+def json_compare(document: str, name: str, operand: str, *path: str) -> bool:
+    """Return whether the entry of `document` at `path` compares with `operand`, by the operator
+    `name`.
 
     Both are JSON text. An entry that is missing is null. Only numbers with numbers and strings
     with strings have an order; of anything else neither is greater.
     """
-    value, other = orjson.loads(document).get(key), orjson.loads(operand)
+    value, other = orjson.loads(document), orjson.loads(operand)
+    for step in path:
+        value = value.get(step) if isinstance(value, dict) else None
     if name in ("$eq", "$ne"):
         return _equal(value, other) is (name == "$eq")
     kind = _kind(value)

@@ -99,7 +99,7 @@ class SqliteDatabase(Database):
                 address, uri=True, isolation_level=None, check_same_thread=False
             )
             connection.create_function("json_contains", 2, json_contains, deterministic=True)
-            connection.create_function("json_compare", 4, json_compare, deterministic=True)
+            connection.create_function("json_compare", -1, json_compare, deterministic=True)
             for pragma in (*pragmas, f"PRAGMA synchronous = {self._synchronous}"):
                 connection.execute(pragma)
             return connection

@@ -444,6 +444,13 @@ store_items = Table(
     Column("value", _searchable(), nullable=False),
     Column("create_time", UtcTime, nullable=False),
     Column("update_time", UtcTime, nullable=False),
+    # How long after it was put, or read, the item expires, and when that is; never if unset.
+    Column("ttl_seconds", Float),
+    Column("expire_time", UtcTime),
+    CheckConstraint("(ttl_seconds IS NULL) = (expire_time IS NULL)", name="ttl_is_whole"),
+    _index_where(
+        "ix_store_items_expire_time", "expire_time", where=text("expire_time IS NOT NULL")
+    ),
     sqlite_with_rowid=False,
 )
 

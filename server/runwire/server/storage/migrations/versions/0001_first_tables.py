@@ -427,9 +427,17 @@ def _create_store_items() -> None:
         sa.Column("value", _json(), nullable=False),
         sa.Column("create_time", _moment(), nullable=False),
         sa.Column("update_time", _moment(), nullable=False),
+        sa.Column("ttl_seconds", sa.Float()),
+        sa.Column("expire_time", _moment()),
         sa.PrimaryKeyConstraint("namespace", "key", name=op.f("pk_store_items")),
+        sa.CheckConstraint(
+            "(ttl_seconds IS NULL) = (expire_time IS NULL)",
+            name=op.f("ck_store_items_ttl_is_whole"),
+        ),
         sqlite_with_rowid=False,
     )
+    expires = sa.text("expire_time IS NOT NULL")
+    _create_index_where("ix_store_items_expire_time", ["expire_time"], expires, table="store_items")
 
 
 def _create_servers() -> None:

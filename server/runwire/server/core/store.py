@@ -1,0 +1,153 @@
+"""The store: items that outlive threads. Graphs have the same ones through LangGraph's store."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+
+from runwire.server.model.errors import ItemNotFound, SearchNotConfigured
+from runwire.server.model.items import Condition, Item, ItemPlace, Match, Namespace, StoreTtl
+from runwire.server.model.requests import Page
+from runwire.server.storage import items, namespaces
+from runwire.server.storage.clock import current_time
+from runwire.server.storage.database import Connection, Database
+from runwire.server.storage.items import Mark
+
+PAGE_BYTES = 3 * 1024 * 1024
+"""After so many bytes of values a page of items ends: its answer is to fit into one message."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemDraft:
+    """An item to store. `ttl`: None for the default, 0 for ever."""
+
+    place: ItemPlace
+    value: dict[str, Any]
+    ttl: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemQuery:
+    """Items to look for: below `prefix`, with these entries, and near to what `query` means. With
+    `refresh` their time begins anew; None for the default."""
+
+    prefix: Namespace = ()
+    conditions: Sequence[Condition] = ()
+    query: str = ""
+    refresh: bool | None = None
+
+
+class Store:
+    """What can be done with the store's items."""
+
+    def __init__(self, database: Database, *, ttl: StoreTtl) -> None:
+        self._database = database
+        self._ttl = ttl
+
+    async def put(self, draft: ItemDraft) -> Item:
+        """Store an item and return it; one that is there gets the new value."""
+        ttl = self._ttl.default if draft.ttl is None else draft.ttl or None
+
+        def put(connection: Connection) -> Item:
+            now = current_time(connection)
+            return items.put_item(connection, draft.place, draft.value, now, ttl)
+
+        return await self._database.write(put)
+
+    async def get(self, place: ItemPlace, *, refresh: bool | None = None) -> Item:
+        """Return an item, whose time begins anew unless it is not to `refresh`. Raises
+        `ItemNotFound`."""
+
+        def get(connection: Connection) -> Item | None:
+            return items.get_item(connection, place, current_time(connection))
+
+        found = await self._database.read(get)
+        if found is None:
+            raise ItemNotFound(place.namespace, place.key)
+        return (await self._refreshed([found], refresh))[0]
+
+    async def delete(self, place: ItemPlace) -> None:
+        """Delete an item, if it is there."""
+        await self._database.write(lambda connection: items.delete_item(connection, place))
+
+    async def search(self, wanted: ItemQuery, *, limit: int, cursor: str | None) -> Page[Item]:
+        """Return the items that are `wanted`, last updated first, a page at a time. Raises
+        `SearchNotConfigured`."""
+        if wanted.query:
+            raise SearchNotConfigured
+        after = None if cursor is None else _mark_of(cursor)
+
+        def search(connection: Connection) -> list[Item]:
+            return items.search_items(
+                connection,
+                wanted.prefix,
+                wanted.conditions,
+                current_time(connection),
+                limit=limit + 1,
+                after=after,
+            )
+
+        found = await self._database.read(search)
+        shown = found[: _fitting(found[:limit])]
+        following = _cursor_of(shown[-1]) if len(shown) < len(found) else None
+        return Page(await self._refreshed(shown, wanted.refresh), following)
+
+    async def list_namespaces(
+        self,
+        matches: Sequence[Match],
+        *,
+        max_depth: int | None,
+        limit: int,
+        cursor: str | None,
+    ) -> Page[Namespace]:
+        """Return the namespaces that have items and for which all of `matches` hold, cut to
+        `max_depth` labels, a page at a time."""
+
+        def list_some(connection: Connection) -> list[Namespace]:
+            return namespaces.list_namespaces(
+                connection,
+                matches,
+                current_time(connection),
+                max_depth=max_depth,
+                limit=limit + 1,
+                after=None if cursor is None else tuple(orjson.loads(cursor)),
+            )
+
+        found = await self._database.read(list_some)
+        shown = found[:limit]
+        more = len(shown) < len(found)
+        return Page(shown, orjson.dumps(shown[-1]).decode() if more else None)
+
+    async def _refreshed(self, found: list[Item], refresh: bool | None) -> list[Item]:
+        """Return items as they are when their time has begun anew, if it is to."""
+        refreshes = self._ttl.refresh_on_read if refresh is None else refresh
+        places = [item.place for item in found if item.expire_time is not None]
+        if not refreshes or not places:
+            return found
+        times = await self._database.write(
+            lambda connection: items.refresh_items(connection, places, current_time(connection))
+        )
+        return [
+            replace(item, expire_time=times.get(item.place, item.expire_time)) for item in found
+        ]
+
+
+def _fitting(found: Sequence[Item]) -> int:
+    """Return how many of the items fit into a page: one at least."""
+    size = 0
+    for index, item in enumerate(found):
+        size += len(orjson.dumps(item.value))
+        if size > PAGE_BYTES and index:
+            return index
+    return len(found)
+
+
+def _cursor_of(item: Item) -> str:
+    return orjson.dumps([item.update_time.isoformat(), item.namespace, item.key]).decode()
+
+
+def _mark_of(cursor: str) -> Mark:
+    time, namespace, key = orjson.loads(cursor)
+    return Mark(datetime.fromisoformat(time), tuple(namespace), key)
