@@ -284,6 +284,9 @@ class StateNotShown(FailedPrecondition):
     def __init__(self, graph_id: str, failure: str) -> None:
         super().__init__(
             f"graph {graph_id!r} does not show the state: {failure}", graph_id=graph_id
+        )
+
+
 class SearchNotConfigured(FailedPrecondition):
     """A search by meaning, in a store without an index."""
 
