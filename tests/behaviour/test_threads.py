@@ -434,13 +434,15 @@ async def test_threads_are_listed_without_their_values_if_nobody_wants_them(
     client: Client, stubs: Stubs, thread_id: str
 ) -> None:
     await client.runs.wait(thread_id, "echo", input={"text": "x"})
-    request = threads_pb2.ListThreadsRequest(thread_ids=[thread_id], omit_values=True)
+    request = threads_pb2.ListThreadsRequest(
+        thread_ids=[thread_id], read_mask={"paths": ["thread_id", "state"]}
+    )
 
     [lean] = (await stubs.threads.ListThreads(request)).threads
-    request.omit_values = False
+    request.ClearField("read_mask")
     [full] = (await stubs.threads.ListThreads(request)).threads
 
-    assert not lean.HasField("values")
+    assert lean == threads_pb2.Thread(thread_id=thread_id, state="THREAD_STATE_IDLE")
     assert json.loads(full.values.json) == {"text": "x", "answer": "x"}
 
 

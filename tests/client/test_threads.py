@@ -216,6 +216,38 @@ async def test_search(client: RunwireClient, monkeypatch: Any) -> None:
     assert chosen == [
         {"thread_id": asking, "values": {"question": "why?", "answers": ["prepared"]}}
     ]
+    assert await found(values={"answers": ["prepared"]}) == [asking]
+    assert await found(sort_by="thread_id", sort_order="asc") == sorted([*made, asking])
+    assert await found(sort_by="status", limit=1) == [asking]
+    assert await found(sort_by="state_updated_at") == [asking, *made[::-1]]
+
+
+async def test_parts_of_threads_come_without_the_rest(client: RunwireClient) -> None:
+    thread_id = (await client.threads.create(metadata={"user": "Ada"}))["thread_id"]
+    await client.runs.wait(thread_id, "asks", input={"question": "why?"})
+    extract = {"last": "values.answers[-1]", "none": "values.missing", "who": "metadata.user"}
+    [thread] = await client.threads.search(select=["thread_id", "status"], extract=extract)
+    assert thread == {
+        "thread_id": thread_id,
+        "status": "interrupted",
+        "extracted": {"last": "prepared", "none": None, "who": "Ada"},
+    }
+    [thread] = await client.threads.search(extract={"all": "values"})
+    assert thread["extracted"] == {"all": thread["values"]}
+    with pytest.raises(InvalidArgumentError, match=r"extract\.a: must begin with one of values"):
+        await client.threads.search(extract={"a": "config.b"})
+
+
+async def test_threads_are_counted(client: RunwireClient) -> None:
+    assert await client.threads.count() == 0
+    for number in range(3):
+        await client.threads.create(metadata={"even": number % 2 == 0})
+    await counted(client)
+    assert await client.threads.count() == 4
+    assert await client.threads.count(metadata={"even": True}) == 2
+    assert await client.threads.count(values={"count": 1}) == 1
+    assert await client.threads.count(status="idle") == 4
+    assert await client.threads.count(status="busy") == 0
 
 
 async def test_a_thread_that_asks_shows_its_questions(client: RunwireClient) -> None:
@@ -358,12 +390,8 @@ async def test_what_this_version_does_not_have_is_said(client: RunwireClient) ->
         await client.threads.create(supersteps=[{"updates": []}])
     with pytest.raises(NotImplementedError, match="include"):
         await client.threads.get(thread_id, include=["ttl", "more"])
-    with pytest.raises(NotImplementedError, match="values"):
-        await client.threads.search(values={"a": 1})
-    with pytest.raises(NotImplementedError, match="extract"):
-        await client.threads.search(extract={"a": "values.a"})
     with pytest.raises(NotImplementedError, match="sort_by"):
-        await client.threads.search(sort_by="status")
+        await client.threads.search(sort_by="name")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="status"):
         await client.threads.search(status="paused")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="negative"):

@@ -66,6 +66,8 @@ if TYPE_CHECKING:
         error: RunFailure | None
         ttl: NotRequired[ThreadTtl]
         """Only of a thread that is not kept for ever."""
+        extracted: NotRequired[dict[str, Any]]
+        """Only in a search that is to extract something: by name; None for what is not there."""
 
     class ThreadTtl(TypedDict):
         """For how long a thread is kept when nothing happens on it."""

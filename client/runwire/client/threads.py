@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
+from google.protobuf.field_mask_pb2 import FieldMask
+
 from runwire.client.arguments import (
     IF_EXISTS,
     PRUNE_STRATEGIES,
@@ -22,6 +24,7 @@ from runwire.client.convert import (
     state_of,
     storage_of,
     thread_of,
+    value_of,
 )
 from runwire.client.paging import chosen, collect, mask_of, order_of
 from runwire.v1 import threads_pb2
@@ -53,6 +56,12 @@ _ORDERS = {
     ("created_at", "asc"): threads_pb2.THREAD_ORDER_CREATE_TIME_ASC,
     ("updated_at", "desc"): threads_pb2.THREAD_ORDER_UPDATE_TIME_DESC,
     ("updated_at", "asc"): threads_pb2.THREAD_ORDER_UPDATE_TIME_ASC,
+    ("state_updated_at", "desc"): threads_pb2.THREAD_ORDER_STATE_UPDATE_TIME_DESC,
+    ("state_updated_at", "asc"): threads_pb2.THREAD_ORDER_STATE_UPDATE_TIME_ASC,
+    ("thread_id", "desc"): threads_pb2.THREAD_ORDER_THREAD_ID_DESC,
+    ("thread_id", "asc"): threads_pb2.THREAD_ORDER_THREAD_ID_ASC,
+    ("status", "desc"): threads_pb2.THREAD_ORDER_STATE_DESC,
+    ("status", "asc"): threads_pb2.THREAD_ORDER_STATE_ASC,
 }
 
 
@@ -253,9 +262,13 @@ class ThreadsClient:
     ) -> list[Thread]:
         """Return the threads that pass all filters, newest first unless said otherwise.
 
-        At most 500 `ids`; with an empty list of them there is nothing to find.
+        At most 500 `ids`; with an empty list of them there is nothing to find. `metadata` and
+        `values` must be contained in a thread's: objects and lists within them may hold more.
+
+        `extract` maps names to paths, such as "values.messages[-1].content", of which the results
+        are in each thread's `extracted`; None for a path that leads to nothing.
         """
-        refuse(params=params, values=values, extract=extract)
+        refuse(params=params)
         if ids is not None and not ids:
             return []
         state = choice("status", status, _STATUSES)
@@ -263,8 +276,10 @@ class ThreadsClient:
             thread_ids=ids,
             states=() if state is None else (state,),
             metadata=payload_or_none(metadata or None, "metadata"),
+            values=payload_or_none(values or None, "values"),
             order=order_of(sort_by, sort_order, _ORDERS),
-            omit_values=bool(select and "values" not in select),
+            extract=extract,
+            read_mask=_mask_of(select),
         )
 
         async def fetch(size: int, token: str) -> tuple[Sequence[threads_pb2.Thread], str]:
@@ -275,7 +290,32 @@ class ThreadsClient:
             return response.threads, response.next_page_token
 
         found, _ = await collect(fetch, limit, offset, page_limit=_PAGE_LIMIT)
-        return [chosen(thread_of(thread), select) for thread in found]
+        return [_extracted(thread, select, extract) for thread in found]
+
+    async def count(
+        self,
+        *,
+        metadata: sdk.Json = None,
+        values: sdk.Json = None,
+        status: sdk.ThreadStatus | None = None,
+        headers: Mapping[str, str] | None = None,
+        params: sdk.QueryParamTypes | None = None,
+    ) -> int:
+        """Return how many threads pass all filters, which are as with `search`."""
+        refuse(params=params)
+        state = choice("status", status, _STATUSES)
+        request = threads_pb2.ListThreadsRequest(
+            states=() if state is None else (state,),
+            metadata=payload_or_none(metadata or None, "metadata"),
+            values=payload_or_none(values or None, "values"),
+            read_mask=FieldMask(paths=["thread_id"]),
+            page_size=1,
+            count_total=True,
+        )
+        response = await self._connection.call(
+            self._connection.services.threads.ListThreads, request, headers
+        )
+        return response.total_size
 
     async def get_storage(
         self, thread_id: str, *, headers: Mapping[str, str] | None = None
@@ -381,3 +421,23 @@ class ThreadsClient:
 
         found, _ = await collect(fetch, limit, 0, page_limit=_STATES_PAGE_LIMIT)
         return [chosen(state_of(state, thread_id), select) for state in found]
+
+
+def _mask_of(select: Sequence[str] | None) -> FieldMask | None:
+    """Return what the server has to tell of threads of which these fields are wanted: its words for
+    them differ, so that only what can be large is left out."""
+    if not select or "values" in select:
+        return None
+    fields = threads_pb2.Thread.DESCRIPTOR.fields
+    return FieldMask(paths=[field.name for field in fields if field.name != "values"])
+
+
+def _extracted(
+    thread: threads_pb2.Thread, select: Sequence[str] | None, extract: Mapping[str, str] | None
+) -> Thread:
+    """Return the wanted fields of a thread, and all that was to be extracted from it."""
+    result = chosen(thread_of(thread), select)
+    if extract:
+        found = {name: value_of(part) for name, part in thread.extracted.items()}
+        result["extracted"] = {name: found.get(name) for name in extract}
+    return cast("Thread", result)

@@ -36,6 +36,12 @@ class ThreadOrder(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     THREAD_ORDER_CREATE_TIME_ASC: _ClassVar[ThreadOrder]
     THREAD_ORDER_UPDATE_TIME_DESC: _ClassVar[ThreadOrder]
     THREAD_ORDER_UPDATE_TIME_ASC: _ClassVar[ThreadOrder]
+    THREAD_ORDER_STATE_UPDATE_TIME_DESC: _ClassVar[ThreadOrder]
+    THREAD_ORDER_STATE_UPDATE_TIME_ASC: _ClassVar[ThreadOrder]
+    THREAD_ORDER_THREAD_ID_DESC: _ClassVar[ThreadOrder]
+    THREAD_ORDER_THREAD_ID_ASC: _ClassVar[ThreadOrder]
+    THREAD_ORDER_STATE_DESC: _ClassVar[ThreadOrder]
+    THREAD_ORDER_STATE_ASC: _ClassVar[ThreadOrder]
 PRUNE_STRATEGY_UNSPECIFIED: PruneStrategy
 PRUNE_STRATEGY_DELETE: PruneStrategy
 PRUNE_STRATEGY_KEEP_LATEST: PruneStrategy
@@ -49,9 +55,22 @@ THREAD_ORDER_CREATE_TIME_DESC: ThreadOrder
 THREAD_ORDER_CREATE_TIME_ASC: ThreadOrder
 THREAD_ORDER_UPDATE_TIME_DESC: ThreadOrder
 THREAD_ORDER_UPDATE_TIME_ASC: ThreadOrder
+THREAD_ORDER_STATE_UPDATE_TIME_DESC: ThreadOrder
+THREAD_ORDER_STATE_UPDATE_TIME_ASC: ThreadOrder
+THREAD_ORDER_THREAD_ID_DESC: ThreadOrder
+THREAD_ORDER_THREAD_ID_ASC: ThreadOrder
+THREAD_ORDER_STATE_DESC: ThreadOrder
+THREAD_ORDER_STATE_ASC: ThreadOrder
 
 class Thread(_message.Message):
-    __slots__ = ("thread_id", "state", "metadata", "values", "interrupts", "error", "create_time", "update_time", "state_update_time", "ttl")
+    __slots__ = ("thread_id", "state", "metadata", "values", "interrupts", "error", "create_time", "update_time", "state_update_time", "ttl", "extracted")
+    class ExtractedEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: _payload_pb2.Payload
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ...) -> None: ...
     THREAD_ID_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     METADATA_FIELD_NUMBER: _ClassVar[int]
@@ -62,6 +81,7 @@ class Thread(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
     STATE_UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
     TTL_FIELD_NUMBER: _ClassVar[int]
+    EXTRACTED_FIELD_NUMBER: _ClassVar[int]
     thread_id: str
     state: ThreadState
     metadata: _payload_pb2.Payload
@@ -72,7 +92,8 @@ class Thread(_message.Message):
     update_time: _timestamp_pb2.Timestamp
     state_update_time: _timestamp_pb2.Timestamp
     ttl: ThreadTtl
-    def __init__(self, thread_id: _Optional[str] = ..., state: _Optional[_Union[ThreadState, str]] = ..., metadata: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., values: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., interrupts: _Optional[_Iterable[_Union[_core_pb2.Interrupt, _Mapping]]] = ..., error: _Optional[_Union[_core_pb2.RunError, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., state_update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ttl: _Optional[_Union[ThreadTtl, _Mapping]] = ...) -> None: ...
+    extracted: _containers.MessageMap[str, _payload_pb2.Payload]
+    def __init__(self, thread_id: _Optional[str] = ..., state: _Optional[_Union[ThreadState, str]] = ..., metadata: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., values: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., interrupts: _Optional[_Iterable[_Union[_core_pb2.Interrupt, _Mapping]]] = ..., error: _Optional[_Union[_core_pb2.RunError, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., state_update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ttl: _Optional[_Union[ThreadTtl, _Mapping]] = ..., extracted: _Optional[_Mapping[str, _payload_pb2.Payload]] = ...) -> None: ...
 
 class ThreadTtl(_message.Message):
     __slots__ = ("duration", "strategy", "expire_time")
@@ -187,30 +208,51 @@ class GetThreadResponse(_message.Message):
     def __init__(self, thread: _Optional[_Union[Thread, _Mapping]] = ...) -> None: ...
 
 class ListThreadsRequest(_message.Message):
-    __slots__ = ("thread_ids", "states", "metadata", "page_size", "page_token", "order", "omit_values")
+    __slots__ = ("thread_ids", "states", "metadata", "page_size", "page_token", "order", "read_mask", "values", "create_time", "update_time", "state_update_time", "extract", "count_total")
+    class ExtractEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     THREAD_IDS_FIELD_NUMBER: _ClassVar[int]
     STATES_FIELD_NUMBER: _ClassVar[int]
     METADATA_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     ORDER_FIELD_NUMBER: _ClassVar[int]
-    OMIT_VALUES_FIELD_NUMBER: _ClassVar[int]
+    READ_MASK_FIELD_NUMBER: _ClassVar[int]
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    STATE_UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    EXTRACT_FIELD_NUMBER: _ClassVar[int]
+    COUNT_TOTAL_FIELD_NUMBER: _ClassVar[int]
     thread_ids: _containers.RepeatedScalarFieldContainer[str]
     states: _containers.RepeatedScalarFieldContainer[ThreadState]
     metadata: _payload_pb2.Payload
     page_size: int
     page_token: str
     order: ThreadOrder
-    omit_values: bool
-    def __init__(self, thread_ids: _Optional[_Iterable[str]] = ..., states: _Optional[_Iterable[_Union[ThreadState, str]]] = ..., metadata: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., order: _Optional[_Union[ThreadOrder, str]] = ..., omit_values: _Optional[bool] = ...) -> None: ...
+    read_mask: _field_mask_pb2.FieldMask
+    values: _payload_pb2.Payload
+    create_time: _core_pb2.TimeRange
+    update_time: _core_pb2.TimeRange
+    state_update_time: _core_pb2.TimeRange
+    extract: _containers.ScalarMap[str, str]
+    count_total: bool
+    def __init__(self, thread_ids: _Optional[_Iterable[str]] = ..., states: _Optional[_Iterable[_Union[ThreadState, str]]] = ..., metadata: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., order: _Optional[_Union[ThreadOrder, str]] = ..., read_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ..., values: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., create_time: _Optional[_Union[_core_pb2.TimeRange, _Mapping]] = ..., update_time: _Optional[_Union[_core_pb2.TimeRange, _Mapping]] = ..., state_update_time: _Optional[_Union[_core_pb2.TimeRange, _Mapping]] = ..., extract: _Optional[_Mapping[str, str]] = ..., count_total: _Optional[bool] = ...) -> None: ...
 
 class ListThreadsResponse(_message.Message):
-    __slots__ = ("threads", "next_page_token")
+    __slots__ = ("threads", "next_page_token", "total_size")
     THREADS_FIELD_NUMBER: _ClassVar[int]
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_SIZE_FIELD_NUMBER: _ClassVar[int]
     threads: _containers.RepeatedCompositeFieldContainer[Thread]
     next_page_token: str
-    def __init__(self, threads: _Optional[_Iterable[_Union[Thread, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+    total_size: int
+    def __init__(self, threads: _Optional[_Iterable[_Union[Thread, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., total_size: _Optional[int] = ...) -> None: ...
 
 class UpdateThreadRequest(_message.Message):
     __slots__ = ("thread_id", "metadata", "ttl")

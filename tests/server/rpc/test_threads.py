@@ -4,6 +4,7 @@ from datetime import UTC, timedelta
 from typing import Any
 
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 from tests.server.rpc.conftest import Served
 from tests.support.statuses import failure_of
 
@@ -86,6 +87,12 @@ class TestResources:
             "THREAD_ORDER_CREATE_TIME_ASC": made,
             "THREAD_ORDER_UPDATE_TIME_ASC": [made[0], *made[2:], made[1]],
             "THREAD_ORDER_UPDATE_TIME_DESC": [made[1], *made[:1:-1], made[0]],
+            "THREAD_ORDER_STATE_UPDATE_TIME_ASC": made,
+            "THREAD_ORDER_STATE_UPDATE_TIME_DESC": made[::-1],
+            "THREAD_ORDER_THREAD_ID_ASC": sorted(made),
+            "THREAD_ORDER_THREAD_ID_DESC": sorted(made, reverse=True),
+            "THREAD_ORDER_STATE_ASC": sorted(made),
+            "THREAD_ORDER_STATE_DESC": sorted(made, reverse=True),
         }
         for order, wanted in orders.items():
             request, found = wire.ListThreadsRequest(order=order, page_size=2), []
@@ -109,11 +116,98 @@ class TestResources:
         busy = wire.ListThreadsRequest(states=["THREAD_STATE_BUSY"])
         assert not (await served.threads.ListThreads(busy)).threads
 
-    async def test_values_may_be_left_out_of_a_list(self, served: Served) -> None:
-        await run(served, new_id())
-        for omit in (True, False):
-            page = await served.threads.ListThreads(wire.ListThreadsRequest(omit_values=omit))
-            assert page.threads[0].HasField("values") is not omit
+    async def test_a_list_has_the_fields_that_are_asked_for(self, served: Served) -> None:
+        await run(served, new_id(), "asks")
+        everything = (await served.threads.ListThreads(wire.ListThreadsRequest())).threads[0]
+        assert everything.HasField("values")
+        for paths in ([], ["*"], ["thread_id", "*"]):
+            request = wire.ListThreadsRequest(read_mask={"paths": paths})
+            assert (await served.threads.ListThreads(request)).threads[0] == everything
+        for path in wire.Thread.DESCRIPTOR.fields_by_name:
+            request = wire.ListThreadsRequest(read_mask={"paths": [path]})
+            (thread,) = (await served.threads.ListThreads(request)).threads
+            wanted = wire.Thread()
+            FieldMask(paths=[path]).MergeMessage(everything, wanted)
+            assert thread == wanted
+        request = wire.ListThreadsRequest(read_mask={"paths": ["values.json", "what"]})
+        failure = await failure_of(served.threads.ListThreads(request))
+        assert failure.fields == {"read_mask.paths[1]": "Thread has no 'what'"}
+
+    async def test_parts_of_threads_are_extracted(self, served: Served) -> None:
+        thread = await create(served, metadata={"json": '{"user": {"name": "Ada"}}'})
+        await run(served, thread.thread_id, "asks", input={"json": '{"question": "why?"}'})
+        paths = {
+            "last": "values.answers[-1]",
+            "asked": "interrupts[0].value.question",
+            "who": "metadata.user",
+            "beyond": "values.answers[7]",
+        }
+        wanted = {"last": '"prepared"', "asked": '"why?"', "who": '{"name":"Ada"}'}
+        request = wire.ListThreadsRequest(extract=paths, read_mask={"paths": ["extracted"]})
+        (lean,) = (await served.threads.ListThreads(request)).threads
+        assert {name: part.json for name, part in lean.extracted.items()} == wanted
+        assert [field.name for field, _ in lean.ListFields()] == ["extracted"]
+        request.ClearField("read_mask")
+        (full,) = (await served.threads.ListThreads(request)).threads
+        assert full.extracted == lean.extracted
+        assert full.HasField("values")
+
+    async def test_a_path_that_is_none_is_named(self, served: Served) -> None:
+        cases = {
+            "extract.a": {"a": "value.b"},
+            'extract["b c"]': {"b c": "values[x]"},
+            "extract.long": {"long": f"values.{'x' * 250}"},
+            "extract key": {"": "values"},
+            "extract": {f"name{number}": "values" for number in range(11)},
+        }
+        for field, paths in cases.items():
+            call = served.threads.ListThreads(wire.ListThreadsRequest(extract=paths))
+            assert list((await failure_of(call)).fields) == [field]
+
+    async def test_all_that_pass_are_counted_if_that_is_asked_for(self, served: Served) -> None:
+        for number in range(5):
+            await create(served, metadata={"json": '{"odd": %s}' % ("true" if number % 2 else "0")})
+        request = wire.ListThreadsRequest(page_size=2)
+        assert not (await served.threads.ListThreads(request)).HasField("total_size")
+        request.count_total = True
+        page = await served.threads.ListThreads(request)
+        assert (len(page.threads), page.total_size) == (2, 5)
+        request.page_token = page.next_page_token
+        assert (await served.threads.ListThreads(request)).total_size == 5
+        request = wire.ListThreadsRequest(metadata={"json": '{"odd": true}'}, count_total=True)
+        assert (await served.threads.ListThreads(request)).total_size == 2
+        request.metadata.json = '{"odd": 1}'
+        page = await served.threads.ListThreads(request)
+        assert page.HasField("total_size")
+        assert page.total_size == 0
+
+    async def test_threads_are_found_by_what_their_state_holds(self, served: Served) -> None:
+        await create(served)  # it has no values, and bothers nobody
+        thread_id = new_id()
+        await run(served, thread_id, "asks", input={"json": '{"question": "why?"}'})
+        for values, found in {
+            '{"answers": ["prepared"]}': [thread_id],
+            '{"question": "why?", "answers": []}': [thread_id],
+            '{"answers": ["because"]}': [],
+            '{"answers": "prepared"}': [],
+        }.items():
+            page = await served.threads.ListThreads(
+                wire.ListThreadsRequest(values={"json": values})
+            )
+            assert [thread.thread_id for thread in page.threads] == found, values
+
+    async def test_threads_are_found_by_their_times(self, served: Served) -> None:
+        old, new = await create(served), await create(served)
+        request = wire.ListThreadsRequest(create_time={"end_time": new.create_time})
+        assert list((await served.threads.ListThreads(request)).threads) == [old]
+        request = wire.ListThreadsRequest(create_time={"start_time": new.create_time})
+        assert list((await served.threads.ListThreads(request)).threads) == [new]
+        request = wire.ListThreadsRequest(
+            update_time={"start_time": new.update_time, "end_time": old.update_time},
+            state_update_time={"start_time": {"seconds": 2**60}},
+        )
+        failure = await failure_of(served.threads.ListThreads(request))
+        assert list(failure.fields) == ["update_time.end_time", "state_update_time.start_time"]
 
     async def test_a_deleted_thread_is_gone_with_its_runs(self, served: Served) -> None:
         thread_id = new_id()

@@ -19,6 +19,7 @@ from tests.support.postgres import Databases
 from runwire.server.model.ids import new_id
 from runwire.server.storage import migrate as migrate_module
 from runwire.server.storage.database import DatabaseUnusable
+from runwire.server.storage.json_text import SearchableText
 from runwire.server.storage.migrate import HEAD, SchemaTooNew, migrate, upgrade
 from runwire.server.storage.opening import database_at
 from runwire.server.storage.sqlite import SqliteDatabase
@@ -100,7 +101,7 @@ def test_in_postgresql_all_text_is_compared_by_its_characters_numbers(
             f"{table.name}.{column.name}"
             for table in metadata.sorted_tables
             for column in table.columns
-            if isinstance(column.type, PlainData)
+            if isinstance(column.type, PlainData | SearchableText)
         }
         query = text(
             "SELECT table_name || '.' || column_name FROM information_schema.columns"

@@ -10,6 +10,8 @@ from tests.support.plans import postgres_plans, sqlite_plans
 
 from runwire.server.model.attempts import Attempt
 from runwire.server.model.items import ItemPlace, Match
+from runwire.server.model.requests import Order, SortKey
+from runwire.server.model.threads import ThreadState
 from runwire.server.storage import (
     checkpoint_writes,
     checkpoints,
@@ -17,8 +19,10 @@ from runwire.server.storage import (
     namespaces,
     ownership,
     pruning,
+    threads,
 )
 from runwire.server.storage.checkpoints import NewCheckpoint, Place
+from runwire.server.storage.threads import ThreadFilter
 
 ATTEMPT = Attempt("run", "thread", "graph", 1, "owner")
 PLACE = Place("thread", "", "checkpoint")
@@ -26,6 +30,11 @@ NEW = NewCheckpoint(PLACE, None, "run", "graph", "msgpack", b"", {})
 ITEM = ItemPlace(("a",), "key")
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 WRITE = checkpoint_writes.Write("task", "", 0, "channel", "msgpack", b"")
+
+
+def _list(connection: Connection, by: SortKey, **wanted: Any) -> None:
+    threads.list_threads(connection, ThreadFilter(**wanted), Order(by), limit=9, cursor=None)
+
 
 QUERIES: dict[str, Callable[[Connection], Any]] = {
     "fence": lambda c: ownership.owns_run(c, ATTEMPT),
@@ -50,6 +59,10 @@ QUERIES: dict[str, Callable[[Connection], Any]] = {
     "search_items": lambda c: items.search_items(c, ("a",), [], NOW, limit=10),
     "list_namespaces": lambda c: namespaces.list_namespaces(
         c, [Match(("a", "b"))], NOW, max_depth=None, limit=10
+    ),
+    "list_named_threads": lambda c: _list(c, SortKey.UPDATE_TIME, thread_ids=["a", "b"]),
+    "count_threads_in_a_state": lambda c: threads.count_threads(
+        c, ThreadFilter(states=[ThreadState.INTERRUPTED])
     ),
 }
 
@@ -78,3 +91,30 @@ def test_items_that_have_expired_are_found_by_their_time(
 
     for found in (sqlite_plans(memory, sweep), postgres_plans(filled, sweep)):
         assert any("ix_store_items_expire_time" in step for step in found), found
+
+
+LISTS: dict[str, Callable[[Connection], Any]] = {
+    "list_threads": lambda c: _list(c, SortKey.CREATE_TIME),
+    "list_threads_by_update": lambda c: _list(c, SortKey.UPDATE_TIME),
+    "list_threads_by_state_update": lambda c: _list(c, SortKey.STATE_UPDATE_TIME),
+    "list_threads_by_id": lambda c: _list(c, SortKey.THREAD_ID),
+    "list_threads_in_a_state": lambda c: _list(
+        c, SortKey.CREATE_TIME, states=[ThreadState.INTERRUPTED]
+    ),
+}
+
+
+@pytest.mark.parametrize("query", LISTS.values(), ids=LISTS)
+def test_a_list_is_read_in_its_order(
+    memory: Connection, query: Callable[[Connection], Any]
+) -> None:
+    found = sqlite_plans(memory, query)
+    assert [step for step in found if "INDEX" not in step] == []
+
+
+@pytest.mark.parametrize("query", LISTS.values(), ids=LISTS)
+def test_postgresql_reads_a_list_in_its_order(
+    filled: Connection, query: Callable[[Connection], Any]
+) -> None:
+    found = postgres_plans(filled, query)
+    assert [line for line in found if "Seq Scan" in line or "Sort" in line] == [], found

@@ -8,7 +8,7 @@ from sqlalchemy.exc import IntegrityError
 from tests.support.records import a_run, add_run, at
 
 from runwire.server.model.ids import new_id
-from runwire.server.model.requests import Order, SortKey
+from runwire.server.model.requests import Order, SortKey, TimeRange
 from runwire.server.model.runs import Interrupt, RunError
 from runwire.server.model.threads import PruneStrategy, Thread, ThreadState, ThreadTtl
 from runwire.server.storage import threads
@@ -143,7 +143,9 @@ def test_an_error_shows_exactly_while_the_thread_has_failed(connection: Connecti
     assert get(connection, thread).error == ERROR, "the run was taken back"
 
 
-@pytest.mark.parametrize("key", [SortKey.CREATE_TIME, SortKey.UPDATE_TIME])
+@pytest.mark.parametrize(
+    "key", [SortKey.CREATE_TIME, SortKey.UPDATE_TIME, SortKey.STATE_UPDATE_TIME]
+)
 @pytest.mark.parametrize("descending", [True, False])
 def test_threads_are_listed_in_pages_that_join_whatever_their_order(
     connection: Connection, key: SortKey, descending: bool
@@ -166,15 +168,87 @@ def test_threads_are_listed_in_pages_that_join_whatever_their_order(
 
 def test_every_filter_narrows(connection: Connection) -> None:
     wanted = add(connection, 0, a={"b": [1, 2]})
-    threads.set_state(connection, wanted.thread_id, busy=True, now=at(1))
-    add(connection, 0, a={"b": [3]})
+    values = '{"messages":[{"role":"human"},{"role":"ai","text":"hi"}],"n":1}'
+    remains = Remains(rest_state=ThreadState.IDLE, values=values)
+    threads.leave(connection, wanted.thread_id, remains, at(2), busy=True)
+    other = add(connection, 1, a={"b": [3]})
+    remains = Remains(rest_state=ThreadState.IDLE, values='{"messages":"ai"}')
+    threads.leave(connection, other.thread_id, remains, at(1), busy=False)
     for wish in (
         ThreadFilter(thread_ids=[wanted.thread_id, new_id()]),
         ThreadFilter(states=[ThreadState.BUSY, ThreadState.FAILED]),
         ThreadFilter(metadata={"a": {"b": [2]}}),
+        ThreadFilter(values={"messages": [{"role": "ai"}]}),
+        ThreadFilter(states=[ThreadState.BUSY], values={"n": 1.0}),
+        ThreadFilter(created=TimeRange(at(0), at(1))),
+        ThreadFilter(updated=TimeRange(start=at(2))),
+        ThreadFilter(state_updated=TimeRange(at(2), at(2.000001))),
     ):
         page = threads.list_threads(connection, wish, Order(), limit=9, cursor=None)
         assert [thread.thread_id for thread in page.items] == [wanted.thread_id], wish
+        assert threads.count_threads(connection, wish) == 1
+    assert threads.count_threads(connection, ThreadFilter()) == 2
+
+
+ODD = [
+    '{"text":"a\\u0000b\\u0001","wanted":1}',
+    '{"text":"\\\\u0000 \\\\\\u0001","wanted":1}',
+    '{"half":"\\ud800","whole":"\\ud83d\\ude00","wanted":1}',
+    '{"half":"\\udc00\\ud800 \\uDBFF","wanted":1}',
+    '{"text":"\\u0001\\u0003d800","wanted":1}',
+    f'{{"large":{2**200},"wanted":1}}',
+    f'{{"deep":{"[" * 300}{"]" * 300},"wanted":1}}',
+]
+
+
+@pytest.mark.parametrize("values", ODD)
+def test_whatever_a_graph_leaves_comes_back_and_can_be_looked_into(
+    connection: Connection, values: str
+) -> None:
+    thread = add(connection)
+    remains = Remains(rest_state=ThreadState.IDLE, values=values)
+    threads.leave(connection, thread.thread_id, remains, at(1), busy=False)
+    assert get(connection, thread).values == values
+    assert threads.count_threads(connection, ThreadFilter(values={"wanted": 1})) == 1
+    assert threads.count_threads(connection, ThreadFilter(values={"wanted": 2})) == 0
+
+
+def test_values_are_read_only_if_they_are_asked_for(connection: Connection) -> None:
+    thread = add(connection)
+    remains = Remains(rest_state=ThreadState.IDLE, values="{}")
+    threads.leave(connection, thread.thread_id, remains, at(1), busy=False)
+    for with_values in (True, False):
+        page = threads.list_threads(
+            connection, ThreadFilter(), Order(), limit=1, cursor=None, with_values=with_values
+        )
+        assert [found.values for found in page.items] == ["{}" if with_values else None]
+        assert replace(page.items[0], values="{}") == get(connection, thread)
+
+
+@pytest.mark.parametrize("descending", [True, False])
+def test_threads_are_listed_by_their_states_in_pages_that_join(
+    connection: Connection, descending: bool
+) -> None:
+    made = [add(connection, number) for number in range(6)]
+    states = ["busy", "idle", "interrupted", "idle", "failed", "busy"]
+    for thread, state in zip(made, states, strict=True):
+        rest = ThreadState.IDLE if state == "busy" else ThreadState(state)
+        remains = Remains(rest_state=rest)
+        threads.leave(connection, thread.thread_id, remains, at(9), busy=state == "busy")
+    wanted = sorted(zip(states, (thread.thread_id for thread in made), strict=True))
+    found, cursor = [], None
+    for _ in range(3):
+        page = threads.list_threads(
+            connection,
+            ThreadFilter(),
+            Order(SortKey.STATE, descending),
+            limit=2,
+            cursor=cursor,
+        )
+        found += [(str(thread.state), thread.thread_id) for thread in page.items]
+        cursor = page.next
+    assert found == (wanted[::-1] if descending else wanted)
+    assert cursor is None
 
 
 def test_a_thread_is_deleted_once_no_run_refers_to_it(connection: Connection) -> None:

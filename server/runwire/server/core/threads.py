@@ -1,9 +1,11 @@
 """Threads: conversations that successive runs continue."""
 
 import builtins
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from runwire.server.core.assistants import merged
@@ -12,6 +14,7 @@ from runwire.server.core.prunes import PruneResult, delete_thread, prune_thread
 from runwire.server.core.requests import remember, replay
 from runwire.server.core.runs import Runs
 from runwire.server.model.errors import ThreadExists, ThreadInUse, ThreadNotFound
+from runwire.server.model.extraction import ValuePath, extract
 from runwire.server.model.ids import new_id
 from runwire.server.model.requests import Order, Page, RequestKey
 from runwire.server.model.runs import CancelAction
@@ -78,14 +81,35 @@ class Threads:
         return await self._database.read(lambda connection: get_thread(connection, thread_id))
 
     async def list(
-        self, wanted: ThreadFilter, order: Order, *, limit: int, cursor: str | None
+        self,
+        wanted: ThreadFilter,
+        order: Order,
+        *,
+        limit: int,
+        cursor: str | None,
+        paths: Mapping[str, ValuePath] = MappingProxyType({}),
+        with_values: bool = True,
+        count_total: bool = False,
     ) -> Page[Thread]:
-        """Return the threads that are `wanted`, a page at a time."""
-        return await self._database.read(
-            lambda connection: threads.list_threads(
-                connection, wanted, order, limit=limit, cursor=cursor
+        """Return the threads that are `wanted`, a page at a time, with what `paths` lead to in
+        each. `with_values`: also their values. `count_total`: count all of them."""
+        searched = any(path.root == "values" for path in paths.values())
+
+        def read_page(connection: Connection) -> Page[Thread]:
+            page = threads.list_threads(
+                connection,
+                wanted,
+                order,
+                limit=limit,
+                cursor=cursor,
+                with_values=with_values or searched,
             )
-        )
+            total = threads.count_threads(connection, wanted) if count_total else None
+            # Here and not on the loop that answers calls: values may be large.
+            items = [replace(thread, extracted=extract(thread, paths)) for thread in page.items]
+            return Page(items, page.next, total)
+
+        return await self._database.read(read_page)
 
     async def update(
         self, thread_id: str, metadata: dict[str, Any], ttl: ThreadTtl | None = None

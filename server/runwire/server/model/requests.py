@@ -36,9 +36,11 @@ class SortKey(StrEnum):
     CREATE_TIME = "create_time"
     UPDATE_TIME = "update_time"
     END_TIME = "end_time"
+    STATE_UPDATE_TIME = "state_update_time"
+    THREAD_ID = "thread_id"
+    STATE = "state"
     NAME = "name"
     NEXT_FIRE_TIME = "next_fire_time"
-    THREAD_ID = "thread_id"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """Threads: conversations that successive runs continue."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -57,6 +58,8 @@ class Thread:
     interrupts: tuple[Interrupt, ...] = ()
     error: RunError | None = None
     ttl: ThreadTtl | None = None
+    extracted: Mapping[str, JsonText] = field(default_factory=dict)
+    """Parts of it that a list was asked for, by the names they were given."""
 
     @property
     def expire_time(self) -> datetime | None:

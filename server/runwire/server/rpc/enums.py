@@ -55,6 +55,16 @@ THREAD_ORDERS: dict[int, Order] = {
     threads_pb2.THREAD_ORDER_CREATE_TIME_ASC: Order(SortKey.CREATE_TIME, descending=False),
     threads_pb2.THREAD_ORDER_UPDATE_TIME_DESC: Order(SortKey.UPDATE_TIME, descending=True),
     threads_pb2.THREAD_ORDER_UPDATE_TIME_ASC: Order(SortKey.UPDATE_TIME, descending=False),
+    threads_pb2.THREAD_ORDER_STATE_UPDATE_TIME_DESC: Order(
+        SortKey.STATE_UPDATE_TIME, descending=True
+    ),
+    threads_pb2.THREAD_ORDER_STATE_UPDATE_TIME_ASC: Order(
+        SortKey.STATE_UPDATE_TIME, descending=False
+    ),
+    threads_pb2.THREAD_ORDER_THREAD_ID_DESC: Order(SortKey.THREAD_ID, descending=True),
+    threads_pb2.THREAD_ORDER_THREAD_ID_ASC: Order(SortKey.THREAD_ID, descending=False),
+    threads_pb2.THREAD_ORDER_STATE_DESC: Order(SortKey.STATE, descending=True),
+    threads_pb2.THREAD_ORDER_STATE_ASC: Order(SortKey.STATE, descending=False),
 }
 
 RUN_ORDERS: dict[int, Order] = {

@@ -10,7 +10,7 @@ from runwire.server.rpc.fields import Fields
 
 _DIGEST_BYTES = 12
 
-_MAY_CHANGE = frozenset({"page_token", "page_size", "count_total", "read_mask"})
+_MAY_CHANGE = frozenset({"page_token", "page_size", "count_total", "read_mask", "extract"})
 """Fields of a request for a list that may differ from one page to the next."""
 
 

@@ -22,6 +22,11 @@ def read_mask(mask: FieldMask, kind: type[Message], fields: Fields) -> FieldMask
     return mask if mask.paths else None
 
 
+def shows(mask: FieldMask | None, field: str) -> bool:
+    """Return whether a mask has anything of a field."""
+    return mask is None or any(path.partition(".")[0] == field for path in mask.paths)
+
+
 def masked(message: M, mask: FieldMask | None) -> M:
     """Return a message with those of its fields that a mask names; all of them if it is None."""
     if mask is None:

@@ -181,19 +181,20 @@ def assistant_version_message(assistant: Assistant) -> assistants_pb2.AssistantV
     )
 
 
-def thread_message(thread: Thread, *, with_values: bool = True) -> threads_pb2.Thread:
+def thread_message(thread: Thread) -> threads_pb2.Thread:
     """Return a thread."""
     return threads_pb2.Thread(
         thread_id=thread.thread_id,
         state=enums.THREAD_STATES.number(thread.state),
         metadata=of_data(thread.metadata),
-        values=of_optional(thread.values) if with_values else None,
+        values=of_optional(thread.values),
         interrupts=interrupt_messages(thread.interrupts),
         error=error_message(thread.error),
         create_time=thread.create_time,
         update_time=thread.update_time,
         state_update_time=thread.state_update_time,
         ttl=_ttl_message(thread),
+        extracted={name: of_text(part) for name, part in thread.extracted.items()},
     )
 
 

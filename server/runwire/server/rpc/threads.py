@@ -3,16 +3,20 @@
 from dataclasses import dataclass
 from typing import Any
 
+from google.protobuf.field_mask_pb2 import FieldMask
+
 from runwire.server.core.prunes import PruneResult
 from runwire.server.core.states import States
 from runwire.server.core.threads import Threads
+from runwire.server.model.extraction import ValuePath, parse_path
 from runwire.server.model.requests import Order, RequestKey
 from runwire.server.model.threads import PruneStrategy, ThreadTtl
 from runwire.server.rpc import enums
 from runwire.server.rpc.calls import Context
 from runwire.server.rpc.fields import Fields
+from runwire.server.rpc.json_limits import shown_path
 from runwire.server.rpc.paging import PageRequest, read_page
-from runwire.server.rpc.read_masks import masked
+from runwire.server.rpc.read_masks import masked, read_mask, shows
 from runwire.server.rpc.requests import read_key, read_request
 from runwire.server.rpc.resources import (
     checkpoint_message,
@@ -26,6 +30,11 @@ from runwire.v1 import threads_pb2 as wire
 from runwire.v1 import threads_pb2_grpc
 
 MAX_IDS = 500
+
+MAX_PATHS = 10
+NAME_CHARACTERS = 64
+PATH_CHARACTERS = 256
+"""What may be extracted from threads."""
 
 
 class ThreadServicer(threads_pb2_grpc.ThreadServiceServicer):
@@ -62,13 +71,18 @@ class ThreadServicer(threads_pb2_grpc.ThreadServiceServicer):
         """Return a page of threads."""
         query = await read_request(request, _read_query)
         page = await self._threads.list(
-            query.wanted, query.order, limit=query.page.limit, cursor=query.page.cursor
+            query.wanted,
+            query.order,
+            limit=query.page.limit,
+            cursor=query.page.cursor,
+            paths=query.paths,
+            with_values=shows(query.mask, "values"),
+            count_total=request.count_total,
         )
         return wire.ListThreadsResponse(
-            threads=[
-                thread_message(thread, with_values=not request.omit_values) for thread in page.items
-            ],
+            threads=[masked(thread_message(thread), query.mask) for thread in page.items],
             next_page_token=query.page.next_token(page.next),
+            total_size=page.total,
         )
 
     async def UpdateThread(
@@ -186,6 +200,8 @@ class _Query:
     wanted: ThreadFilter
     order: Order
     page: PageRequest
+    paths: dict[str, ValuePath]
+    mask: FieldMask | None
 
 
 def _read_draft(request: wire.CreateThreadRequest, fields: Fields) -> _Draft:
@@ -255,9 +271,32 @@ def _read_query(request: wire.ListThreadsRequest, fields: Fields) -> _Query:
         thread_ids=fields.ids("thread_ids", request.thread_ids, at_most=MAX_IDS),
         states=fields.words("states", request.states, enums.THREAD_STATES),
         metadata=fields.metadata("metadata", request.metadata),
+        values=fields.metadata("values", request.values),
+        created=fields.span("create_time", request.create_time),
+        updated=fields.span("update_time", request.update_time),
+        state_updated=fields.span("state_update_time", request.state_update_time),
     )
     order = fields.order(request.order, enums.THREAD_ORDERS)
-    return _Query(wanted, order, read_page(request, fields))
+    mask = read_mask(request.read_mask, wire.Thread, fields)
+    return _Query(wanted, order, read_page(request, fields), _read_paths(request, fields), mask)
+
+
+def _read_paths(request: wire.ListThreadsRequest, fields: Fields) -> dict[str, ValuePath]:
+    paths: dict[str, ValuePath] = {}
+    if not fields.fits("extract", request.extract, MAX_PATHS):
+        return paths
+    for name, text in request.extract.items():
+        field = f"extract{shown_path([name])}"
+        if not 0 < len(name) <= NAME_CHARACTERS:
+            fields.refuse("extract key", f"must have from 1 to {NAME_CHARACTERS} characters")
+        elif len(text) > PATH_CHARACTERS:
+            fields.refuse(field, f"has more than {PATH_CHARACTERS} characters")
+        else:
+            try:
+                paths[name] = parse_path(text)
+            except ValueError as error:
+                fields.refuse(field, str(error))
+    return paths
 
 
 def _read_change(request: wire.UpdateThreadRequest, fields: Fields) -> _Change:

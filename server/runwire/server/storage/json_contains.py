@@ -1,5 +1,6 @@
 """JSON containment, as PostgreSQL's `@>` has it, for SQLite, and the operator for both."""
 
+import json
 from typing import Any
 
 import orjson
@@ -31,7 +32,14 @@ def _as_operator(element: ColumnElement[bool], compiler: SQLCompiler, **options:
 
 def json_contains(document: str | None, wanted: str) -> bool:
     """Return whether `document` contains `wanted`, both JSON text."""
-    return document is not None and _holds(orjson.loads(document), orjson.loads(wanted))
+    return document is not None and _holds(_loaded(document), orjson.loads(wanted))
+
+
+def _loaded(document: str) -> Any:
+    try:
+        return orjson.loads(document)
+    except orjson.JSONDecodeError:  # it knows no half characters
+        return json.loads(document)
 
 
 def _holds(document: Any, wanted: Any) -> bool:

@@ -13,14 +13,14 @@ from runwire.server.storage.tables import UtcTime
 def read_page(
     connection: Connection,
     query: Select[Any],
-    key: tuple[ColumnElement[Any], ColumnElement[str]],
+    key: tuple[ColumnElement[Any], ...],
     order: Order,
     limit: int,
     cursor: str | None,
 ) -> tuple[list[Row[Any]], str | None]:
     """Return up to `limit` rows of `query` and the cursor of the page that follows, None at the
     end. `key` is what the list is sorted by: a column of the query, without gaps, and the id that
-    breaks its ties."""
+    breaks its ties, or the id alone."""
     columns = [column.desc() if order.descending else column.asc() for column in key]
     query = query.order_by(*columns).limit(limit + 1)
     if cursor is not None:
@@ -32,14 +32,14 @@ def read_page(
     return rows[:limit], _cursor(key, rows[limit - 1])
 
 
-def _cursor(key: tuple[ColumnElement[Any], ColumnElement[str]], row: Row[Any]) -> str:
+def _cursor(key: tuple[ColumnElement[Any], ...], row: Row[Any]) -> str:
     values = [row._mapping[column] for column in key]
     return orjson.dumps(
         [value.isoformat() if isinstance(value, datetime) else value for value in values]
     ).decode()
 
 
-def _mark(key: tuple[ColumnElement[Any], ColumnElement[str]], cursor: str) -> list[Any]:
+def _mark(key: tuple[ColumnElement[Any], ...], cursor: str) -> list[Any]:
     values = orjson.loads(cursor)
     return [
         literal(

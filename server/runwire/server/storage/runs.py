@@ -7,7 +7,6 @@ from typing import Any
 
 import orjson
 from sqlalchemy import (
-    Column,
     ColumnElement,
     Connection,
     Row,
@@ -31,6 +30,7 @@ from runwire.server.model.runs import (
 from runwire.server.storage.json_contains import contains
 from runwire.server.storage.pages import read_page
 from runwire.server.storage.tables import ENDED_ODDLY, HAS_GRAPH, HAS_PRINCIPAL, IN_FLIGHT, runs
+from runwire.server.storage.time_ranges import within
 from runwire.server.storage.values import (
     cancel_from_data,
     config_from_data,
@@ -170,8 +170,8 @@ def _filtered(wanted: RunFilter) -> Select[Any]:
         text = orjson.dumps(wanted.metadata).decode()
         query = query.where(contains(runs.c.metadata, text))
     return query.where(
-        *_within(runs.c.create_time, wanted.created),
-        *_within(runs.c.start_time, wanted.started),
+        *within(runs.c.create_time, wanted.created),
+        *within(runs.c.start_time, wanted.started),
         *_ended_within(wanted.ended),
     )
 
@@ -194,17 +194,8 @@ def _in_states(wanted: RunFilter) -> list[ColumnElement[bool] | TextClause]:
     return [is_wanted]
 
 
-def _within(column: Column[Any], span: TimeRange) -> list[ColumnElement[bool]]:
-    conditions = []
-    if span.start is not None:
-        conditions.append(column >= span.start)
-    if span.end is not None:
-        conditions.append(column < span.end)
-    return conditions
-
-
 def _ended_within(span: TimeRange) -> list[ColumnElement[bool]]:
-    conditions = _within(runs.c.update_time, span)
+    conditions = within(runs.c.update_time, span)
     return [*conditions, _has_ended] if conditions else []
 
 

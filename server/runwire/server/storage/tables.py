@@ -27,6 +27,8 @@ from sqlalchemy import (
     text,
 )
 
+from runwire.server.storage.json_text import SearchableText
+
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -171,7 +173,7 @@ threads = Table(
     # What `state` returns to once nothing is in flight. A run taken back leaves it as it was.
     Column("rest_state", _string(16), nullable=False),
     Column("metadata", _searchable(), nullable=False),
-    Column("values", _string()),
+    Column("values", SearchableText),
     Column("interrupts", PlainData, nullable=False),
     Column("error", PlainData),
     Column("create_time", UtcTime, nullable=False),
@@ -196,6 +198,8 @@ threads = Table(
     ),
     Index("ix_threads_create_time", "create_time", "thread_id"),
     Index("ix_threads_update_time", "update_time", "thread_id"),
+    Index("ix_threads_state_update_time", "state_update_time", "thread_id"),
+    Index("ix_threads_state", "state", "create_time", "thread_id"),
     _index_where("ix_threads_ttl", "ttl_check_time", where=text("ttl_check_time IS NOT NULL")),
 )
 

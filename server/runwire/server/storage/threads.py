@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Row,
     bindparam,
@@ -14,16 +15,18 @@ from sqlalchemy import (
     delete,
     func,
     insert,
+    null,
     select,
     update,
 )
 
-from runwire.server.model.requests import Order, Page
+from runwire.server.model.requests import ANY_TIME, Order, Page, SortKey, TimeRange
 from runwire.server.model.runs import Interrupt, JsonText, RunError
 from runwire.server.model.threads import PruneStrategy, Thread, ThreadState, ThreadTtl
 from runwire.server.storage.json_contains import contains
 from runwire.server.storage.pages import read_page
 from runwire.server.storage.tables import threads
+from runwire.server.storage.time_ranges import within
 from runwire.server.storage.values import (
     error_from_data,
     error_to_data,
@@ -39,6 +42,10 @@ class ThreadFilter:
     thread_ids: Sequence[str] = ()
     states: Sequence[ThreadState] = ()
     metadata: dict[str, Any] = field(default_factory=dict)
+    values: dict[str, Any] = field(default_factory=dict)
+    created: TimeRange = ANY_TIME
+    updated: TimeRange = ANY_TIME
+    state_updated: TimeRange = ANY_TIME
 
 
 def add_thread(
@@ -132,21 +139,47 @@ def list_threads(
     *,
     limit: int,
     cursor: str | None,
+    with_values: bool = True,
 ) -> Page[Thread]:
-    """Return up to `limit` threads in their order, from `cursor` on."""
-    query = select(threads)
-    if wanted.thread_ids:
-        query = query.where(threads.c.thread_id.in_(wanted.thread_ids))
-    if wanted.states:
-        query = query.where(threads.c.state.in_(sorted(wanted.states)))
-    if wanted.metadata:
-        text = orjson.dumps(wanted.metadata).decode()
-        query = query.where(contains(threads.c.metadata, text))
+    """Return up to `limit` threads in their order, from `cursor` on; without their values, which
+    can be large, if they are not asked for."""
+    columns = threads.c if with_values else (*_BUT_VALUES, null().label("values"))
     column = threads.c[order.by.value]
-    rows, following = read_page(
-        connection, query, (column, threads.c.thread_id), order, limit, cursor
-    )
+    by_id = order.by is SortKey.THREAD_ID
+    key = (column,) if by_id else (column, threads.c.thread_id)
+    query = select(*columns).where(*_conditions(wanted))
+    rows, following = read_page(connection, query, key, order, limit, cursor)
     return Page([_thread(row) for row in rows], following)
+
+
+_BUT_VALUES = [column for column in threads.c if column.name != "values"]
+
+
+def count_threads(connection: Connection, wanted: ThreadFilter) -> int:
+    """Return how many threads pass a filter."""
+    query = select(func.count()).select_from(threads).where(*_conditions(wanted))
+    return connection.scalar(query) or 0
+
+
+def _conditions(wanted: ThreadFilter) -> list[ColumnElement[bool]]:
+    conditions = [
+        *within(threads.c.create_time, wanted.created),
+        *within(threads.c.update_time, wanted.updated),
+        *within(threads.c.state_update_time, wanted.state_updated),
+    ]
+    if wanted.thread_ids:
+        conditions.append(threads.c.thread_id.in_(wanted.thread_ids))
+    if len(wanted.states) == 1:  # so that the index of states has the order, too
+        conditions.append(threads.c.state == wanted.states[0])
+    elif wanted.states:
+        conditions.append(threads.c.state.in_(sorted(wanted.states)))
+    for column, held in (
+        (threads.c.metadata, wanted.metadata),
+        (threads.c["values"], wanted.values),
+    ):
+        if held:
+            conditions.append(contains(column, orjson.dumps(held).decode()))
+    return conditions
 
 
 def set_metadata(
@@ -267,7 +300,7 @@ _leave = (
         ttl_check_time=_ttl_check_time,
     )
 )
-_leave_values = _leave.values({"values": bindparam("new_values")})
+_leave_values = _leave.values({"values": bindparam("new_values", type_=threads.c["values"].type)})
 
 
 def delete_thread(connection: Connection, thread_id: str) -> bool:

@@ -92,7 +92,7 @@ def _create_threads() -> None:
         sa.Column("state", _string(16), nullable=False),
         sa.Column("rest_state", _string(16), nullable=False),
         sa.Column("metadata", _json(), nullable=False),
-        sa.Column("values", _string()),
+        sa.Column("values", sa.Text()),
         sa.Column("interrupts", sa.Text(), nullable=False),
         sa.Column("error", sa.Text()),
         sa.Column("create_time", _moment(), nullable=False),
@@ -126,6 +126,8 @@ def _create_threads() -> None:
     checked = sa.text("ttl_check_time IS NOT NULL")
     op.create_index("ix_threads_create_time", "threads", ["create_time", "thread_id"])
     op.create_index("ix_threads_update_time", "threads", ["update_time", "thread_id"])
+    op.create_index("ix_threads_state_update_time", "threads", ["state_update_time", "thread_id"])
+    op.create_index("ix_threads_state", "threads", ["state", "create_time", "thread_id"])
     _create_index_where("ix_threads_ttl", ["ttl_check_time"], checked, table="threads")
 
 
