@@ -103,6 +103,36 @@ async def test_deleted_is_gone(client: RunwireClient) -> None:
         assert raised.value.reason == "ASSISTANT_NOT_FOUND"
 
 
+async def test_deleted_with_its_threads_and_what_runs(client: RunwireClient) -> None:
+    made = await client.assistants.create("slow_async")
+    thread_id = (await client.threads.create())["thread_id"]
+    run = await client.runs.create(thread_id, made["assistant_id"], input={"seconds": 60})
+    with pytest.raises(ConflictError) as raised:
+        await client.assistants.delete(made["assistant_id"])
+    assert raised.value.reason == "ASSISTANT_IN_USE"
+
+    await client.assistants.delete(made["assistant_id"], delete_threads=True)
+
+    for call in (
+        client.assistants.get(made["assistant_id"]),
+        client.threads.get(thread_id),
+        client.runs.get(thread_id, run["run_id"]),
+    ):
+        with pytest.raises(NotFoundError):
+            await call
+
+
+async def test_deleted_with_what_runs_but_not_its_threads(client: RunwireClient) -> None:
+    made = await client.assistants.create("slow_async")
+    thread_id = (await client.threads.create())["thread_id"]
+    run = await client.runs.create(thread_id, made["assistant_id"], input={"seconds": 60})
+
+    await client.assistants.delete(made["assistant_id"], cancel_runs=True)
+
+    assert (await client.runs.get(thread_id, run["run_id"]))["state"] == "cancelled"
+    assert (await client.threads.get(thread_id))["status"] == "idle"
+
+
 async def test_what_is_wrong_is_named(client: RunwireClient) -> None:
     with pytest.raises(NotFoundError) as unknown:
         await client.assistants.create("nothing")
@@ -247,8 +277,6 @@ async def test_search_goes_over_pages(client: RunwireClient, monkeypatch: Any) -
 
 
 async def test_what_this_version_does_not_have_is_said(client: RunwireClient) -> None:
-    with pytest.raises(NotImplementedError, match="delete_threads"):
-        await client.assistants.delete("echo", delete_threads=True)
     with pytest.raises(ValueError, match="response_format"):
         await client.assistants.search(response_format="list")  # type: ignore[call-overload]
     with pytest.raises(NotImplementedError, match="params"):

@@ -160,8 +160,10 @@ async def open_engine(
             encode=encode_event,
             limits=limits,
         )
-        assistants = Assistants(database, registry, runner, request_retention=request_retention)
         runs = Runs(database, logs, follower, runner, rules)
+        assistants = Assistants(
+            database, registry, runner, runs, request_retention=request_retention
+        )
         await ensure_defaults(database, registry)
         crons = Crons(database, runs, rules)
         async with follower, runner, database.hearing(Hearing(follower, runner, crons.wake)):

@@ -148,13 +148,23 @@ class AssistantsClient:
         delete_threads: bool = False,
         headers: Mapping[str, str] | None = None,
         params: sdk.QueryParamTypes | None = None,
+        cancel_runs: bool = False,
     ) -> None:
-        """Delete an assistant with its versions. Raises `NotFoundError`, and `ConflictError` for a
-        graph's default assistant or one whose runs have not ended."""
-        refuse(params=params, delete_threads=delete_threads)
+        """Delete an assistant with its versions.
+
+        `cancel_runs` cancels its runs that have not ended; `delete_threads` does so too, and
+        deletes the threads on which it has run, and no other assistant. A call that fails half way
+        can be repeated. Raises `NotFoundError`, and `ConflictError` for a graph's default
+        assistant, or for one whose runs have not ended and are not to be cancelled.
+        """
+        refuse(params=params)
         await self._connection.call(
             self._connection.services.assistants.DeleteAssistant,
-            assistants_pb2.DeleteAssistantRequest(assistant_id=assistant_id),
+            assistants_pb2.DeleteAssistantRequest(
+                assistant_id=assistant_id,
+                cancel_runs=cancel_runs,
+                delete_threads=delete_threads,
+            ),
             headers,
         )
 

@@ -213,10 +213,14 @@ class SetLatestAssistantVersionResponse(_message.Message):
     def __init__(self, assistant: _Optional[_Union[Assistant, _Mapping]] = ...) -> None: ...
 
 class DeleteAssistantRequest(_message.Message):
-    __slots__ = ("assistant_id",)
+    __slots__ = ("assistant_id", "cancel_runs", "delete_threads")
     ASSISTANT_ID_FIELD_NUMBER: _ClassVar[int]
+    CANCEL_RUNS_FIELD_NUMBER: _ClassVar[int]
+    DELETE_THREADS_FIELD_NUMBER: _ClassVar[int]
     assistant_id: str
-    def __init__(self, assistant_id: _Optional[str] = ...) -> None: ...
+    cancel_runs: bool
+    delete_threads: bool
+    def __init__(self, assistant_id: _Optional[str] = ..., cancel_runs: _Optional[bool] = ..., delete_threads: _Optional[bool] = ...) -> None: ...
 
 class DeleteAssistantResponse(_message.Message):
     __slots__ = ()

@@ -188,11 +188,18 @@ class AssistantServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteAssistant(self, request, context):
-        """Deletes an assistant with all its versions. Runs that have ended, and threads, stay.
+        """Deletes an assistant with all its versions. Runs that have ended, and threads, stay, unless
+        `delete_threads` says otherwise.
+
+        With `cancel_runs` or `delete_threads` it may take a while, in many steps, of which the assistant
+        itself is the last. A call that fails or whose caller goes away has done a part of them, and
+        leaves an assistant of which that part is gone: call again. What is created meanwhile is
+        cancelled and deleted too.
 
         Fails with NOT_FOUND and reason ASSISTANT_NOT_FOUND, and with FAILED_PRECONDITION and reason
-        ASSISTANT_IN_USE if runs of the assistant have not ended, or DEFAULT_ASSISTANT if it is the
-        default assistant of a graph.
+        ASSISTANT_IN_USE if runs of the assistant have not ended, or with `cancel_runs` if new ones come
+        again and again, or DEFAULT_ASSISTANT if it is the default assistant of a graph that the server
+        has.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

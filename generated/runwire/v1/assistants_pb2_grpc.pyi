@@ -71,11 +71,18 @@ class AssistantServiceStub:
     GRAPH_NOT_FOUND if the server does not have the graph of that version.
     """
     DeleteAssistant: _aio.UnaryUnaryMultiCallable[_assistants_pb2.DeleteAssistantRequest, _assistants_pb2.DeleteAssistantResponse]
-    """Deletes an assistant with all its versions. Runs that have ended, and threads, stay.
+    """Deletes an assistant with all its versions. Runs that have ended, and threads, stay, unless
+    `delete_threads` says otherwise.
+
+    With `cancel_runs` or `delete_threads` it may take a while, in many steps, of which the assistant
+    itself is the last. A call that fails or whose caller goes away has done a part of them, and
+    leaves an assistant of which that part is gone: call again. What is created meanwhile is
+    cancelled and deleted too.
 
     Fails with NOT_FOUND and reason ASSISTANT_NOT_FOUND, and with FAILED_PRECONDITION and reason
-    ASSISTANT_IN_USE if runs of the assistant have not ended, or DEFAULT_ASSISTANT if it is the
-    default assistant of a graph.
+    ASSISTANT_IN_USE if runs of the assistant have not ended, or with `cancel_runs` if new ones come
+    again and again, or DEFAULT_ASSISTANT if it is the default assistant of a graph that the server
+    has.
     """
     GetAssistantGraph: _aio.UnaryUnaryMultiCallable[_assistants_pb2.GetAssistantGraphRequest, _assistants_pb2.GetAssistantGraphResponse]
     """Answers with the nodes and edges of the assistant's graph. A graph that comes from a factory is
@@ -199,11 +206,18 @@ class AssistantServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _assistants_pb2.DeleteAssistantRequest,
         context: _aio.ServicerContext[_assistants_pb2.DeleteAssistantRequest, _abc.Awaitable[_assistants_pb2.DeleteAssistantResponse]],
     ) -> _abc.Awaitable[_assistants_pb2.DeleteAssistantResponse]:
-        """Deletes an assistant with all its versions. Runs that have ended, and threads, stay.
+        """Deletes an assistant with all its versions. Runs that have ended, and threads, stay, unless
+        `delete_threads` says otherwise.
+
+        With `cancel_runs` or `delete_threads` it may take a while, in many steps, of which the assistant
+        itself is the last. A call that fails or whose caller goes away has done a part of them, and
+        leaves an assistant of which that part is gone: call again. What is created meanwhile is
+        cancelled and deleted too.
 
         Fails with NOT_FOUND and reason ASSISTANT_NOT_FOUND, and with FAILED_PRECONDITION and reason
-        ASSISTANT_IN_USE if runs of the assistant have not ended, or DEFAULT_ASSISTANT if it is the
-        default assistant of a graph.
+        ASSISTANT_IN_USE if runs of the assistant have not ended, or with `cancel_runs` if new ones come
+        again and again, or DEFAULT_ASSISTANT if it is the default assistant of a graph that the server
+        has.
         """
 
     @_abc_1.abstractmethod

@@ -90,9 +90,9 @@ class App:
         self._thread_ttl = _thread_ttl(settings, config)
         shared = (self.database, self.registry, self.runner)
         retention = settings.request_retention
-        self.assistants = Assistants(*shared, request_retention=retention)
         rules = self._rules()
         self.runs = Runs(self.database, self.logs, self.follower, self.runner, rules)
+        self.assistants = Assistants(*shared, self.runs, request_retention=retention)
         self.threads = Threads(
             self.database, self.runs, request_retention=retention, default_ttl=self._thread_ttl
         )

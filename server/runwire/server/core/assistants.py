@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import orjson
 
+from runwire.server.core.assistant_deletion import Canceller, delete_unused, delete_with_runs
 from runwire.server.core.local import LocalRunner
 from runwire.server.core.requests import remember, replay
 from runwire.server.graphs.drawing import Drawing, draw
@@ -16,7 +17,6 @@ from runwire.server.graphs.schemas import GraphSchemas, describe_schemas, descri
 from runwire.server.model.assistants import Assistant
 from runwire.server.model.errors import (
     AssistantExists,
-    AssistantInUse,
     AssistantNotFound,
     AssistantVersionNotFound,
     DefaultAssistant,
@@ -25,7 +25,7 @@ from runwire.server.model.errors import (
 from runwire.server.model.ids import canonical_id, default_assistant_id, new_id
 from runwire.server.model.requests import Order, Page, RequestKey
 from runwire.server.model.runs import RunConfig
-from runwire.server.storage import assistants, claims, locks
+from runwire.server.storage import assistants, locks
 from runwire.server.storage.assistants import AssistantFilter
 from runwire.server.storage.clock import current_time
 from runwire.server.storage.database import Connection, Database
@@ -68,12 +68,14 @@ class Assistants:
         database: Database,
         registry: Registry,
         runner: LocalRunner,
+        runs: Canceller,
         *,
         request_retention: timedelta,
     ) -> None:
         self._database = database
         self._registry = registry
         self._runner = runner
+        self._runs = runs
         self._request_retention = request_retention
 
     async def create(
@@ -148,11 +150,24 @@ class Assistants:
             lambda connection: update_assistant(connection, assistant_id, change, known)
         )
 
-    async def delete(self, assistant_id: str) -> None:
-        """Delete an assistant and its versions. Raises `AssistantNotFound`, `AssistantInUse`,
-        `DefaultAssistant`."""
+    async def delete(
+        self, assistant_id: str, *, cancel_runs: bool = False, delete_threads: bool = False
+    ) -> None:
+        """Delete an assistant and its versions; `cancel_runs`: also if it has runs in flight, when
+        they are cancelled; `delete_threads`: also with its threads.
+
+        Raises `AssistantNotFound`, `AssistantInUse`, `DefaultAssistant`.
+        """
         known = self._registry.graph_ids
-        await self._database.write(lambda connection: _delete(connection, assistant_id, known))
+        if not cancel_runs and not delete_threads:
+            await self._database.write(lambda connection: _delete(connection, assistant_id, known))
+            return
+        assistant = await self._database.read(
+            lambda connection: _deletable(connection, assistant_id, known)
+        )
+        await delete_with_runs(
+            self._database, self._runs, assistant.assistant_id, delete_threads=delete_threads
+        )
 
     async def drawing(self, assistant_id: str, depth: int | None) -> tuple[str, Drawing]:
         """Return the id of the assistant's graph, and the graph as `draw` shows it.
@@ -200,13 +215,19 @@ class Assistants:
 
 
 def resolve(
-    connection: Connection, assistant_id: str, version: int | None, graph_ids: Sequence[str]
+    connection: Connection,
+    assistant_id: str,
+    version: int | None,
+    graph_ids: Sequence[str],
+    *,
+    keep: bool = False,
 ) -> Assistant:
     """Return the assistant that a run names: an id, or a graph's id for its default assistant.
+    `keep`: nobody deletes it before this transaction ends.
 
     Raises `AssistantNotFound`, `AssistantVersionNotFound`, `GraphNotFound`.
     """
-    assistant = _get(connection, assistant_id, graph_ids)
+    assistant = _get(connection, assistant_id, graph_ids, keep=keep)
     if version is not None:
         assistant = _at_version(connection, assistant, version)
     _check_graph(assistant.graph_id, graph_ids)
@@ -263,9 +284,12 @@ def new_assistant(draft: AssistantDraft, now: datetime) -> Assistant:
     )
 
 
-def _get(connection: Connection, assistant_id: str, graph_ids: Sequence[str]) -> Assistant:
+def _get(
+    connection: Connection, assistant_id: str, graph_ids: Sequence[str], *, keep: bool = False
+) -> Assistant:
     """Return the assistant that a caller names. `graph_ids` are those that an error tells of."""
-    assistant = assistants.get_assistant(connection, named_id(assistant_id))
+    read = assistants.keep_assistant if keep else assistants.get_assistant
+    assistant = read(connection, named_id(assistant_id))
     if assistant is None:
         raise AssistantNotFound(assistant_id, () if canonical_id(assistant_id) else graph_ids)
     return assistant
@@ -348,9 +372,14 @@ def merged(old: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
 
 
 def _delete(connection: Connection, assistant_id: str, graph_ids: Sequence[str]) -> None:
-    assistant = _hold(connection, assistant_id, graph_ids)
-    if is_default(assistant):
+    locks.hold_name(connection, "assistant", named_id(assistant_id))
+    delete_unused(connection, _deletable(connection, assistant_id, graph_ids))
+
+
+def _deletable(connection: Connection, assistant_id: str, graph_ids: Sequence[str]) -> Assistant:
+    """Return the assistant that a caller names, which is not the default one of a graph that this
+    server has."""
+    assistant = _get(connection, assistant_id, graph_ids)
+    if is_default(assistant) and assistant.graph_id in graph_ids:
         raise DefaultAssistant(assistant.assistant_id, assistant.graph_id)
-    if claims.has_in_flight(connection, assistant_id=assistant.assistant_id):
-        raise AssistantInUse(assistant.assistant_id)
-    assistants.delete_assistant(connection, assistant.assistant_id)
+    return assistant

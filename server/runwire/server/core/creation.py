@@ -145,7 +145,9 @@ def _create_run(
     principal: str,
     cron_id: str | None,
 ) -> None:
-    assistant = resolve(connection, spec.assistant_id, spec.assistant_version, rules.graph_ids)
+    assistant = resolve(
+        connection, spec.assistant_id, spec.assistant_version, rules.graph_ids, keep=True
+    )
     thread_id = _thread_of(connection, spec, rules, now)
     if thread_id is not None and spec.checkpoint is not None:
         check_checkpoint(connection, thread_id, spec.checkpoint)

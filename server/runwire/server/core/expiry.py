@@ -11,14 +11,13 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Protocol
 
+from runwire.server.core.prunes import delete_rest
 from runwire.server.model.threads import PruneStrategy
 from runwire.server.storage import (
-    checkpoints,
     claims,
     expiry,
     locks,
     pruning,
-    retention,
     threads,
 )
 from runwire.server.storage.clock import current_time
@@ -88,8 +87,4 @@ def expire_some(
     if thread.ttl.strategy is PruneStrategy.KEEP_LATEST:
         expiry.look_again(connection, thread_id, None)
         return _DONE
-    if retention.delete_some_of_thread(connection, thread_id):
-        return following
-    checkpoints.delete_thread(connection, thread_id)
-    threads.delete_thread(connection, thread_id)
-    return _DONE
+    return following if delete_rest(connection, thread_id) else _DONE

@@ -5,7 +5,7 @@ from functools import partial
 
 from runwire.server.model.errors import RunwireError, ThreadInUse, ThreadNotFound
 from runwire.server.model.threads import PruneStrategy
-from runwire.server.storage import checkpoints, claims, pruning, runs, threads
+from runwire.server.storage import checkpoints, claims, pruning, retention, runs, threads
 from runwire.server.storage.database import Connection, Database
 from runwire.server.storage.pruning import Cursor
 
@@ -25,6 +25,16 @@ def delete_thread(connection: Connection, thread_id: str) -> None:
     runs.delete_runs_of_thread(connection, thread_id)
     checkpoints.delete_thread(connection, thread_id)
     threads.delete_thread(connection, thread_id)
+
+
+def delete_rest(connection: Connection, thread_id: str) -> bool:
+    """Delete what is left of a thread whose history is gone, or some of that. Return whether there
+    is more."""
+    if retention.delete_some_of_thread(connection, thread_id):
+        return True
+    checkpoints.delete_thread(connection, thread_id)
+    threads.delete_thread(connection, thread_id)
+    return False
 
 
 async def prune_thread(database: Database, thread_id: str, strategy: PruneStrategy) -> PruneResult:

@@ -95,7 +95,9 @@ class AssistantServicer(assistants_pb2_grpc.AssistantServiceServicer):
     ) -> wire.DeleteAssistantResponse:
         """Delete an assistant."""
         assistant_id = await read_request(request, _read_id)
-        await self._assistants.delete(assistant_id)
+        await self._assistants.delete(
+            assistant_id, cancel_runs=request.cancel_runs, delete_threads=request.delete_threads
+        )
         return wire.DeleteAssistantResponse()
 
     async def GetAssistantGraph(

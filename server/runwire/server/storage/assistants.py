@@ -75,6 +75,24 @@ def get_assistant(connection: Connection, assistant_id: str) -> Assistant | None
 _get = select(assistants).where(assistants.c.assistant_id == bindparam("assistant_id"))
 
 
+def keep_assistant(connection: Connection, assistant_id: str) -> Assistant | None:
+    """Return an assistant that nobody deletes before this transaction ends, or None."""
+    row = connection.execute(_keep, {"assistant_id": assistant_id}).one_or_none()
+    return None if row is None else _assistant(row, row.update_time)
+
+
+_keep = _get.with_for_update(read=True, key_share=True)
+
+
+def lock_assistant(connection: Connection, assistant_id: str) -> bool:
+    """Wait for all who keep an assistant, and let nobody else change it or keep it before this
+    transaction ends. Return whether it is there."""
+    return connection.execute(_lock, {"assistant_id": assistant_id}).one_or_none() is not None
+
+
+_lock = _get.with_for_update()
+
+
 def get_assistants(connection: Connection, assistant_ids: Sequence[str]) -> dict[str, Assistant]:
     """Return those of the assistants that are there, at their latest versions, by their ids."""
     rows = connection.execute(_get_many, {"these": assistant_ids})
