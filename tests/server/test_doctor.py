@@ -182,11 +182,18 @@ async def test_runs_that_nobody_will_execute_are_wrong(postgres_url: str) -> Non
     await do(postgres_url, leave)
     found = await examined(postgres_url)
     assert found["queue"].verdict is Verdict.FAILED
-    assert found["queue"].facts["claimable_runs"] == 1
+    assert found["queue"].facts["pending_runs"] == 1
 
     await do(postgres_url, lambda connection: a_server(connection, takes_calls=False))
     found = await examined(postgres_url)
+    assert found["queue"].verdict is Verdict.WARNING
+    assert "has the graphs graph" in found["queue"].sentence
+    assert found["queue"].facts["claimable_runs"] == 0
+
+    await do(postgres_url, lambda connection: a_server(connection, graph_ids=["graph"]))
+    found = await examined(postgres_url)
     assert found["queue"].verdict is Verdict.OK
+    assert found["queue"].facts["claimable_runs"] == 1
     assert "takes calls only; machine executes 0 of at most 8 runs only" in (
         found["servers"].sentence
     )

@@ -251,6 +251,13 @@ def run_of(run: core_pb2.Run) -> Run:
         "priority": run.priority,
         "principal": run.principal or None,
     }
+    if run.HasField("queue_position"):
+        position = run.queue_position
+        result["queue_position"] = {
+            "runs_before_on_thread": position.runs_before_on_thread,
+            "claimable_runs_before": position.claimable_runs_before,
+            "capped": position.capped,
+        }
     if run.HasField("spec"):
         result["kwargs"] = _arguments_of(run.spec)
     return cast("Run", result)

@@ -202,10 +202,15 @@ class RunsClient(RunStarts):
             action=choice("action", action, CANCEL_ACTIONS),
             wait=wait,
         )
-        response = await self._connection.call(
-            self._connection.services.runs.CancelRuns, request, headers, waits=wait
-        )
-        return [cancel_outcome_of(result) for result in response.results]
+        outcomes: list[CancelOutcome] = []
+        while True:
+            response = await self._connection.call(
+                self._connection.services.runs.CancelRuns, request, headers, waits=wait
+            )
+            outcomes += map(cancel_outcome_of, response.results)
+            request.page_token = response.next_page_token
+            if not response.next_page_token:
+                return outcomes
 
     async def join(
         self,

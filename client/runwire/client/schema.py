@@ -38,6 +38,13 @@ if TYPE_CHECKING:
         """The run's code did not stop in time and was left behind."""
         requested_at: str | None
 
+    class QueuePosition(TypedDict):
+        """What comes before a run that is pending; at least, if `capped`."""
+
+        runs_before_on_thread: int
+        claimable_runs_before: int
+        capped: bool
+
     class Run(sdk.Run):
         """A run. `thread_id` is None for a stateless run that keeps nothing.
 
@@ -58,6 +65,8 @@ if TYPE_CHECKING:
         priority: int
         principal: str | None
         """Who created it, as the proxy in front of the server said."""
+        queue_position: NotRequired[QueuePosition]
+        """Of a run that is pending, from `get` and at the beginning of a stream."""
 
     class Thread(sdk.Thread):
         """A thread. `interrupts` maps the id of each open interrupt to a list with it."""

@@ -135,7 +135,7 @@ IF_EXISTS_FAIL: IfExists
 IF_EXISTS_RETURN_EXISTING: IfExists
 
 class Run(_message.Message):
-    __slots__ = ("run_id", "thread_id", "assistant_id", "assistant_version", "graph_id", "state", "metadata", "multitask_strategy", "spec", "attempt", "error", "cancel", "create_time", "start_time", "end_time", "update_time", "priority", "principal", "cron_id")
+    __slots__ = ("run_id", "thread_id", "assistant_id", "assistant_version", "graph_id", "state", "metadata", "multitask_strategy", "spec", "attempt", "error", "cancel", "create_time", "start_time", "end_time", "update_time", "priority", "principal", "queue_position", "cron_id")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     THREAD_ID_FIELD_NUMBER: _ClassVar[int]
     ASSISTANT_ID_FIELD_NUMBER: _ClassVar[int]
@@ -154,6 +154,7 @@ class Run(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
     PRINCIPAL_FIELD_NUMBER: _ClassVar[int]
+    QUEUE_POSITION_FIELD_NUMBER: _ClassVar[int]
     CRON_ID_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     thread_id: str
@@ -173,8 +174,9 @@ class Run(_message.Message):
     update_time: _timestamp_pb2.Timestamp
     priority: int
     principal: str
+    queue_position: QueuePosition
     cron_id: str
-    def __init__(self, run_id: _Optional[str] = ..., thread_id: _Optional[str] = ..., assistant_id: _Optional[str] = ..., assistant_version: _Optional[int] = ..., graph_id: _Optional[str] = ..., state: _Optional[_Union[RunState, str]] = ..., metadata: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., multitask_strategy: _Optional[_Union[MultitaskStrategy, str]] = ..., spec: _Optional[_Union[RunSpec, _Mapping]] = ..., attempt: _Optional[int] = ..., error: _Optional[_Union[RunError, _Mapping]] = ..., cancel: _Optional[_Union[RunCancel, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., priority: _Optional[int] = ..., principal: _Optional[str] = ..., cron_id: _Optional[str] = ...) -> None: ...
+    def __init__(self, run_id: _Optional[str] = ..., thread_id: _Optional[str] = ..., assistant_id: _Optional[str] = ..., assistant_version: _Optional[int] = ..., graph_id: _Optional[str] = ..., state: _Optional[_Union[RunState, str]] = ..., metadata: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., multitask_strategy: _Optional[_Union[MultitaskStrategy, str]] = ..., spec: _Optional[_Union[RunSpec, _Mapping]] = ..., attempt: _Optional[int] = ..., error: _Optional[_Union[RunError, _Mapping]] = ..., cancel: _Optional[_Union[RunCancel, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., priority: _Optional[int] = ..., principal: _Optional[str] = ..., queue_position: _Optional[_Union[QueuePosition, _Mapping]] = ..., cron_id: _Optional[str] = ...) -> None: ...
 
 class RunSpec(_message.Message):
     __slots__ = ("assistant_id", "assistant_version", "thread_id", "input", "command", "checkpoint", "config", "context", "metadata", "stream_modes", "stream_subgraphs", "interrupt_before", "interrupt_after", "multitask_strategy", "if_thread_missing", "on_completion", "on_disconnect", "start_delay", "timeout", "durability", "priority")
@@ -285,6 +287,16 @@ class Interrupt(_message.Message):
     interrupt_id: str
     value: _payload_pb2.Payload
     def __init__(self, interrupt_id: _Optional[str] = ..., value: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ...) -> None: ...
+
+class QueuePosition(_message.Message):
+    __slots__ = ("runs_before_on_thread", "claimable_runs_before", "capped")
+    RUNS_BEFORE_ON_THREAD_FIELD_NUMBER: _ClassVar[int]
+    CLAIMABLE_RUNS_BEFORE_FIELD_NUMBER: _ClassVar[int]
+    CAPPED_FIELD_NUMBER: _ClassVar[int]
+    runs_before_on_thread: int
+    claimable_runs_before: int
+    capped: bool
+    def __init__(self, runs_before_on_thread: _Optional[int] = ..., claimable_runs_before: _Optional[int] = ..., capped: _Optional[bool] = ...) -> None: ...
 
 class TimeRange(_message.Message):
     __slots__ = ("start_time", "end_time")

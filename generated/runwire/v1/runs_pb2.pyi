@@ -226,7 +226,7 @@ class CancelRunResponse(_message.Message):
     def __init__(self, run: _Optional[_Union[_core_pb2.Run, _Mapping]] = ...) -> None: ...
 
 class CancelRunsRequest(_message.Message):
-    __slots__ = ("run_ids", "thread_id", "assistant_id", "metadata", "states", "action", "wait", "cron_id")
+    __slots__ = ("run_ids", "thread_id", "assistant_id", "metadata", "states", "action", "wait", "page_size", "page_token", "cron_id")
     RUN_IDS_FIELD_NUMBER: _ClassVar[int]
     THREAD_ID_FIELD_NUMBER: _ClassVar[int]
     ASSISTANT_ID_FIELD_NUMBER: _ClassVar[int]
@@ -234,6 +234,8 @@ class CancelRunsRequest(_message.Message):
     STATES_FIELD_NUMBER: _ClassVar[int]
     ACTION_FIELD_NUMBER: _ClassVar[int]
     WAIT_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     CRON_ID_FIELD_NUMBER: _ClassVar[int]
     run_ids: _containers.RepeatedScalarFieldContainer[str]
     thread_id: str
@@ -242,11 +244,15 @@ class CancelRunsRequest(_message.Message):
     states: _containers.RepeatedScalarFieldContainer[_core_pb2.RunState]
     action: _core_pb2.CancelAction
     wait: bool
+    page_size: int
+    page_token: str
     cron_id: str
-    def __init__(self, run_ids: _Optional[_Iterable[str]] = ..., thread_id: _Optional[str] = ..., assistant_id: _Optional[str] = ..., metadata: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., states: _Optional[_Iterable[_Union[_core_pb2.RunState, str]]] = ..., action: _Optional[_Union[_core_pb2.CancelAction, str]] = ..., wait: _Optional[bool] = ..., cron_id: _Optional[str] = ...) -> None: ...
+    def __init__(self, run_ids: _Optional[_Iterable[str]] = ..., thread_id: _Optional[str] = ..., assistant_id: _Optional[str] = ..., metadata: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., states: _Optional[_Iterable[_Union[_core_pb2.RunState, str]]] = ..., action: _Optional[_Union[_core_pb2.CancelAction, str]] = ..., wait: _Optional[bool] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., cron_id: _Optional[str] = ...) -> None: ...
 
 class CancelRunsResponse(_message.Message):
-    __slots__ = ("results",)
+    __slots__ = ("results", "next_page_token")
     RESULTS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     results: _containers.RepeatedCompositeFieldContainer[CancelRunResult]
-    def __init__(self, results: _Optional[_Iterable[_Union[CancelRunResult, _Mapping]]] = ...) -> None: ...
+    next_page_token: str
+    def __init__(self, results: _Optional[_Iterable[_Union[CancelRunResult, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...

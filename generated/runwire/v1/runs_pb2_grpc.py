@@ -243,8 +243,9 @@ class RunServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CancelRuns(self, request, context):
-        """Cancels all runs that pass the filters, and answers for each of them. A run that cannot be
-        cancelled does not fail the call.
+        """Cancels the runs that pass the filters, and answers for each of them: up to 1000 in one call,
+        and `next_page_token` says whether there are more. A run that cannot be cancelled does not fail
+        the call.
 
         Fails with INVALID_ARGUMENT and reason INVALID_FIELD if no filter is set.
         """

@@ -105,8 +105,9 @@ class RunServiceStub:
     and reason RUN_FINISHED if the run has ended.
     """
     CancelRuns: _aio.UnaryUnaryMultiCallable[_runs_pb2.CancelRunsRequest, _runs_pb2.CancelRunsResponse]
-    """Cancels all runs that pass the filters, and answers for each of them. A run that cannot be
-    cancelled does not fail the call.
+    """Cancels the runs that pass the filters, and answers for each of them: up to 1000 in one call,
+    and `next_page_token` says whether there are more. A run that cannot be cancelled does not fail
+    the call.
 
     Fails with INVALID_ARGUMENT and reason INVALID_FIELD if no filter is set.
     """
@@ -268,8 +269,9 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _runs_pb2.CancelRunsRequest,
         context: _aio.ServicerContext[_runs_pb2.CancelRunsRequest, _abc.Awaitable[_runs_pb2.CancelRunsResponse]],
     ) -> _abc.Awaitable[_runs_pb2.CancelRunsResponse]:
-        """Cancels all runs that pass the filters, and answers for each of them. A run that cannot be
-        cancelled does not fail the call.
+        """Cancels the runs that pass the filters, and answers for each of them: up to 1000 in one call,
+        and `next_page_token` says whether there are more. A run that cannot be cancelled does not fail
+        the call.
 
         Fails with INVALID_ARGUMENT and reason INVALID_FIELD if no filter is set.
         """

@@ -26,7 +26,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17runwire/v1/server.proto\x12\nrunwire.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdb\x02\n\x06Server\x12\x11\n\tserver_id\x18\x01 \x01(\t\x12\x11\n\thost_name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x04 \x01(\t\x12\x13\n\x0btakes_calls\x18\x05 \x01(\x08\x12\x15\n\rexecutes_runs\x18\x06 \x01(\x08\x12\x1b\n\x13max_concurrent_runs\x18\x07 \x01(\x05\x12\x16\n\x0e\x65xecuting_runs\x18\x08 \x01(\x05\x12\x10\n\x08\x64raining\x18\t \x01(\x08\x12.\n\nstart_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x11lease_expire_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x8e\x04\n\x0cServerLimits\x12\x19\n\x11max_request_bytes\x18\x01 \x01(\x03\x12\x1c\n\x14max_concurrent_calls\x18\x02 \x01(\x05\x12\x18\n\x10max_pending_runs\x18\x03 \x01(\x05\x12\x14\n\x0cmax_attempts\x18\x04 \x01(\x05\x12\x17\n\x0frecursion_limit\x18\x05 \x01(\x05\x12/\n\x0c\x63\x61ncel_grace\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0b\x64rain_grace\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\x12heartbeat_interval\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x32\n\x0f\x65vent_retention\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12:\n\x17stateless_run_retention\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x34\n\x11request_retention\x18\x0b \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1e\n\x16max_runs_per_assistant\x18\x0c \x01(\x05\x12\x1e\n\x16max_runs_per_principal\x18\r \x01(\x05\"y\n\nGraphQueue\x12\x10\n\x08graph_id\x18\x01 \x01(\t\x12\x14\n\x0cpending_runs\x18\x02 \x01(\x05\x12\x14\n\x0c\x64\x65layed_runs\x18\x03 \x01(\x05\x12\x14\n\x0crunning_runs\x18\x04 \x01(\x05\x12\x17\n\x0f\x63\x61ncelling_runs\x18\x05 \x01(\x05\"\x16\n\x14GetServerInfoRequest\"\x9d\x01\n\x15GetServerInfoResponse\x12\"\n\x06server\x18\x01 \x01(\x0b\x32\x12.runwire.v1.Server\x12\x11\n\tgraph_ids\x18\x02 \x03(\t\x12(\n\x06limits\x18\x03 \x01(\x0b\x32\x18.runwire.v1.ServerLimits\x12#\n\x07servers\x18\x04 \x03(\x0b\x32\x12.runwire.v1.Server\"\x16\n\x14GetQueueStatsRequest\"\xc6\x02\n\x15GetQueueStatsResponse\x12\x14\n\x0cpending_runs\x18\x01 \x01(\x05\x12\x14\n\x0c\x64\x65layed_runs\x18\x02 \x01(\x05\x12\x14\n\x0crunning_runs\x18\x03 \x01(\x05\x12\x17\n\x0f\x63\x61ncelling_runs\x18\x04 \x01(\x05\x12\x16\n\x0e\x63laimable_runs\x18\x05 \x01(\x05\x12\x35\n\x12oldest_pending_age\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x37\n\x14oldest_claimable_age\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nfree_slots\x18\x08 \x01(\x05\x12&\n\x06graphs\x18\t \x03(\x0b\x32\x16.runwire.v1.GraphQueue\x12\x0e\n\x06\x63\x61pped\x18\n \x01(\x08\x32\xbb\x01\n\rServerService\x12T\n\rGetServerInfo\x12 .runwire.v1.GetServerInfoRequest\x1a!.runwire.v1.GetServerInfoResponse\x12T\n\rGetQueueStats\x12 .runwire.v1.GetQueueStatsRequest\x1a!.runwire.v1.GetQueueStatsResponseBD\n\x0e\x64\x65v.runwire.v1P\x01Z#runwire.dev/go/runwire/v1;runwirev1\xaa\x02\nRunwire.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17runwire/v1/server.proto\x12\nrunwire.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xee\x02\n\x06Server\x12\x11\n\tserver_id\x18\x01 \x01(\t\x12\x11\n\thost_name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x04 \x01(\t\x12\x13\n\x0btakes_calls\x18\x05 \x01(\x08\x12\x15\n\rexecutes_runs\x18\x06 \x01(\x08\x12\x1b\n\x13max_concurrent_runs\x18\x07 \x01(\x05\x12\x16\n\x0e\x65xecuting_runs\x18\x08 \x01(\x05\x12\x10\n\x08\x64raining\x18\t \x01(\x08\x12.\n\nstart_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x11lease_expire_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tgraph_ids\x18\r \x03(\t\"\x8e\x04\n\x0cServerLimits\x12\x19\n\x11max_request_bytes\x18\x01 \x01(\x03\x12\x1c\n\x14max_concurrent_calls\x18\x02 \x01(\x05\x12\x18\n\x10max_pending_runs\x18\x03 \x01(\x05\x12\x14\n\x0cmax_attempts\x18\x04 \x01(\x05\x12\x17\n\x0frecursion_limit\x18\x05 \x01(\x05\x12/\n\x0c\x63\x61ncel_grace\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0b\x64rain_grace\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\x12heartbeat_interval\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x32\n\x0f\x65vent_retention\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12:\n\x17stateless_run_retention\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x34\n\x11request_retention\x18\x0b \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1e\n\x16max_runs_per_assistant\x18\x0c \x01(\x05\x12\x1e\n\x16max_runs_per_principal\x18\r \x01(\x05\"y\n\nGraphQueue\x12\x10\n\x08graph_id\x18\x01 \x01(\t\x12\x14\n\x0cpending_runs\x18\x02 \x01(\x05\x12\x14\n\x0c\x64\x65layed_runs\x18\x03 \x01(\x05\x12\x14\n\x0crunning_runs\x18\x04 \x01(\x05\x12\x17\n\x0f\x63\x61ncelling_runs\x18\x05 \x01(\x05\"\x16\n\x14GetServerInfoRequest\"\x9d\x01\n\x15GetServerInfoResponse\x12\"\n\x06server\x18\x01 \x01(\x0b\x32\x12.runwire.v1.Server\x12\x11\n\tgraph_ids\x18\x02 \x03(\t\x12(\n\x06limits\x18\x03 \x01(\x0b\x32\x18.runwire.v1.ServerLimits\x12#\n\x07servers\x18\x04 \x03(\x0b\x32\x12.runwire.v1.Server\"\x16\n\x14GetQueueStatsRequest\"\xc6\x02\n\x15GetQueueStatsResponse\x12\x14\n\x0cpending_runs\x18\x01 \x01(\x05\x12\x14\n\x0c\x64\x65layed_runs\x18\x02 \x01(\x05\x12\x14\n\x0crunning_runs\x18\x03 \x01(\x05\x12\x17\n\x0f\x63\x61ncelling_runs\x18\x04 \x01(\x05\x12\x16\n\x0e\x63laimable_runs\x18\x05 \x01(\x05\x12\x35\n\x12oldest_pending_age\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x37\n\x14oldest_claimable_age\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nfree_slots\x18\x08 \x01(\x05\x12&\n\x06graphs\x18\t \x03(\x0b\x32\x16.runwire.v1.GraphQueue\x12\x0e\n\x06\x63\x61pped\x18\n \x01(\x08\x32\xbb\x01\n\rServerService\x12T\n\rGetServerInfo\x12 .runwire.v1.GetServerInfoRequest\x1a!.runwire.v1.GetServerInfoResponse\x12T\n\rGetQueueStats\x12 .runwire.v1.GetQueueStatsRequest\x1a!.runwire.v1.GetQueueStatsResponseBD\n\x0e\x64\x65v.runwire.v1P\x01Z#runwire.dev/go/runwire/v1;runwirev1\xaa\x02\nRunwire.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,19 +35,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\016dev.runwire.v1P\001Z#runwire.dev/go/runwire/v1;runwirev1\252\002\nRunwire.V1'
   _globals['_SERVER']._serialized_start=105
-  _globals['_SERVER']._serialized_end=452
-  _globals['_SERVERLIMITS']._serialized_start=455
-  _globals['_SERVERLIMITS']._serialized_end=981
-  _globals['_GRAPHQUEUE']._serialized_start=983
-  _globals['_GRAPHQUEUE']._serialized_end=1104
-  _globals['_GETSERVERINFOREQUEST']._serialized_start=1106
-  _globals['_GETSERVERINFOREQUEST']._serialized_end=1128
-  _globals['_GETSERVERINFORESPONSE']._serialized_start=1131
-  _globals['_GETSERVERINFORESPONSE']._serialized_end=1288
-  _globals['_GETQUEUESTATSREQUEST']._serialized_start=1290
-  _globals['_GETQUEUESTATSREQUEST']._serialized_end=1312
-  _globals['_GETQUEUESTATSRESPONSE']._serialized_start=1315
-  _globals['_GETQUEUESTATSRESPONSE']._serialized_end=1641
-  _globals['_SERVERSERVICE']._serialized_start=1644
-  _globals['_SERVERSERVICE']._serialized_end=1831
+  _globals['_SERVER']._serialized_end=471
+  _globals['_SERVERLIMITS']._serialized_start=474
+  _globals['_SERVERLIMITS']._serialized_end=1000
+  _globals['_GRAPHQUEUE']._serialized_start=1002
+  _globals['_GRAPHQUEUE']._serialized_end=1123
+  _globals['_GETSERVERINFOREQUEST']._serialized_start=1125
+  _globals['_GETSERVERINFOREQUEST']._serialized_end=1147
+  _globals['_GETSERVERINFORESPONSE']._serialized_start=1150
+  _globals['_GETSERVERINFORESPONSE']._serialized_end=1307
+  _globals['_GETQUEUESTATSREQUEST']._serialized_start=1309
+  _globals['_GETQUEUESTATSREQUEST']._serialized_end=1331
+  _globals['_GETQUEUESTATSRESPONSE']._serialized_start=1334
+  _globals['_GETQUEUESTATSRESPONSE']._serialized_end=1660
+  _globals['_SERVERSERVICE']._serialized_start=1663
+  _globals['_SERVERSERVICE']._serialized_end=1850
 # @@protoc_insertion_point(module_scope)

@@ -11,7 +11,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Server(_message.Message):
-    __slots__ = ("server_id", "host_name", "version", "address", "takes_calls", "executes_runs", "max_concurrent_runs", "executing_runs", "draining", "start_time", "update_time", "lease_expire_time")
+    __slots__ = ("server_id", "host_name", "version", "address", "takes_calls", "executes_runs", "max_concurrent_runs", "executing_runs", "draining", "start_time", "update_time", "lease_expire_time", "graph_ids")
     SERVER_ID_FIELD_NUMBER: _ClassVar[int]
     HOST_NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -24,6 +24,7 @@ class Server(_message.Message):
     START_TIME_FIELD_NUMBER: _ClassVar[int]
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
     LEASE_EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    GRAPH_IDS_FIELD_NUMBER: _ClassVar[int]
     server_id: str
     host_name: str
     version: str
@@ -36,7 +37,8 @@ class Server(_message.Message):
     start_time: _timestamp_pb2.Timestamp
     update_time: _timestamp_pb2.Timestamp
     lease_expire_time: _timestamp_pb2.Timestamp
-    def __init__(self, server_id: _Optional[str] = ..., host_name: _Optional[str] = ..., version: _Optional[str] = ..., address: _Optional[str] = ..., takes_calls: _Optional[bool] = ..., executes_runs: _Optional[bool] = ..., max_concurrent_runs: _Optional[int] = ..., executing_runs: _Optional[int] = ..., draining: _Optional[bool] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., lease_expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    graph_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, server_id: _Optional[str] = ..., host_name: _Optional[str] = ..., version: _Optional[str] = ..., address: _Optional[str] = ..., takes_calls: _Optional[bool] = ..., executes_runs: _Optional[bool] = ..., max_concurrent_runs: _Optional[int] = ..., executing_runs: _Optional[int] = ..., draining: _Optional[bool] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., lease_expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., graph_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ServerLimits(_message.Message):
     __slots__ = ("max_request_bytes", "max_concurrent_calls", "max_pending_runs", "max_attempts", "recursion_limit", "cancel_grace", "drain_grace", "heartbeat_interval", "event_retention", "stateless_run_retention", "request_retention", "max_runs_per_assistant", "max_runs_per_principal")

@@ -236,7 +236,14 @@ def _queue(stats: QueueStats, alive: list[Server]) -> Check:
         "oldest_claimable_seconds": None if oldest is None else oldest.total_seconds(),
         "capped": stats.capped,
     }
-    if stats.claimable and alive and not any(each.executes_runs for each in alive):
+    if pending and alive and not any(each.executes_runs for each in alive):
         sentence += "; no server that is alive executes runs"
         return Check("queue", Verdict.FAILED, sentence, facts)
+    known = {graph_id for each in alive if each.executes_runs for graph_id in each.graph_ids}
+    unknown = [
+        each.graph_id for each in stats.graphs if each.pending and each.graph_id not in known
+    ]
+    if alive and unknown:
+        sentence += f"; no server that is alive has the graphs {', '.join(unknown)}"
+        return Check("queue", Verdict.WARNING, sentence, facts)
     return Check("queue", Verdict.OK, sentence, facts)

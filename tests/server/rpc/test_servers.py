@@ -53,6 +53,7 @@ async def test_a_server_tells_what_it_is_and_allows(served: Served) -> None:
     assert answer.server.server_id == served.app.runner.server_id
     assert answer.server.version == version("runwire")
     assert (answer.server.takes_calls, answer.server.executes_runs) == (True, True)
+    assert list(answer.server.graph_ids) == served.app.registry.graph_ids
     assert answer.server.max_concurrent_runs == served.app.settings.max_concurrent_runs
     assert list(answer.servers) == [answer.server]
     assert list(answer.graph_ids) == served.app.registry.graph_ids

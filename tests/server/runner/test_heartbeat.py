@@ -91,6 +91,7 @@ async def beating(database: Database, **options: Any) -> AsyncIterator[Beating]:
         database,
         server_id,
         RunnerOptions(**given),
+        ["graph"],
         doing=lambda: beating.doing,
         on_beat=lambda beat: beating.beats.append(beat),
     )

@@ -27,7 +27,7 @@ from runwire.server.model.runs import (
     RunError,
     RunState,
 )
-from runwire.server.storage import claims, endings, events, ownership, queues, runs
+from runwire.server.storage import claims, endings, events, ownership, runs
 from runwire.server.storage.claims import Queue
 from runwire.server.storage.endings import Ending
 from runwire.server.storage.ownership import Owned
@@ -622,7 +622,6 @@ BY_INDEX: dict[str, tuple[Callable[[Connection], Any], list[str]]] = {
         lambda c: claims.count_pending(c, up_to=100),
         ["COVERING INDEX ix_runs_queue_of_thread"],
     ),
-    "oldest_claimable": (queues.oldest_claimable, ["ix_runs_claimable"]),
     "owned_by": (lambda c: ownership.owned_by(c, "server"), ["ix_runs_owned"]),
     "cancelling_of": (lambda c: ownership.cancelling_of(c, "server"), ["ix_runs_owned"]),
     "list_lost_owners": (

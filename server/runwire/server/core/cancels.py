@@ -29,9 +29,6 @@ from runwire.server.storage.runs import RunFilter
 CHUNK = 200
 """Runs that one transaction of a bulk cancel takes, so that other writers get their turn."""
 
-MAX_RUNS = 1_000_000
-"""Runs that one bulk cancel takes."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CancelResult:
@@ -60,15 +57,19 @@ class Cancellation:
         return [run.run_id for run in runs_left if not run.end_time]
 
 
-def list_candidates(connection: Connection, wanted: RunFilter) -> list[str]:
+def list_candidates(
+    connection: Connection, wanted: RunFilter, *, after: str = "", limit: int | None = None
+) -> list[str]:
     """Return the ids of the runs that a bulk cancel is about: those in flight that pass, in the
-    order of creation; or the named ones, in the caller's order."""
+    order of creation, up to `limit` of them that were created after the run `after`; or all of the
+    named ones, in the caller's order."""
     if wanted.run_ids:
         return choose(connection, list(dict.fromkeys(wanted.run_ids)), wanted)
     states = _in_flight_states(wanted)
     if not states:
         return []
-    return runs.list_run_ids(connection, replace(wanted, states=states), limit=MAX_RUNS)
+    in_flight = replace(wanted, states=states)
+    return runs.list_run_ids(connection, in_flight, after=after, limit=limit)
 
 
 def choose(connection: Connection, run_ids: Sequence[str], wanted: RunFilter) -> list[str]:

@@ -19,11 +19,13 @@ from runwire.server.core.follow import Follower
 from runwire.server.core.local import LocalRunner
 from runwire.server.core.logs import RunLogs
 from runwire.server.core.moves import log_move
+from runwire.server.core.overview import read_position
 from runwire.server.model.errors import RunInFlight, RunNotFound, RunRolledBack
 from runwire.server.model.events import EventId, LogEntry
 from runwire.server.model.faults import fault
+from runwire.server.model.queues import QueuePosition
 from runwire.server.model.requests import NEWEST_FIRST, Order, Page, RequestKey
-from runwire.server.model.runs import CancelAction, CancelCause, Run, RunSpec
+from runwire.server.model.runs import CancelAction, CancelCause, Run, RunSpec, RunState
 from runwire.server.storage import runs
 from runwire.server.storage.database import Connection, Database
 from runwire.server.storage.runs import RunFilter
@@ -111,6 +113,21 @@ class Runs:
         """Return a run. Raises `RunNotFound`, `RunRolledBack`."""
         return await self._database.read(lambda connection: _get(connection, run_id))
 
+    async def look(self, run_id: str) -> tuple[Run, QueuePosition | None]:
+        """Return a run, and what comes before it if it is pending. Raises as `get` does."""
+
+        def look(connection: Connection) -> tuple[Run, QueuePosition | None]:
+            run = _get(connection, run_id)
+            return run, read_position(connection, run)
+
+        return await self._database.read(look)
+
+    async def position(self, run: Run) -> QueuePosition | None:
+        """Return what comes before a run that was pending a moment ago; None for any other."""
+        if run.state is not RunState.PENDING:
+            return None
+        return await self._database.read(lambda connection: read_position(connection, run))
+
     async def list(
         self,
         wanted: RunFilter,
@@ -158,6 +175,32 @@ class Runs:
         """Cancel every run that is `wanted` and in flight, and say of each what became of it.
         Runs that are named and cannot be cancelled are answered for as well."""
         run_ids = await self._database.read(lambda connection: list_candidates(connection, wanted))
+        return await self._cancel_all(run_ids, wanted, action, wait=wait)
+
+    async def cancel_some(
+        self,
+        wanted: RunFilter,
+        action: CancelAction,
+        *,
+        wait: bool,
+        limit: int,
+        cursor: str | None,
+    ) -> Page[CancelResult]:
+        """Do as `cancel_many` does to up to `limit` runs from `cursor` on, the first created first;
+        to all of them if they are named."""
+        after, most = cursor or "", None if wanted.run_ids else limit + 1
+        run_ids = await self._database.read(
+            lambda connection: list_candidates(connection, wanted, after=after, limit=most)
+        )
+        following = None
+        if most is not None and len(run_ids) == most:
+            run_ids = run_ids[:limit]
+            following = run_ids[-1]
+        return Page(await self._cancel_all(run_ids, wanted, action, wait=wait), following)
+
+    async def _cancel_all(
+        self, run_ids: Sequence[str], wanted: RunFilter, action: CancelAction, *, wait: bool
+    ) -> builtins.list[CancelResult]:
         results: list[CancelResult] = []
         for start in range(0, len(run_ids), CHUNK):
             chunk = run_ids[start : start + CHUNK]

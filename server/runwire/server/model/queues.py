@@ -22,10 +22,20 @@ class GraphQueue:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class QueuePosition:
+    """How many runs come before a pending one: on its thread, and among those that wait for a slot
+    and for nothing else. `capped`: there may be more than were counted."""
+
+    on_thread: int
+    claimable: int
+    capped: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class QueueStats:
     """How the queue stands. `claimable` runs are pending ones that wait for a slot and nothing
-    else; ages are those of the run that has waited the longest. `capped`: there is more than was
-    counted."""
+    else, of graphs that servers have; ages are those of the run that has waited the longest.
+    `capped`: there is more than was counted."""
 
     graphs: list[GraphQueue]
     claimable: int

@@ -17,6 +17,7 @@ from runwire.server.model.events import (
     TaskEnded,
     TaskStarted,
 )
+from runwire.server.model.queues import QueuePosition
 from runwire.server.model.runs import Run, StreamMode
 from runwire.server.rpc import enums
 from runwire.server.rpc.frames import MESSAGE_BYTES, framed
@@ -24,6 +25,7 @@ from runwire.server.rpc.resources import (
     cancel_message,
     error_message,
     interrupt_messages,
+    position_message,
     run_message,
 )
 from runwire.v1 import events_pb2
@@ -50,11 +52,13 @@ def encode_wire(wire: events_pb2.RunEvent) -> bytes:
     return framed(data) if len(data) < _PART_BYTES else _in_parts(wire, data)
 
 
-def snapshot_event(run: Run) -> events_pb2.RunEvent:
-    """Return the event with which every stream of a run begins."""
-    return events_pb2.RunEvent(
-        run_id=run.run_id, create_time=datetime.now(UTC), run=run_message(run)
-    )
+def snapshot_event(run: Run, position: QueuePosition | None = None) -> events_pb2.RunEvent:
+    """Return the event with which every stream of a run begins. `position` is what comes before the
+    run while it is pending."""
+    message = run_message(run)
+    if position is not None:
+        message.queue_position.CopyFrom(position_message(position))
+    return events_pb2.RunEvent(run_id=run.run_id, create_time=datetime.now(UTC), run=message)
 
 
 def encode_heartbeat(run_id: str) -> bytes:

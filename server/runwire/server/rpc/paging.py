@@ -23,6 +23,7 @@ class PageSizes:
 
 
 RESOURCES = PageSizes(default=50, limit=500)
+CANCELS = PageSizes(default=1000, limit=1000)
 STATES = PageSizes(default=10, limit=1000)
 ITEMS = PageSizes(default=10, limit=100)
 NAMESPACES = PageSizes(default=100, limit=1000)

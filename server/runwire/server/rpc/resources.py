@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from runwire.server.model.assistants import Assistant
 from runwire.server.model.crons import Cron, CronError
+from runwire.server.model.queues import QueuePosition
 from runwire.server.model.runs import (
     Cancel,
     Command,
@@ -55,6 +56,15 @@ def full_run_message(run: Run) -> core_pb2.Run:
     message = run_message(run)
     message.spec.CopyFrom(spec_message(run.spec))
     return message
+
+
+def position_message(position: QueuePosition) -> core_pb2.QueuePosition:
+    """Return what comes before a pending run."""
+    return core_pb2.QueuePosition(
+        runs_before_on_thread=position.on_thread,
+        claimable_runs_before=position.claimable,
+        capped=position.capped,
+    )
 
 
 def error_message(error: RunError | None) -> core_pb2.RunError | None:

@@ -10,7 +10,7 @@ from runwire.server.model.requests import Order, RequestKey
 from runwire.server.model.runs import CancelAction, RunSpec, StreamMode
 from runwire.server.rpc import enums
 from runwire.server.rpc.fields import Fields, assistant_filter
-from runwire.server.rpc.paging import PageRequest, read_page
+from runwire.server.rpc.paging import CANCELS, PageRequest, read_page
 from runwire.server.rpc.read_masks import read_mask
 from runwire.server.rpc.requests import read_key
 from runwire.server.rpc.specs import read_spec
@@ -58,6 +58,7 @@ class Cancellation:
 
     wanted: RunFilter
     action: CancelAction
+    page: PageRequest
 
 
 def read_start(
@@ -135,10 +136,11 @@ def read_cancellation(request: wire.CancelRunsRequest, fields: Fields) -> Cancel
     run_ids = fields.ids("run_ids", request.run_ids, at_most=MAX_IDS)
     wanted = _read_filter(request, fields, run_ids)
     action = _read_action(request, fields)
+    page = read_page(request, fields, CANCELS)
     fields.check()
     if wanted == RunFilter():
         fields.refuse("run_ids", "at least one filter must be set")
-    return Cancellation(wanted, action)
+    return Cancellation(wanted, action, page)
 
 
 def _read_action(request: Any, fields: Fields) -> CancelAction:

@@ -18,7 +18,12 @@ from runwire.server.rpc.payloads import of_optional
 from runwire.server.rpc.principals import current_principal
 from runwire.server.rpc.read_masks import masked
 from runwire.server.rpc.requests import read_request
-from runwire.server.rpc.resources import full_run_message, interrupt_messages, run_message
+from runwire.server.rpc.resources import (
+    full_run_message,
+    interrupt_messages,
+    position_message,
+    run_message,
+)
 from runwire.server.rpc.selection import Selection
 from runwire.server.rpc.streams import EventStream
 from runwire.v1 import runs_pb2 as wire
@@ -121,8 +126,11 @@ class RunServicer(runs_pb2_grpc.RunServiceServicer):
 
     async def GetRun(self, request: wire.GetRunRequest, context: Context) -> wire.GetRunResponse:
         """Return a run with what it was asked to do."""
-        run = await self._runs.get(await read_request(request, read.read_id))
-        return wire.GetRunResponse(run=full_run_message(run))
+        run, position = await self._runs.look(await read_request(request, read.read_id))
+        message = full_run_message(run)
+        if position is not None:
+            message.queue_position.CopyFrom(position_message(position))
+        return wire.GetRunResponse(run=message)
 
     async def ListRuns(
         self, request: wire.ListRunsRequest, context: Context
@@ -163,10 +171,17 @@ class RunServicer(runs_pb2_grpc.RunServiceServicer):
     ) -> wire.CancelRunsResponse:
         """Cancel many runs."""
         cancellation = await read_request(request, read.read_cancellation)
-        results = await self._runs.cancel_many(
-            cancellation.wanted, cancellation.action, wait=request.wait
+        page = await self._runs.cancel_some(
+            cancellation.wanted,
+            cancellation.action,
+            wait=request.wait,
+            limit=cancellation.page.limit,
+            cursor=cancellation.page.cursor,
         )
-        return wire.CancelRunsResponse(results=[_result_message(result) for result in results])
+        return wire.CancelRunsResponse(
+            results=[_result_message(result) for result in page.items],
+            next_page_token=cancellation.page.next_token(page.next),
+        )
 
     async def _stream(
         self,
@@ -179,7 +194,8 @@ class RunServicer(runs_pb2_grpc.RunServiceServicer):
         # A cancelled call lets go of the run's log here and now.
         closing = aclosing(events)
         async with EventStream(context, run.run_id, self._silence) as stream, closing:
-            await stream.write(selection.encode(snapshot_event(run)))
+            position = await self._runs.position(run)
+            await stream.write(selection.encode(snapshot_event(run, position)))
             async for entries in events:
                 for message in pack(selection.apply([entry.data for entry in entries])):
                     await stream.write(message)

@@ -92,6 +92,7 @@ def _server_message(server: Server) -> wire.Server:
         start_time=server.start_time,
         update_time=server.update_time,
         lease_expire_time=server.lease_until,
+        graph_ids=server.graph_ids,
     )
 
 

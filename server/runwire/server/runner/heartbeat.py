@@ -12,7 +12,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
@@ -62,6 +62,7 @@ class Heartbeat:
         database: Database,
         server_id: str,
         options: _Options,
+        graph_ids: Sequence[str],
         *,
         doing: Callable[[], Doing],
         on_beat: Callable[[Beat], None],
@@ -80,6 +81,7 @@ class Heartbeat:
             takes_calls=options.takes_calls,
             executes_runs=options.max_concurrent_runs > 0,
             max_concurrent_runs=options.max_concurrent_runs,
+            graph_ids=graph_ids,
             start_time=epoch,
             update_time=epoch,
             lease_until=None,

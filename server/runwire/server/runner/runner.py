@@ -114,7 +114,12 @@ class Runner:
         self._flusher = Flusher(database)
         self._sweeper = Sweeper(database, self, logs, encode, options)
         self.heartbeat = Heartbeat(
-            database, self.server_id, options, doing=self._doing, on_beat=self._on_beat
+            database,
+            self.server_id,
+            options,
+            registry.graph_ids,
+            doing=self._doing,
+            on_beat=self._on_beat,
         )
         self.watchdog = Watchdog(self._loops)
         self._environment = Environment(

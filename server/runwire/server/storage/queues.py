@@ -1,23 +1,34 @@
 """Queries on the queue of all runs that have not ended. They read an index, not the runs, and
 count no further than they are told."""
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, exists, func, select
+from sqlalchemy import (
+    BindParameter,
+    Column,
+    ColumnElement,
+    Connection,
+    bindparam,
+    exists,
+    func,
+    select,
+    tuple_,
+)
 
 from runwire.server.model.queues import GraphQueue
-from runwire.server.model.runs import RunState
+from runwire.server.model.runs import Run, RunState
 from runwire.server.storage.servers import LIVE
-from runwire.server.storage.tables import IN_FLIGHT, runs, servers
+from runwire.server.storage.tables import ACTIVE, IN_FLIGHT, runs, servers
 
 
 class Counted(NamedTuple):
-    """The runs in flight, by graph; how many of them any server may claim now; and since when the
-    first pending one has waited."""
+    """The runs in flight, by graph; how many of each graph wait for a slot and for nothing else;
+    and since when the first pending one has waited."""
 
     graphs: list[GraphQueue]
-    claimable: int
+    claimable: dict[str, int]
     oldest_pending: datetime | None
 
 
@@ -35,7 +46,8 @@ def count_in_flight(connection: Connection, *, up_to: int) -> Counted:
         for row in rows
     ]
     waiting = [row.oldest_pending for row in rows if row.oldest_pending is not None]
-    return Counted(graphs, sum(row.claimable for row in rows), min(waiting, default=None))
+    claimable = {row.graph_id: row.claimable for row in rows if row.claimable}
+    return Counted(graphs, claimable, min(waiting, default=None))
 
 
 _counted = (
@@ -62,13 +74,82 @@ _count_in_flight = (
 )
 
 
-def oldest_claimable(connection: Connection) -> datetime | None:
-    """Return since when the claimable run has waited that is first in turn."""
-    oldest: datetime | None = connection.scalar(_oldest_claimable)
+def oldest_claimable(connection: Connection, graph_ids: Sequence[str]) -> datetime | None:
+    """Return since when the claimable run of some graphs has waited that has waited the longest."""
+    oldest: datetime | None = connection.scalar(_oldest_claimable, {"known_graphs": graph_ids})
     return oldest
 
 
-_oldest_claimable = select(func.min(runs.c.due_time)).where(runs.c.runnable)
+# The index begins with the rank: so the first of each rank is looked for.
+_first_rank = (
+    select(func.min(runs.c.rank).label("rank")).where(runs.c.runnable).cte("ranks", recursive=True)
+)
+_next_rank = select(func.min(runs.c.rank)).where(runs.c.runnable, runs.c.rank > _first_rank.c.rank)
+_ranks = _first_rank.union_all(
+    select(_next_rank.scalar_subquery()).where(_first_rank.c.rank.is_not(None))
+)
+_known_graphs: BindParameter[list[str]] = bindparam("known_graphs", expanding=True)
+_oldest_of_rank = select(func.min(runs.c.due_time).label("due_time")).where(
+    runs.c.runnable, runs.c.rank == _ranks.c.rank, runs.c.graph_id.in_(_known_graphs)
+)
+_oldest_of_each = select(_oldest_of_rank.scalar_subquery().label("due_time")).select_from(_ranks)
+_oldest_claimable = select(func.min(_oldest_of_each.subquery().c.due_time))
+
+
+class Before(NamedTuple):
+    """What comes before a run: on its thread, and of what is claimable; and whether either was
+    counted to the end."""
+
+    on_thread: int
+    claimable: int
+    capped: bool
+
+
+def count_before(
+    connection: Connection, run: Run, graph_ids: Sequence[str], *, up_to: int
+) -> Before:
+    """Count what comes before a pending run, looking at no more than `up_to` of each. Of what is
+    claimable, runs of `graph_ids` alone count."""
+    place = {"due_time": run.due_time, "run_id": run.run_id, "up_to": up_to}
+    on_thread = 0
+    if run.thread_id is not None:
+        values = {**place, "thread_id": run.thread_id}
+        on_thread = connection.scalar(_count_on_thread, values) or 0
+    values = {**place, "rank": -run.spec.priority, "known_graphs": graph_ids}
+    looked_at, claimable = connection.execute(_count_claimable, values).one()
+    return Before(on_thread, claimable or 0, max(on_thread, looked_at) >= up_to)
+
+
+def _earlier(*columns: Column[Any]) -> ColumnElement[bool]:
+    place = [bindparam(column.name, type_=column.type) for column in columns]
+    return tuple_(*columns) < tuple_(*place)
+
+
+_on_thread = runs.c.thread_id == bindparam("thread_id")
+_first_on_thread = (
+    select(runs.c.run_id)
+    .where(_on_thread, IN_FLIGHT, _earlier(runs.c.due_time, runs.c.run_id))
+    .limit(bindparam("up_to"))
+    .subquery()
+)
+# One that executes may be due later: it began while this one waited for a time.
+_executing_on_thread = select(runs.c.run_id).where(
+    _on_thread, ACTIVE, ~_earlier(runs.c.due_time, runs.c.run_id)
+)
+_count_on_thread = select(
+    select(func.count()).select_from(_first_on_thread).scalar_subquery()
+    + select(func.count()).select_from(_executing_on_thread.subquery()).scalar_subquery()
+)
+_first_claimable = (
+    select(runs.c.graph_id)
+    .where(runs.c.runnable, _earlier(runs.c.rank, runs.c.due_time, runs.c.run_id))
+    .limit(bindparam("up_to"))
+    .subquery()
+)
+_count_claimable = select(
+    func.count(),
+    func.count().filter(_first_claimable.c.graph_id.in_(_known_graphs)),
+).select_from(_first_claimable)
 
 
 def count_orphans(connection: Connection, now: datetime, *, up_to: int) -> int:

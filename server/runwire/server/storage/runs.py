@@ -146,9 +146,14 @@ def count_runs(connection: Connection, wanted: RunFilter, order: Order) -> int:
     return connection.scalar(select(func.count()).select_from(query.subquery())) or 0
 
 
-def list_run_ids(connection: Connection, wanted: RunFilter, *, limit: int) -> list[str]:
-    """Return the ids of up to `limit` runs, oldest first."""
+def list_run_ids(
+    connection: Connection, wanted: RunFilter, *, after: str = "", limit: int | None
+) -> list[str]:
+    """Return the ids of up to `limit` runs, oldest first: of those created after the run `after`,
+    if there is one."""
     query = _filtered(wanted).with_only_columns(runs.c.run_id)
+    if after:
+        query = query.where(runs.c.run_id > after)
     return list(connection.scalars(query.order_by(runs.c.run_id).limit(limit)))
 
 

@@ -471,6 +471,7 @@ servers = Table(
     Column("takes_calls", Boolean(create_constraint=False), nullable=False),
     Column("executes_runs", Boolean(create_constraint=False), nullable=False),
     Column("max_concurrent_runs", Integer, nullable=False),
+    Column("graph_ids", PlainData, nullable=False),
     # How many runs execute on it: as it was at its last beat.
     Column("executing", Integer, nullable=False),
     Column("draining", Boolean(create_constraint=False), nullable=False),

@@ -452,6 +452,7 @@ def _create_servers() -> None:
         sa.Column("takes_calls", sa.Boolean(), nullable=False),
         sa.Column("executes_runs", sa.Boolean(), nullable=False),
         sa.Column("max_concurrent_runs", sa.Integer(), nullable=False),
+        sa.Column("graph_ids", sa.Text(), nullable=False),
         sa.Column("executing", sa.Integer(), nullable=False),
         sa.Column("draining", sa.Boolean(), nullable=False),
         sa.Column("start_time", _moment(), nullable=False),
