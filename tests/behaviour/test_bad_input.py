@@ -238,6 +238,7 @@ ENUMS: list[tuple[str, Any, str]] = [
     ("ListAssistants", assistants_pb2.ListAssistantsRequest(), "order"),
     ("ListThreads", threads_pb2.ListThreadsRequest(), "states"),
     ("ListRuns", runs_pb2.ListRunsRequest(), "states"),
+    ("ListRuns", runs_pb2.ListRunsRequest(), "order"),
     ("CancelRuns", runs_pb2.CancelRunsRequest(thread_id=MISSING_ID), "states"),
     ("CancelRuns", runs_pb2.CancelRunsRequest(thread_id=MISSING_ID), "action"),
     ("CancelRun", runs_pb2.CancelRunRequest(run_id=MISSING_ID), "action"),
@@ -416,6 +417,8 @@ WRONG_SPECS: list[tuple[dict[str, Any], list[str]]] = [
     ({"start_delay": Duration(seconds=366 * 86400)}, ["start_delay"]),
     ({"start_delay": Duration(nanos=2**31 - 1)}, ["start_delay"]),
     ({"timeout": Duration()}, ["timeout"]),
+    ({"priority": 101}, ["priority"]),
+    ({"priority": -101}, ["priority"]),
     ({"timeout": Duration(nanos=-1)}, ["timeout"]),
     ({"timeout": Duration(seconds=2**62)}, ["timeout"]),
     (
@@ -460,6 +463,11 @@ async def test_other_fields_at_odds_are_named(stubs: Stubs, there: dict[str, str
         ("CreateRun", with_request_id(runs_pb2.CreateRunRequest, 129), "request_id"),
         ("CreateThread", threads_pb2.CreateThreadRequest(request_id="x" * 129), "request_id"),
         ("ListRuns", runs_pb2.ListRunsRequest(page_size=-1), "page_size"),
+        (
+            "CancelRuns",
+            runs_pb2.CancelRunsRequest(run_ids=[run_id], page_size=-1),
+            "page_size",
+        ),
         ("ListThreads", threads_pb2.ListThreadsRequest(page_size=-1), "page_size"),
         ("ListAssistants", assistants_pb2.ListAssistantsRequest(page_size=-1), "page_size"),
         (

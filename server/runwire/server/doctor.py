@@ -96,7 +96,7 @@ def refused(reason: str) -> Iterator[Check]:
 def _settings(settings: Settings) -> Check:
     unknown = unknown_variables()
     if unknown:
-        return Check("settings", Verdict.WARNING, f"{', '.join(unknown)}: not a setting")
+        return Check("settings", Verdict.WARNING, f"{', '.join(sorted(unknown))}: not a setting")
     return Check("settings", Verdict.OK, f"{settings.bind}, {settings.database_shown}")
 
 
@@ -240,10 +240,8 @@ def _queue(stats: QueueStats, alive: list[Server]) -> Check:
         sentence += "; no server that is alive executes runs"
         return Check("queue", Verdict.FAILED, sentence, facts)
     known = {graph_id for each in alive if each.executes_runs for graph_id in each.graph_ids}
-    unknown = [
-        each.graph_id for each in stats.graphs if each.pending and each.graph_id not in known
-    ]
+    unknown = {each.graph_id for each in stats.graphs if each.pending} - known
     if alive and unknown:
-        sentence += f"; no server that is alive has the graphs {', '.join(unknown)}"
+        sentence += f"; no server that is alive has the graphs {', '.join(sorted(unknown))}"
         return Check("queue", Verdict.WARNING, sentence, facts)
     return Check("queue", Verdict.OK, sentence, facts)

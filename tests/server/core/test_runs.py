@@ -311,6 +311,23 @@ async def test_more_runs_than_one_transaction_takes_are_all_cancelled(engine: En
     assert await engine.runs.cancel_many(wanted, INTERRUPT, wait=True) == []
 
 
+async def test_some_of_many_runs_are_cancelled_and_then_the_others(engine: Engine) -> None:
+    spec = RunSpec(assistant_id="echo", start_delay=timedelta(days=1))
+    created = [run.run_id for run in await engine.create(*[spec] * 5)]
+    wanted, cursor, told = RunFilter(states=[RunState.PENDING]), None, []
+    for count in (2, 2, 1):
+        page = await engine.runs.cancel_some(wanted, INTERRUPT, wait=False, limit=2, cursor=cursor)
+        assert len(page.items) == count
+        assert (page.next is None) == (count == 1)
+        told += [result.run_id for result in page.items]
+        cursor = page.next
+    assert told == created
+    named = RunFilter(run_ids=created)
+    page = await engine.runs.cancel_some(named, INTERRUPT, wait=False, limit=2, cursor=None)
+    assert [type(result.error) for result in page.items] == [RunFinished] * 5, "all that are named"
+    assert page.next is None
+
+
 async def test_a_run_that_has_moved_on_when_it_is_its_turn_is_left_alone(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -315,6 +315,48 @@ class TestCreateAndRead:
         failure = await failure_of(served.runs.BatchCreateRuns(request))
         assert list(failure.fields) == ["specs"]
 
+    async def test_a_pending_run_tells_what_comes_before_it(
+        self, served: Served, tmp_path: Path
+    ) -> None:
+        on_thread = {"thread_id": new_id(), "if_thread_missing": "IF_THREAD_MISSING_CREATE"}
+        first = await served.runs.CreateRun(wire.CreateRunRequest(spec=gate(tmp_path, **on_thread)))
+        assert not first.run.HasField("queue_position")
+        waiting = [
+            (await served.runs.CreateRun(wire.CreateRunRequest(spec={**ECHO, **on_thread}))).run
+            for _ in range(2)
+        ]
+
+        async def position(run: core_pb2.Run) -> core_pb2.QueuePosition | None:
+            told = (await served.runs.GetRun(wire.GetRunRequest(run_id=run.run_id))).run
+            return told.queue_position if told.HasField("queue_position") else None
+
+        assert await position(first.run) is None
+        before = [core_pb2.QueuePosition(runs_before_on_thread=count) for count in (1, 2)]
+        assert [await position(run) for run in waiting] == before
+        joined = served.runs.JoinRunStream(wire.JoinRunStreamRequest(run_id=waiting[1].run_id))
+        assert (await joined.read()).events[0].run.queue_position == before[1]
+        created = served.runs.RunStream(wire.RunStreamRequest(spec={**ECHO, **on_thread}))
+        assert (await created.read()).events[0].run.queue_position.runs_before_on_thread == 3
+        assert not any(
+            run.HasField("queue_position")
+            for run in (await served.runs.ListRuns(wire.ListRunsRequest())).runs
+        )
+        (tmp_path / "open").touch()
+        await created.read()
+        await ended(served, waiting[1].run_id)
+        assert [await position(run) for run in waiting] == [None, None]
+
+    async def test_many_runs_are_cancelled_a_page_at_a_time(self, served: Served) -> None:
+        specs = [{**ECHO, "start_delay": timedelta(hours=1)}] * 3
+        made = await served.runs.BatchCreateRuns(wire.BatchCreateRunsRequest(specs=specs))
+        request = wire.CancelRunsRequest(states=["RUN_STATE_PENDING"], page_size=2)
+        first = await served.runs.CancelRuns(request)
+        request.page_token = first.next_page_token
+        second = await served.runs.CancelRuns(request)
+        assert (len(first.results), len(second.results), second.next_page_token) == (2, 1, "")
+        told = [result.run_id for result in [*first.results, *second.results]]
+        assert told == [run.run_id for run in made.runs]
+
     async def test_a_list_shows_what_is_asked_for(self, served: Served) -> None:
         spec = {**ECHO, "start_delay": timedelta(hours=1), "priority": 3}
         created = (await served.runs.CreateRun(wire.CreateRunRequest(spec=spec))).run
