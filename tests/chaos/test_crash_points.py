@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runwire.server.model.faults import POINTS, SHARED_POINTS
+from runwire.server.model.faults import POINTS, SHARED_POINTS, WEBHOOK_POINTS
 from tests.chaos.cluster import Cluster, cluster
 from tests.chaos.load import Load, Plan
 from tests.chaos.network import Toxics
@@ -29,7 +29,7 @@ than beginnings."""
 @pytest.mark.timeout(240)
 async def test_a_crash_at_any_point_loses_nothing_on_sqlite(tmp_path: Path) -> None:
     async with cluster("crash-points-sqlite", tmp_path, "--max-attempts=100") as servers:
-        await crash_everywhere(servers, POINTS - SHARED_POINTS)
+        await crash_everywhere(servers, POINTS - SHARED_POINTS - WEBHOOK_POINTS)
 
 
 @pytest.mark.chaos
@@ -44,7 +44,7 @@ async def test_a_crash_at_any_point_loses_nothing_on_postgresql(
         replicas=2,
         database_url=postgres_url,
     ) as servers:
-        await crash_everywhere(servers, POINTS)
+        await crash_everywhere(servers, POINTS - WEBHOOK_POINTS)
 
 
 async def crash_everywhere(servers: Cluster, where: frozenset[str]) -> None:

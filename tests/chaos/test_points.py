@@ -12,6 +12,10 @@ from tests.chaos.cluster import FAST
 from tests.support.serving import ServerProcess, start_server_process
 from tests.support.watching import SYSTEM_GRAPHS, chain_input, until, until_begun
 
+WEBHOOKS = ("--webhook-unsigned", "--no-webhook-require-https", "--webhook-loopback")
+NOBODY = "http://127.0.0.1:1/"
+"""A receiver that is not there."""
+
 
 async def test_a_server_on_sqlite_comes_by_every_point(tmp_path: Path) -> None:
     passed = await live("--faults=*:sleep=0", directory=tmp_path)
@@ -31,7 +35,8 @@ async def test_a_server_on_postgresql_comes_by_every_point(
 
 async def live(*flags: str, directory: Path) -> set[str]:
     """Live a server's life, with a death in the middle; return the points that it came by."""
-    with start_server_process(directory, *flags, graphs=SYSTEM_GRAPHS) as server:
+    given = (*flags, *WEBHOOKS)
+    with start_server_process(directory, *given, graphs=SYSTEM_GRAPHS) as server:
         async with get_client(server.address) as client:
             thread_id = (await client.threads.create())["thread_id"]
             held = chain_input(directory, "held", wait_at=1)
@@ -52,7 +57,8 @@ async def live(*flags: str, directory: Path) -> set[str]:
         passed |= points_passed(server)
         await asyncio.to_thread(server.start)
         async with get_client(server.address) as client:
-            await client.runs.wait(thread_id, "chain", input=waiting)
+            await client.runs.wait(thread_id, "chain", input=waiting, webhook=NOBODY)
+        await until(lambda: "deliver.after_commit" in points_passed(server), "a webhook is sent")
         return passed | points_passed(server)
 
 

@@ -393,5 +393,5 @@ async def test_what_is_wrong_is_named(client: RunwireClient) -> None:
         await client.runs.create(None, "echo", on_disconnect="cancel")  # type: ignore[call-arg]
     with pytest.raises(NotImplementedError, match="cancel_on_disconnect"):
         client.runs.join_stream(None, str(uuid.uuid4()), cancel_on_disconnect=True)
-    with pytest.raises(NotImplementedError, match="webhook"):
-        client.runs.stream(None, "echo", webhook="http://example.com")
+    with pytest.raises(NotImplementedError, match="feedback_keys"):
+        client.runs.stream(None, "echo", feedback_keys=["a"])

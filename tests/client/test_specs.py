@@ -60,6 +60,7 @@ def test_a_stateless_run_has_no_thread() -> None:
             {"config": {"tags": ["a"], "recursion_limit": 5}},
         ),
         ({"config": {}}, {}),
+        ({"webhook": "https://x.test/"}, {"webhook": "https://x.test/"}),
         ({"webhook": None, "feedback_keys": [], "strict_resume": False}, {}),
     ],
 )
@@ -118,7 +119,6 @@ def test_commands(command: dict[str, Any], expected: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [
-        ({"webhook": "http://x"}, NotImplementedError, "webhook"),
         ({"feedback_keys": ["a"]}, NotImplementedError, "feedback_keys"),
         ({"langsmith_tracing": {"project_name": "p"}}, NotImplementedError, "langsmith_tracing"),
         ({"strict_resume": True}, NotImplementedError, "strict_resume"),

@@ -4,6 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from tests.support.receivers import OTHER_SECRET, SECRET
 
 from runwire.server.options import flags_of
 from runwire.server.settings import (
@@ -367,3 +368,31 @@ def test_a_limit_for_each_caller_needs_callers_to_be_known() -> None:
     assert "--principal-header" in refusal(max_runs_per_principal=3)
     given = {"max_runs_per_principal": 3, "principal_header": "x-user"}
     assert read_settings(Settings, given).max_runs_per_principal == 3
+
+
+def test_webhooks_are_signed_with_one_secret_or_with_several(
+    environment: pytest.MonkeyPatch,
+) -> None:
+    environment.setenv("RUNWIRE_WEBHOOK_SECRET", f"{SECRET}, {OTHER_SECRET}")
+
+    settings = read_settings(Settings, {})
+
+    assert settings.webhook_secrets == (SECRET, OTHER_SECRET)
+    assert SECRET not in repr(settings)
+    assert "--webhook-secret" not in " ".join(flags_of(settings, {}))
+
+
+@pytest.mark.parametrize("secret", ["hunter2", "whsec_!", "whsec_aHVudGVyMg==", f"{SECRET},x"])
+def test_what_is_no_secret_is_refused_without_telling_it(
+    environment: pytest.MonkeyPatch, secret: str
+) -> None:
+    environment.setenv("RUNWIRE_WEBHOOK_SECRET", secret)
+
+    words = refusal()
+
+    assert words == "RUNWIRE_WEBHOOK_SECRET: must be whsec_ and 24 to 64 bytes in base64"
+
+
+@pytest.mark.parametrize("ports", ["0", "65536", "http", "1,-1"])
+def test_a_webhook_s_ports_are_numbers(ports: str) -> None:
+    assert "numbers from 1 to 65535" in refusal(webhook_allowed_ports=ports)

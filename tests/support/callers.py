@@ -17,6 +17,7 @@ from runwire.v1.payload_pb2 import Payload
 from runwire.v1.runs_pb2_grpc import RunServiceStub
 from runwire.v1.store_pb2_grpc import StoreServiceStub
 from runwire.v1.threads_pb2_grpc import ThreadServiceStub
+from runwire.v1.webhooks_pb2_grpc import WebhookServiceStub
 
 Client: TypeAlias = Any
 """A `RunwireClient`. Its results are langgraph_sdk's typed dicts, with many parts that may be None;
@@ -33,6 +34,7 @@ class Stubs(NamedTuple):
     threads: ThreadServiceStub
     runs: RunServiceStub
     store: StoreServiceStub
+    webhooks: WebhookServiceStub
 
     def method(self, name: str) -> Any:
         """Return a call by its method's name, which no two services share."""
@@ -46,6 +48,7 @@ def stubs_on(channel: grpc.aio.Channel) -> Stubs:
         ThreadServiceStub(channel),
         RunServiceStub(channel),
         StoreServiceStub(channel),
+        WebhookServiceStub(channel),
     )
 
 

@@ -10,6 +10,7 @@ from runwire.server.model.assistants import Assistant
 from runwire.server.model.ids import default_assistant_id, new_id
 from runwire.server.model.runs import Run, RunConfig, RunSpec, RunState
 from runwire.server.model.servers import Server
+from runwire.server.model.webhooks import Delivery
 from runwire.server.storage import assistants, runs, threads
 
 START_TIME = datetime(2026, 1, 1, tzinfo=UTC)
@@ -93,6 +94,20 @@ def a_server(seconds: float = 0, **changes: Any) -> Server:
         lease_until=at(seconds + 10),
     )
     return replace(server, **changes)
+
+
+def a_delivery(seconds: float = 0, **changes: Any) -> Delivery:
+    """Return a delivery of a run that ended `seconds` after `START_TIME`."""
+    delivery = Delivery(
+        delivery_id=new_id(),
+        run_id=new_id(),
+        url="https://example.com/hook",
+        host="example.com",
+        event_type="run.succeeded",
+        body="{}",
+        create_time=at(seconds),
+    )
+    return replace(delivery, **changes)
 
 
 def add_default_assistant(connection: Connection, graph_id: str = "graph") -> Assistant:

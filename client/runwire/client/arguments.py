@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
@@ -19,6 +19,9 @@ PRUNE_STRATEGIES = {
     "keep_latest": threads_pb2.PRUNE_STRATEGY_KEEP_LATEST,
 }
 
+TimeSpan = tuple[datetime | None, datetime | None]
+"""A pair of moments: from the first, to before the second; open where there is None."""
+
 _JSON_OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
 
 
@@ -29,6 +32,14 @@ def refuse(**arguments: Any) -> None:
         is_empty = isinstance(value, Collection) and not value
         if value is not None and value is not False and not is_empty:
             raise NotImplementedError(f"{name}: this version of Runwire does not have it")
+
+
+def time_range(span: TimeSpan | None) -> core_pb2.TimeRange | None:
+    """Return a span of time as it travels, None if there is none."""
+    if span is None:
+        return None
+    start, end = span
+    return core_pb2.TimeRange(start_time=start, end_time=end)
 
 
 def new_request_id() -> str:

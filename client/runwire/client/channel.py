@@ -18,6 +18,7 @@ from runwire.v1.assistants_pb2_grpc import AssistantServiceStub
 from runwire.v1.runs_pb2_grpc import RunServiceStub
 from runwire.v1.store_pb2_grpc import StoreServiceStub
 from runwire.v1.threads_pb2_grpc import ThreadServiceStub
+from runwire.v1.webhooks_pb2_grpc import WebhookServiceStub
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -49,6 +50,7 @@ _REPEATABLE = {
     ),
     "RunService": ("CreateRun", "BatchCreateRuns", "GetRun", "ListRuns"),
     "StoreService": ("PutItem", "GetItem", "DeleteItem", "SearchItems", "ListNamespaces"),
+    "WebhookService": ("ListWebhookDeliveries", "GetWebhookDelivery"),
 }
 
 _SERVICE_CONFIG: dict[str, Any] = {
@@ -96,6 +98,7 @@ class Services(NamedTuple):
     threads: ThreadServiceStub
     runs: RunServiceStub
     store: StoreServiceStub
+    webhooks: WebhookServiceStub
 
 
 class Connection:
@@ -225,6 +228,7 @@ class Connection:
             ThreadServiceStub(channel),
             RunServiceStub(channel),
             StoreServiceStub(channel),
+            WebhookServiceStub(channel),
         )
 
     def _metadata(self, headers: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:

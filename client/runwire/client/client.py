@@ -14,13 +14,14 @@ from runwire.client.reconnect import Reconnect
 from runwire.client.runs import RunsClient
 from runwire.client.store import StoreClient
 from runwire.client.threads import ThreadsClient
+from runwire.client.webhooks import WebhooksClient
 
 _DEFAULT_RECONNECT = Reconnect()
 
 
 class RunwireClient:
     """A client of one server, or of several that share a database: `assistants`, `threads`, `runs`,
-    `store`.
+    `store`, `webhooks`.
 
     Used as it is, and closed with `aclose`, or as `async with`. It belongs to the event loop on
     which it is first used.
@@ -32,6 +33,7 @@ class RunwireClient:
         self.threads = ThreadsClient(connection)
         self.runs = RunsClient(connection)
         self.store = StoreClient(connection)
+        self.webhooks = WebhooksClient(connection)
 
     async def __aenter__(self) -> Self:
         return self

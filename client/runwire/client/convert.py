@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from google.protobuf.json_format import MessageToDict
 
-from runwire.v1 import core_pb2, errors_pb2, threads_pb2
+from runwire.v1 import core_pb2, errors_pb2, threads_pb2, webhooks_pb2
 
 if TYPE_CHECKING:
     from google.protobuf.internal.enum_type_wrapper import _EnumTypeWrapper
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         ThreadState,
         ThreadStorage,
         ThreadTtl,
+        WebhookDelivery,
     )
     from runwire.v1 import assistants_pb2, payload_pb2, runs_pb2
 
@@ -317,6 +318,27 @@ def _arguments_of(spec: core_pb2.RunSpec) -> dict[str, Any]:
 def _goto_of(goto: core_pb2.Goto) -> Any:
     return (
         {"node": goto.node, "input": value_of(goto.input)} if goto.HasField("input") else goto.node
+    )
+
+
+def delivery_of(delivery: webhooks_pb2.WebhookDelivery) -> WebhookDelivery:
+    """Return a delivery, without its body."""
+    return cast(
+        "WebhookDelivery",
+        {
+            "delivery_id": delivery.delivery_id,
+            "run_id": delivery.run_id,
+            "url": delivery.url,
+            "type": delivery.event_type,
+            "status": word(webhooks_pb2.WebhookDeliveryState, delivery.state),
+            "attempts": delivery.attempts,
+            "last_attempt_at": time_of(delivery, "attempt_time"),
+            "last_http_status": delivery.last_status or None,
+            "last_error": delivery.last_error or None,
+            "next_attempt_at": time_of(delivery, "next_attempt_time"),
+            "created_at": time_of(delivery, "create_time"),
+            "ended_at": time_of(delivery, "end_time"),
+        },
     )
 
 

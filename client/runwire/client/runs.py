@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import AsyncIterator, Mapping, Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from runwire.client.arguments import choice, payload_or_none, refuse
+from runwire.client.arguments import TimeSpan, choice, payload_or_none, refuse, time_range
 from runwire.client.convert import RUN_STATUSES, cancel_outcome_of, run_of
 from runwire.client.errors import ConflictError, NotFoundError
 from runwire.client.following import check_thread, join_run, output_of, stream_parts
@@ -24,9 +23,6 @@ if TYPE_CHECKING:
     from langgraph_sdk import schema as sdk
 
     from runwire.client.schema import CancelOutcome, Run, StreamPart
-
-TimeSpan = tuple[datetime | None, datetime | None]
-"""A pair of moments: from the first, to before the second; open where there is None."""
 
 _PAGE_LIMIT = 500
 
@@ -98,9 +94,9 @@ class RunsClient(RunStarts):
             graph_id=graph_id,
             principal=principal,
             run_ids=run_ids,
-            create_time=_range_of(created),
-            start_time=_range_of(started),
-            end_time=_range_of(ended),
+            create_time=time_range(created),
+            start_time=time_range(started),
+            end_time=time_range(ended),
             order=order_of(sort_by, sort_order, _ORDERS),
             read_mask=FieldMask(paths=["*"]) if "kwargs" in (select or ()) else None,
         )
@@ -279,13 +275,6 @@ class RunsClient(RunStarts):
             runs_pb2.DeleteRunRequest(run_id=run_id),
             headers,
         )
-
-
-def _range_of(span: TimeSpan | None) -> core_pb2.TimeRange | None:
-    if span is None:
-        return None
-    start, end = span
-    return core_pb2.TimeRange(start_time=start, end_time=end)
 
 
 def _says_done(error: ConflictError | NotFoundError, action: sdk.CancelAction) -> bool:

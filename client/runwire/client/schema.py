@@ -154,6 +154,29 @@ if TYPE_CHECKING:
 
         items: list[SearchItem]
 
+    class WebhookDelivery(TypedDict):
+        """What tells one receiver of one run's end."""
+
+        delivery_id: str
+        """What receivers tell repeated ones by: the header `webhook-id`."""
+        run_id: str
+        url: str
+        """Without its query."""
+        type: str
+        """What is told, such as "run.succeeded"."""
+        status: Literal["pending", "delivered", "dead"]
+        attempts: int
+        last_attempt_at: str | None
+        last_http_status: int | None
+        """What the last attempt was answered; None if it was not."""
+        last_error: str | None
+        next_attempt_at: str | None
+        created_at: str | None
+        ended_at: str | None
+        """When it was delivered or given up."""
+        body: NotRequired[str]
+        """What is sent. Only in the result of `get`."""
+
     Assistant = sdk.Assistant
     AssistantVersion = sdk.AssistantVersion
     Checkpoint = sdk.Checkpoint
@@ -164,7 +187,7 @@ else:
     RunFailure = Cancel = Run = Thread = CancelOutcome = dict
     ThreadTtl = StorageUse = ThreadStorage = PruneOutcome = PruneOutcomes = dict
     Assistant = AssistantVersion = Checkpoint = Interrupt = ThreadState = dict
-    GraphSchema = Subgraphs = dict
+    GraphSchema = Subgraphs = WebhookDelivery = dict
     Item = SearchItem = SearchItemsResponse = dict
 
 

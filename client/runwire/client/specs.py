@@ -59,7 +59,7 @@ CANCEL_ACTIONS = {
     "rollback": core_pb2.CANCEL_ACTION_ROLLBACK,
 }
 
-_ABSENT = ("webhook", "feedback_keys", "langsmith_tracing", "strict_resume")
+_ABSENT = ("feedback_keys", "langsmith_tracing", "strict_resume")
 
 _INTERRUPT_ID = re.compile(r"[0-9a-f]{32}")
 
@@ -67,8 +67,8 @@ _INTERRUPT_ID = re.compile(r"[0-9a-f]{32}")
 class RunOptions(TypedDict, total=False):
     """What every call that starts a run takes: langgraph_sdk's arguments, and three more.
 
-    The server of this version has no `webhook`, `feedback_keys`, `langsmith_tracing` and
-    `strict_resume`: giving one raises NotImplementedError. Every stream can be resumed, so that
+    The server of this version has no `feedback_keys`, `langsmith_tracing` and `strict_resume`:
+    giving one raises NotImplementedError. Every stream can be resumed, so that
     `stream_resumable` changes nothing.
     """
 
@@ -148,6 +148,7 @@ def build_spec(
         on_disconnect=choice("on_disconnect", given.get("on_disconnect"), _ON_DISCONNECT),
         durability=_durability(given),
         priority=given.get("priority"),
+        webhook=given.get("webhook"),
         input=payload_or_none(given.get("input"), "input"),
         config=build_config(config) if config else None,
         context=payload_or_none(given.get("context"), "context"),

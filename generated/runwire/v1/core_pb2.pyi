@@ -179,7 +179,7 @@ class Run(_message.Message):
     def __init__(self, run_id: _Optional[str] = ..., thread_id: _Optional[str] = ..., assistant_id: _Optional[str] = ..., assistant_version: _Optional[int] = ..., graph_id: _Optional[str] = ..., state: _Optional[_Union[RunState, str]] = ..., metadata: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., multitask_strategy: _Optional[_Union[MultitaskStrategy, str]] = ..., spec: _Optional[_Union[RunSpec, _Mapping]] = ..., attempt: _Optional[int] = ..., error: _Optional[_Union[RunError, _Mapping]] = ..., cancel: _Optional[_Union[RunCancel, _Mapping]] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., priority: _Optional[int] = ..., principal: _Optional[str] = ..., queue_position: _Optional[_Union[QueuePosition, _Mapping]] = ..., cron_id: _Optional[str] = ...) -> None: ...
 
 class RunSpec(_message.Message):
-    __slots__ = ("assistant_id", "assistant_version", "thread_id", "input", "command", "checkpoint", "config", "context", "metadata", "stream_modes", "stream_subgraphs", "interrupt_before", "interrupt_after", "multitask_strategy", "if_thread_missing", "on_completion", "on_disconnect", "start_delay", "timeout", "durability", "priority")
+    __slots__ = ("assistant_id", "assistant_version", "thread_id", "input", "command", "checkpoint", "config", "context", "metadata", "stream_modes", "stream_subgraphs", "interrupt_before", "interrupt_after", "multitask_strategy", "if_thread_missing", "on_completion", "on_disconnect", "start_delay", "timeout", "durability", "webhook", "priority")
     ASSISTANT_ID_FIELD_NUMBER: _ClassVar[int]
     ASSISTANT_VERSION_FIELD_NUMBER: _ClassVar[int]
     THREAD_ID_FIELD_NUMBER: _ClassVar[int]
@@ -200,6 +200,7 @@ class RunSpec(_message.Message):
     START_DELAY_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_FIELD_NUMBER: _ClassVar[int]
     DURABILITY_FIELD_NUMBER: _ClassVar[int]
+    WEBHOOK_FIELD_NUMBER: _ClassVar[int]
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
     assistant_id: str
     assistant_version: int
@@ -221,8 +222,9 @@ class RunSpec(_message.Message):
     start_delay: _duration_pb2.Duration
     timeout: _duration_pb2.Duration
     durability: Durability
+    webhook: str
     priority: int
-    def __init__(self, assistant_id: _Optional[str] = ..., assistant_version: _Optional[int] = ..., thread_id: _Optional[str] = ..., input: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., command: _Optional[_Union[Command, _Mapping]] = ..., checkpoint: _Optional[_Union[CheckpointRef, _Mapping]] = ..., config: _Optional[_Union[RunConfig, _Mapping]] = ..., context: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., metadata: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., stream_modes: _Optional[_Iterable[_Union[StreamMode, str]]] = ..., stream_subgraphs: _Optional[bool] = ..., interrupt_before: _Optional[_Iterable[str]] = ..., interrupt_after: _Optional[_Iterable[str]] = ..., multitask_strategy: _Optional[_Union[MultitaskStrategy, str]] = ..., if_thread_missing: _Optional[_Union[IfThreadMissing, str]] = ..., on_completion: _Optional[_Union[OnCompletion, str]] = ..., on_disconnect: _Optional[_Union[OnDisconnect, str]] = ..., start_delay: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., durability: _Optional[_Union[Durability, str]] = ..., priority: _Optional[int] = ...) -> None: ...
+    def __init__(self, assistant_id: _Optional[str] = ..., assistant_version: _Optional[int] = ..., thread_id: _Optional[str] = ..., input: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., command: _Optional[_Union[Command, _Mapping]] = ..., checkpoint: _Optional[_Union[CheckpointRef, _Mapping]] = ..., config: _Optional[_Union[RunConfig, _Mapping]] = ..., context: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., metadata: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., stream_modes: _Optional[_Iterable[_Union[StreamMode, str]]] = ..., stream_subgraphs: _Optional[bool] = ..., interrupt_before: _Optional[_Iterable[str]] = ..., interrupt_after: _Optional[_Iterable[str]] = ..., multitask_strategy: _Optional[_Union[MultitaskStrategy, str]] = ..., if_thread_missing: _Optional[_Union[IfThreadMissing, str]] = ..., on_completion: _Optional[_Union[OnCompletion, str]] = ..., on_disconnect: _Optional[_Union[OnDisconnect, str]] = ..., start_delay: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., durability: _Optional[_Union[Durability, str]] = ..., webhook: _Optional[str] = ..., priority: _Optional[int] = ...) -> None: ...
 
 class RunConfig(_message.Message):
     __slots__ = ("tags", "recursion_limit", "configurable")

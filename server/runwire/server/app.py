@@ -23,6 +23,7 @@ from runwire.server.core.runs import Runs
 from runwire.server.core.states import States
 from runwire.server.core.store import Store
 from runwire.server.core.threads import Threads
+from runwire.server.core.webhooks import Webhooks
 from runwire.server.graphs.config import GraphsConfig, apply_env, read_config
 from runwire.server.graphs.registry import Registry
 from runwire.server.graphs.saver import RunwireSaver
@@ -36,8 +37,10 @@ from runwire.server.rpc.servers import About, Promises
 from runwire.server.runner.crons import CronLoop
 from runwire.server.runner.retention import RetentionSweeper
 from runwire.server.runner.runner import Runner, RunnerOptions
+from runwire.server.runner.webhooks import WebhookSender
 from runwire.server.settings import Settings, reachable_address
 from runwire.server.storage.opening import database_at
+from runwire.server.webhooks import sender_options, url_policy
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -79,14 +82,21 @@ class App:
         )
         self.logs = RunLogs(encode_event)
         self.follower = Follower(self.database, self.logs)
+        self.sender = WebhookSender(self.database, sender_options(settings, config))
         self.runner = Runner(
-            self.database, self.registry, self.logs, encode_event, _runner_options(settings)
+            self.database,
+            self.registry,
+            self.logs,
+            encode_event,
+            _runner_options(settings),
+            on_webhook=self.sender.wake,
         )
         self.retention = RetentionSweeper(
             self.database,
             Retention(**_values_of(settings, Retention)),
             interval=_sweep_interval(settings, config),
         )
+        self._webhook_urls = url_policy(settings, config)
         self._thread_ttl = _thread_ttl(settings, config)
         shared = (self.database, self.registry, self.runner)
         retention = settings.request_retention
@@ -127,6 +137,8 @@ class App:
             runs=self.runs,
             crons=self.crons,
             store=self.store,
+            webhooks=Webhooks(self.database),
+            webhook_urls=self._webhook_urls,
             overview=Overview(self.database),
             about=about,
         )
@@ -202,13 +214,13 @@ class App:
 
     @asynccontextmanager
     async def drained(self) -> AsyncIterator[None]:
-        """On leaving, bring every run to a place where another server can go on, then end the
-        streams: their readers have seen as much as there was."""
+        """On leaving, bring every run to a place where another server can go on, and what is sent
+        to an end, then end the streams: their readers have seen as much as there was."""
         try:
             yield
         finally:
             fault("drain.before_release")
-            await self.runner.drain()
+            await asyncio.gather(self.runner.drain(), self.sender.drain())
             fault("drain.after_release")
             self.follower.drain()
 
@@ -239,6 +251,7 @@ async def serving(settings: Settings, *, shares_port: bool = False) -> AsyncIter
             app.follower,
             app.runner,
             app.retention,
+            app.sender,
             app.database.hearing(Hearing(app.follower, app.runner, app.crons.wake)),
             app.rpc_server,
             app.drained(),

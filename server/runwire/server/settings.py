@@ -5,6 +5,7 @@ variable is its name with RUNWIRE_ before it, and the command line makes its fla
 `--help`, from the field. A flag stands above the environment, and that above the default.
 """
 
+import base64
 import os
 import re
 from collections.abc import Mapping, MutableMapping
@@ -17,6 +18,7 @@ from pydantic import (
     AliasChoices,
     ByteSize,
     Field,
+    SecretStr,
     ValidationError,
     field_validator,
     model_validator,
@@ -46,6 +48,9 @@ server."""
 
 DEFAULT_BIND = "127.0.0.1:50051"
 
+SECRET_PREFIX = "whsec_"
+"""What a secret of Standard Webhooks begins with."""
+
 _METADATA_KEY = re.compile(r"(?!grpc-)[0-9a-z_.-]+(?<!-bin)")
 
 
@@ -66,8 +71,9 @@ class Settings(BaseSettings):
         populate_by_name=True,
     )
 
-    no_options: ClassVar[frozenset[str]] = frozenset()
-    """Settings that are no options of the command, because they would mean nothing to it."""
+    no_options: ClassVar[frozenset[str]] = frozenset({"webhook_secret"})
+    """Settings that are no options of the command, because they would mean nothing to it, or be
+    seen by whoever lists the machine's processes."""
 
     config: Path = Field(
         default=Path("langgraph.json"),
@@ -242,6 +248,68 @@ class Settings(BaseSettings):
         description="How long a server that is told to stop waits for its runs to reach a place "
         "where another server can go on.",
     )
+    webhook_secret: SecretStr | None = Field(
+        default=None,
+        description="What webhooks are signed with: whsec_ and 24 to 64 bytes in base64. Several, "
+        "separated by commas, while one replaces another: each request then has a signature of "
+        "each.",
+    )
+    webhook_unsigned: bool = Field(
+        default=False,
+        description="Send webhooks although there is no secret: their receivers cannot tell who "
+        "sent them.",
+    )
+    webhook_require_https: bool | None = Field(
+        default=None,
+        description="Take no webhook whose URL begins with http://. Without it what webhooks.url "
+        "of the configuration file says, or on.",
+    )
+    webhook_allowed_domains: str = Field(
+        default="",
+        description="The hosts that webhooks may name, separated by commas; *.example.com is all "
+        "below it. Without it what webhooks.url says, or any on the internet.",
+    )
+    webhook_allowed_ports: str = Field(
+        default="",
+        description="The ports that webhooks may name, separated by commas. Without it what "
+        "webhooks.url says, or any.",
+    )
+    webhook_loopback: bool | None = Field(
+        default=None,
+        description="Let webhooks call this machine itself. Without it what webhooks.url says, or "
+        "off.",
+    )
+    webhook_private: bool | None = Field(
+        default=None,
+        description="Let webhooks call addresses of private networks. Without it what "
+        "webhooks.url says, or off.",
+    )
+    webhook_timeout: Interval = Field(
+        default=timedelta(seconds=20),
+        description="How long a webhook's receiver may take to answer.",
+    )
+    webhook_max_attempts: int = Field(
+        default=10,
+        ge=1,
+        le=100,
+        description="How often a webhook is sent, at most, to a receiver that does not take it. "
+        "Ten take about a day.",
+    )
+    webhook_retry_wait: Interval = Field(
+        default=timedelta(seconds=5),
+        description="How long to wait after the first attempt of a webhook that failed; each "
+        "further wait is four times as long, up to eight hours.",
+    )
+    webhook_concurrency: int = Field(
+        default=32,
+        ge=1,
+        le=1000,
+        description="Webhooks that are sent at the same time; to one host a part of them.",
+    )
+    webhook_retention: Retention = Field(
+        default=timedelta(days=7),
+        description="How long a webhook is kept after it was delivered or given up.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="The least that is logged."
     )
@@ -269,6 +337,21 @@ class Settings(BaseSettings):
                 f"{value!r} is no key of request metadata for texts: it has small letters, digits, "
                 "-, _ and . alone, ends otherwise than in -bin, and does not begin with grpc-"
             )
+        return value
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _check_webhook_secret(cls, value: SecretStr | None) -> SecretStr | None:
+        for secret in _items(value.get_secret_value() if value else ""):
+            _check_secret(secret)
+        return value
+
+    @field_validator("webhook_allowed_ports")
+    @classmethod
+    def _check_webhook_ports(cls, value: str) -> str:
+        for port in _items(value):
+            if not (port.isascii() and port.isdecimal() and 1 <= int(port) <= 65535):
+                raise ValueError("must be numbers from 1 to 65535, separated by commas")
         return value
 
     @field_validator("bind")
@@ -360,6 +443,22 @@ class Settings(BaseSettings):
         return min(LONGEST_SILENCE, (self.lease - 2 * self.beat) / 2)
 
     @property
+    def webhook_secrets(self) -> tuple[str, ...]:
+        """The secrets that webhooks are signed with."""
+        secret = self.webhook_secret
+        return _items(secret.get_secret_value() if secret else "")
+
+    @property
+    def webhook_domains(self) -> tuple[str, ...]:
+        """The hosts that webhooks may name; empty: nothing is set."""
+        return _items(self.webhook_allowed_domains)
+
+    @property
+    def webhook_ports(self) -> tuple[int, ...]:
+        """The ports that webhooks may name; empty: nothing is set."""
+        return tuple(map(int, _items(self.webhook_allowed_ports)))
+
+    @property
     def is_loopback(self) -> bool:
         """Whether only this machine can reach the address bound to."""
         host = split_address(self.bind)[0]
@@ -401,9 +500,12 @@ class WorkerSettings(Settings):
     """Settings of `runwire worker`, which executes runs and answers nothing but health. What is
     set for answering calls, because servers share the environment, means nothing to it."""
 
-    no_options = frozenset(
-        {"runner", "max_request_bytes", "max_concurrent_calls", "heartbeat_interval"}
-    )
+    no_options = Settings.no_options | {
+        "runner",
+        "max_request_bytes",
+        "max_concurrent_calls",
+        "heartbeat_interval",
+    }
 
     bind: str = Field(
         default="127.0.0.1:50052",  # beside a server of this machine
@@ -428,6 +530,21 @@ class MigrateSettings(Settings):
 
 
 AnySettings = TypeVar("AnySettings", bound=Settings)
+
+
+def _items(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, map(str.strip, text.split(","))))
+
+
+def _check_secret(secret: str) -> None:
+    """Raise ValueError, which does not tell it, for what is no secret of Standard Webhooks."""
+    beginning, encoded = secret[: len(SECRET_PREFIX)], secret[len(SECRET_PREFIX) :]
+    try:
+        key = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
+    except ValueError:
+        key = b""
+    if beginning != SECRET_PREFIX or not 24 <= len(key) <= 64:
+        raise ValueError(f"must be {SECRET_PREFIX} and 24 to 64 bytes in base64")
 
 
 def split_address(address: str) -> tuple[str, int]:
@@ -532,6 +649,8 @@ def _written(place: str) -> str:
     """Return how an operator writes a setting: its flag and its variable."""
     for name, field in Settings.model_fields.items():
         variables = variables_of(name, field)
+        if (place == name or place in variables) and name in Settings.no_options:
+            return variables[0]
         if place == name or place in variables:
             return f"{flag_of(name)} ({variables[0]})"
     return place

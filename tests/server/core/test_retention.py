@@ -10,19 +10,22 @@ import pytest
 from sqlalchemy import Table, func, select
 from tests.support.engine import Engine, kinds
 from tests.support.leftovers import add_old_runs, add_old_thread
-from tests.support.records import a_run, a_server, add_run, at
+from tests.support.records import a_delivery, a_run, a_server, add_run, at
 from tests.support.transactions import MovableClock, Server
 
 from runwire.server.core.retention import Retention, steps, sweep
+from runwire.server.core.webhooks import Webhooks
 from runwire.server.model.errors import EventsExpired, RunNotFound, RunRolledBack
 from runwire.server.model.items import ItemPlace
 from runwire.server.model.requests import RequestKey
 from runwire.server.model.runs import CancelAction, RunSpec, RunState
 from runwire.server.model.threads import PruneStrategy
+from runwire.server.model.webhooks import DeliveryFilter, DeliveryState
 from runwire.server.storage import items, servers
 from runwire.server.storage import retention as queries
 from runwire.server.storage.database import Connection, Database
 from runwire.server.storage.tables import checkpoints, run_events
+from runwire.server.storage.webhooks import add_delivery
 
 OVER = timedelta(seconds=-1)
 EVERYTHING = Retention(
@@ -48,6 +51,23 @@ async def test_a_stateless_run_leaves_nothing(engine: Engine) -> None:
 
     with pytest.raises(RunNotFound):
         await engine.row(run)
+
+
+async def test_what_became_of_a_webhook_goes_and_what_is_still_to_be_sent_stays(
+    engine: Engine,
+) -> None:
+    runs = [await engine.run("echo", {}, webhook="https://example.com/") for _ in range(3)]
+    await engine.execute(
+        lambda connection: connection.exec_driver_sql(
+            "UPDATE webhook_deliveries SET state = 'dead', due_time = NULL, end_time = create_time"
+            f" WHERE run_id <> '{runs[0].run_id}'"
+        )
+    )
+    for kept, left in ((timedelta(days=1), 3), (OVER, 1)):
+        await sweep(engine.database, Retention(webhook_retention=kept))
+        page = await Webhooks(engine.database).list(DeliveryFilter(), limit=10, cursor=None)
+        assert len(page.items) == left
+    assert page.items[0].run_id == runs[0].run_id
 
 
 @pytest.mark.parametrize(("graph_id", "state"), [("echo", "succeeded"), ("fails", "failed")])
@@ -129,27 +149,31 @@ def test_each_kind_has_a_time_of_its_own(server: Server, moving_clock: type[Mova
     server.cancel(taken_back, action=CancelAction.ROLLBACK)
     server.finish(taken_back, RunState.CANCELLED)
     servers.add_server(server.connection, a_server(lease_until=at(0)))
+    add_delivery(server.connection, a_delivery(state=DeliveryState.DEAD, end_time=at(0)))
+    add_delivery(server.connection, a_delivery(due_time=at(0)))
     retention = Retention(
         event_retention=timedelta(hours=1),
         stateless_run_retention=timedelta(hours=2),
         rolled_back_run_retention=timedelta(hours=3),
         request_retention=timedelta(hours=4),
         server_retention=timedelta(hours=5),
+        webhook_retention=timedelta(hours=7),
     )
     items.put_item(server.connection, ItemPlace(("n",), "k"), {}, at(0), timedelta(hours=6))
     seen = []
-    for hours in range(8):
+    for hours in range(9):
         moving_clock.time = at(hours * 3600 + 1)
         seen.append(found(server, retention))
     assert seen == [
-        [0, 0, 0, 0, 0, 0],
-        [1, 0, 0, 0, 0, 0],
-        [0, 1, 0, 0, 0, 0],
-        [0, 0, 1, 0, 0, 0],
-        [0, 0, 0, 1, 0, 0],
-        [0, 0, 0, 0, 1, 0],
-        [0, 0, 0, 0, 0, 1],
-        [0, 0, 0, 0, 0, 0],
+        [0, 0, 0, 0, 0, 0, 0],
+        [1, 0, 0, 0, 0, 0, 0],
+        [0, 1, 0, 0, 0, 0, 0],
+        [0, 0, 1, 0, 0, 0, 0],
+        [0, 0, 0, 1, 0, 0, 0],
+        [0, 0, 0, 0, 1, 0, 0],
+        [0, 0, 0, 0, 0, 1, 0],
+        [0, 0, 0, 0, 0, 0, 1],
+        [0, 0, 0, 0, 0, 0, 0],
     ]
 
 
@@ -159,7 +183,7 @@ def test_what_has_not_ended_is_never_too_old(
     run, waiting = server.start(), server.create()
     on_thread = server.start(server.thread())
     moving_clock.time = at(10**8)
-    assert found(server, EVERYTHING) == [0, 0, 0, 0, 0, 0]
+    assert found(server, EVERYTHING) == [0, 0, 0, 0, 0, 0, 0]
     assert server.states(run, waiting, on_thread) == ["running", "pending", "running"]
 
 

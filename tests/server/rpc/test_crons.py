@@ -444,3 +444,14 @@ async def test_crons_are_counted_only_if_asked(served: Served) -> None:
     await create(served)
     answer = await served.crons.ListCrons(wire.ListCronsRequest())
     assert not answer.HasField("total_size")
+
+
+async def test_a_webhook_that_is_not_called_is_refused(served: Served) -> None:
+    request = wanted(spec={"webhook": "http://169.254.169.254/"})
+    failure = await failure_of(served.crons.CreateCron(request))
+    assert list(failure.fields) == ["spec.webhook"]
+    cron = await create(served)
+    changed = core_pb2.RunSpec(webhook="https://user@example.com/")
+    assert list(await refused(served, cron, "spec.webhook", spec=changed)) == ["spec.webhook"]
+    named = core_pb2.RunSpec(webhook="https://example.com/")
+    assert (await update(served, cron, "spec.webhook", spec=named)).spec.webhook == named.webhook

@@ -34,6 +34,8 @@ EXAMPLES: list[tuple[errors.RunwireError, grpc.StatusCode]] = [
     (errors.RunInFlight("r"), Code.FAILED_PRECONDITION),
     (errors.AssistantInUse("a"), Code.FAILED_PRECONDITION),
     (errors.DefaultAssistant("a", "g"), Code.FAILED_PRECONDITION),
+    (errors.WebhookDeliveryNotFound("d"), Code.NOT_FOUND),
+    (errors.WebhookDeliveryPending("d"), Code.FAILED_PRECONDITION),
     (errors.EventsExpired("r", "1-1"), Code.OUT_OF_RANGE),
     (errors.StateUpdateRefused("no", thread_id="t"), Code.FAILED_PRECONDITION),
     (errors.QueueFull(10), Code.RESOURCE_EXHAUSTED),

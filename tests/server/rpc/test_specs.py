@@ -22,6 +22,7 @@ from runwire.server.model.runs import (
     RunSpec,
     StreamMode,
 )
+from runwire.server.model.webhook_urls import UrlPolicy
 from runwire.server.rpc.fields import MAX_VIOLATIONS, METADATA_BYTES, Fields
 from runwire.server.rpc.resources import spec_message
 from runwire.server.rpc.specs import read_spec
@@ -34,7 +35,7 @@ THREAD = new_id()
 
 def read(wire: Wire) -> RunSpec:
     fields = Fields()
-    spec = read_spec(wire, fields, "spec")
+    spec = read_spec(wire, fields, "spec", webhooks=UrlPolicy())
     fields.check()
     return spec
 
@@ -83,6 +84,7 @@ def full() -> Wire:
         timeout=timedelta(seconds=1, microseconds=5),
         durability=core_pb2.DURABILITY_EXIT,
         priority=-100,
+        webhook="https://example.com/hook?token=1",
     )
 
 
@@ -113,6 +115,7 @@ def test_everything_is_taken_as_it_was_meant() -> None:
         timeout=timedelta(seconds=1, microseconds=5),
         durability=Durability.EXIT,
         priority=-100,
+        webhook="https://example.com/hook?token=1",
     )
 
 

@@ -55,6 +55,7 @@ FULL = RunSpec(
     timeout=timedelta(microseconds=1),
     priority=-7,
     durability=Durability.EXIT,
+    webhook="https://example.com/hook",
 )
 
 

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from runwire.server.core.logs import Encode, RunLog
+from runwire.server.core.outbox import note_end
 from runwire.server.model.attempts import Attempt
 from runwire.server.model.errors import AttemptLost
 from runwire.server.model.events import (
@@ -97,6 +98,7 @@ def finish_attempt(
     log.seal()
     entries = _last_entries(ended, log.last, encode)
     store(connection, log, entries)
+    note_end(connection, ended)
     remains = None
     if ended.rolled_back:
         checkpoints.delete_run(connection, ended.run_id)
@@ -199,6 +201,7 @@ def end_unclaimed(
     entry = _entry(ended, event_id, _run_ended(ended), encode)
     events.add_segments(connection, segments_of(run.run_id, [entry]))
     notify(connection, Kind.RUNS, [run.run_id])
+    note_end(connection, ended)
     if ended.rolled_back:
         checkpoints.delete_run(connection, run.run_id)
     elif ended.thread_id is not None and run.attempt > 0:

@@ -13,7 +13,7 @@ from time import monotonic
 from typing import TypeVar
 
 from runwire.server.core.expiry import expire_threads
-from runwire.server.storage import items, requests, servers
+from runwire.server.storage import items, requests, servers, webhooks
 from runwire.server.storage.clock import current_time
 from runwire.server.storage.database import Connection, Database
 from runwire.server.storage.retention import Leftover, delete_leftovers
@@ -23,6 +23,9 @@ REQUESTS = 500
 
 ITEMS = 200
 """Items of the store that one transaction deletes, at most."""
+
+DELIVERIES = 200
+"""Deliveries that one transaction deletes, at most."""
 
 SHARE = 0.5
 """The part of the time for which a sweep keeps the writer busy, at most."""
@@ -44,6 +47,7 @@ class Retention:
     rolled_back_run_retention: timedelta = _DAY
     request_retention: timedelta = _DAY
     server_retention: timedelta = timedelta(hours=1)
+    webhook_retention: timedelta = timedelta(days=7)
 
 
 def steps(retention: Retention) -> Sequence[Step]:
@@ -55,6 +59,7 @@ def steps(retention: Retention) -> Sequence[Step]:
         _request_ids(retention.request_retention),
         _lost_servers(retention.server_retention),
         _expired_items,
+        _deliveries(retention.webhook_retention),
     )
 
 
@@ -78,6 +83,12 @@ def _lost_servers(kept: timedelta) -> Step:
 
 def _expired_items(connection: Connection) -> int:
     return items.delete_expired(connection, before=current_time(connection), limit=ITEMS)
+
+
+def _deliveries(kept: timedelta) -> Step:
+    return lambda connection: webhooks.delete_ended(
+        connection, before=current_time(connection) - kept, limit=DELIVERIES
+    )
 
 
 async def sweep(database: Database, retention: Retention) -> None:

@@ -12,11 +12,12 @@ from typing import Any
 
 from dotenv import dotenv_values
 
+from runwire.server.graphs.webhooks import URL_USED, USED, WebhooksConfig, read_webhooks
 from runwire.server.model.ids import canonical_id
 from runwire.server.model.items import StoreTtl
 from runwire.server.model.threads import PruneStrategy, ThreadTtl
 
-_READ = ("graphs", "env", "dependencies", "checkpointer", "store", "$schema")
+_READ = ("graphs", "env", "dependencies", "checkpointer", "store", "webhooks", "$schema")
 
 _NOT_USED = frozenset(
     {
@@ -37,7 +38,6 @@ _NOT_USED = frozenset(
         "source",
         "ui",
         "ui_config",
-        "webhooks",
     }
 )
 """What LangGraph's own servers and builders read from the file and this one does not."""
@@ -73,7 +73,7 @@ class GraphsConfig:
 
     `directories` (the file's own first) hold the graphs' code and belong on `sys.path`.
     `thread_ttl` is for new threads, `store_ttl` for items of the store, `sweep_interval` how often
-    what has expired is looked for.
+    what has expired is looked for, `webhooks` which of them are called.
     `warnings` are sentences for the log.
     """
 
@@ -84,6 +84,7 @@ class GraphsConfig:
     thread_ttl: ThreadTtl | None = None
     sweep_interval: timedelta | None = None
     store_ttl: StoreTtl = field(default_factory=StoreTtl)
+    webhooks: WebhooksConfig = field(default_factory=WebhooksConfig)
     warnings: tuple[str, ...] = ()
 
     @property
@@ -108,6 +109,8 @@ def read_config(path: Path) -> GraphsConfig:
         _read_minutes(path, f"{key}.sweep_interval_minutes", part.get("sweep_interval_minutes"))
         for key, part in (("checkpointer.ttl", ttl), ("store.ttl", store_ttl))
     )
+    hooks = _read_part(path, "webhooks", content.get("webhooks"))
+    hook_urls = _read_part(path, "webhooks.url", hooks.get("url"))
     return GraphsConfig(
         path=path,
         graphs=_read_graphs(path, content.get("graphs")),
@@ -116,12 +119,15 @@ def read_config(path: Path) -> GraphsConfig:
         thread_ttl=_read_ttl(path, ttl),
         sweep_interval=min((one for one in intervals if one is not None), default=None),
         store_ttl=_read_store_ttl(path, store_ttl),
+        webhooks=_read_webhooks(path, hooks, hook_urls),
         warnings=(
             *_strange_keys(path, content),
             *_not_used(path, "checkpointer", checkpointer, ("ttl",)),
             *_not_used(path, "checkpointer.ttl", ttl, _TTL_KEYS),
             *_not_used(path, "store", store, ("ttl",)),
             *_not_used(path, "store.ttl", store_ttl, _STORE_TTL_KEYS),
+            *_not_used(path, "webhooks", hooks, USED),
+            *_not_used(path, "webhooks.url", hook_urls, URL_USED),
             *env_warnings,
         ),
     )
@@ -282,6 +288,13 @@ def _read_minutes(path: Path, key: str, minutes: Any) -> timedelta | None:
 
 
 _MOST_MINUTES = 365 * 24 * 60
+
+
+def _read_webhooks(path: Path, part: dict[str, Any], urls: dict[str, Any]) -> WebhooksConfig:
+    try:
+        return read_webhooks(part, urls)
+    except ValueError as error:
+        raise ConfigError(path, str(error)) from None
 
 
 def _not_used(path: Path, place: str, content: dict[str, Any], used: tuple[str, ...]) -> list[str]:

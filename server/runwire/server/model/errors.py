@@ -298,6 +298,22 @@ class SearchNotConfigured(FailedPrecondition):
         )
 
 
+class WebhookDeliveryNotFound(NotFound):
+    reason = "WEBHOOK_DELIVERY_NOT_FOUND"
+
+    def __init__(self, delivery_id: str) -> None:
+        super().__init__(f"no delivery has the id {delivery_id!r}", delivery_id=delivery_id)
+
+
+class WebhookDeliveryPending(FailedPrecondition):
+    """A delivery that is to be sent anyway cannot be sent again."""
+
+    reason = "WEBHOOK_DELIVERY_PENDING"
+
+    def __init__(self, delivery_id: str) -> None:
+        super().__init__(f"delivery {delivery_id} has not ended yet", delivery_id=delivery_id)
+
+
 class EventsExpired(OutOfRange):
     reason = "EVENTS_EXPIRED"
 

@@ -35,9 +35,18 @@ _COMMITS = (
 SHARED_POINTS = frozenset({"notifications.send"})
 """Points that a server only comes by when it may share its database with others."""
 
-POINTS = SHARED_POINTS | frozenset(
-    {f"{commit}.{side}_commit" for commit in _COMMITS for side in ("before", "after")}
-    | {"drain.before_release", "drain.after_release"}
+WEBHOOK_POINTS = frozenset(
+    {f"{commit}.{side}_commit" for commit in ("deliver", "send") for side in ("before", "after")}
+)
+"""Points that a server only comes by when runs have webhooks."""
+
+POINTS = (
+    SHARED_POINTS
+    | WEBHOOK_POINTS
+    | frozenset(
+        {f"{commit}.{side}_commit" for commit in _COMMITS for side in ("before", "after")}
+        | {"drain.before_release", "drain.after_release"}
+    )
 )
 """Every point there is, named after the transaction that it stands at."""
 

@@ -221,6 +221,7 @@ class RunSpec:
     timeout: timedelta | None = None
     durability: Durability = Durability.SYNC
     priority: int = 0
+    webhook: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

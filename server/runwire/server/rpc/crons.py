@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -11,6 +12,7 @@ from runwire.server.core.crons import CronChange, CronDraft, Crons
 from runwire.server.model.requests import Order, RequestKey
 from runwire.server.model.runs import OnDisconnect, RunSpec
 from runwire.server.model.schedules import InvalidSchedule, Schedule, is_time_zone
+from runwire.server.model.webhook_urls import UrlPolicy
 from runwire.server.rpc import enums
 from runwire.server.rpc.calls import Context
 from runwire.server.rpc.fields import Fields, assistant_filter
@@ -37,14 +39,17 @@ _FIXED = ("assistant_id", "thread_id")
 class CronServicer(crons_pb2_grpc.CronServiceServicer):
     """Answers for `runwire.v1.CronService`."""
 
-    def __init__(self, crons: Crons) -> None:
+    def __init__(self, crons: Crons, *, webhooks: UrlPolicy) -> None:
+        """`webhooks` says which of them runs may name."""
         self._crons = crons
+        self._read_draft = partial(_read_draft, webhooks=webhooks)
+        self._read_change = partial(_read_change, webhooks=webhooks)
 
     async def CreateCron(
         self, request: wire.CreateCronRequest, context: Context
     ) -> wire.CreateCronResponse:
         """Create a cron."""
-        draft, key = await read_request(request, _read_draft)
+        draft, key = await read_request(request, self._read_draft)
         cron = await self._crons.create(draft, key, current_principal())
         return wire.CreateCronResponse(cron=cron_message(cron))
 
@@ -75,7 +80,7 @@ class CronServicer(crons_pb2_grpc.CronServiceServicer):
         self, request: wire.UpdateCronRequest, context: Context
     ) -> wire.UpdateCronResponse:
         """Change a cron."""
-        cron_id, change = await read_request(request, _read_change)
+        cron_id, change = await read_request(request, self._read_change)
         cron = await self._crons.update(cron_id, change)
         return wire.UpdateCronResponse(cron=cron_message(cron))
 
@@ -96,14 +101,14 @@ class _Query:
 
 
 def _read_draft(
-    request: wire.CreateCronRequest, fields: Fields
+    request: wire.CreateCronRequest, fields: Fields, *, webhooks: UrlPolicy
 ) -> tuple[CronDraft, RequestKey | None]:
     time_zone = _read_zone(request.time_zone, fields)
     schedule = fields.required("schedule", request.schedule)
     if schedule:
         _check_schedule(schedule, fields)
     draft = CronDraft(
-        spec=_read_spec(request.spec, fields),
+        spec=_read_spec(request.spec, fields, webhooks),
         schedule=schedule,
         time_zone=time_zone,
         enabled=request.enabled if request.HasField("enabled") else True,
@@ -128,7 +133,9 @@ def _read_query(request: wire.ListCronsRequest, fields: Fields) -> _Query:
     return _Query(wanted, order, read_page(request, fields))
 
 
-def _read_change(request: wire.UpdateCronRequest, fields: Fields) -> tuple[str, CronChange]:
+def _read_change(
+    request: wire.UpdateCronRequest, fields: Fields, *, webhooks: UrlPolicy
+) -> tuple[str, CronChange]:
     cron_id = fields.required_id("cron_id", request.cron_id)
     named = _read_mask(request, fields)
     schedule = zone = None
@@ -139,7 +146,7 @@ def _read_change(request: wire.UpdateCronRequest, fields: Fields) -> tuple[str, 
     if "time_zone" in named:
         zone = _read_zone(request.time_zone, fields)
     change = CronChange(
-        spec=_read_spec_change(request.spec, named, fields),
+        spec=_read_spec_change(request.spec, named, fields, webhooks),
         schedule=schedule,
         time_zone=zone,
         enabled=_enabled(request) if "enabled" in named else None,
@@ -175,7 +182,7 @@ def _read_mask(request: wire.UpdateCronRequest, fields: Fields) -> Sequence[str]
 
 
 def _read_spec_change(
-    spec: core_pb2.RunSpec, named: Sequence[str], fields: Fields
+    spec: core_pb2.RunSpec, named: Sequence[str], fields: Fields, webhooks: UrlPolicy
 ) -> dict[str, Any]:
     """Return the fields of a specification that are named, as the model has them."""
     names = {name.removeprefix("spec.") for name in named if name.startswith("spec.")}
@@ -183,11 +190,11 @@ def _read_spec_change(
     whole.CopyFrom(spec)
     # Not changed, and nothing here depends on which it is.
     whole.assistant_id, whole.thread_id = "any", ""
-    read = _read_spec(whole, fields)
+    read = _read_spec(whole, fields, webhooks)
     return {name: getattr(read, name) for name in names if hasattr(read, name)}
 
 
-def _read_spec(spec: core_pb2.RunSpec, fields: Fields) -> RunSpec:
+def _read_spec(spec: core_pb2.RunSpec, fields: Fields, webhooks: UrlPolicy) -> RunSpec:
     """Read what the runs of a cron are asked to do."""
     rest = core_pb2.RunSpec()
     rest.CopyFrom(spec)
@@ -195,7 +202,7 @@ def _read_spec(spec: core_pb2.RunSpec, fields: Fields) -> RunSpec:
         if spec.HasField(name):
             fields.refuse(f"spec.{name}", why)
             rest.ClearField(name)
-    read = read_spec(rest, fields, "spec")
+    read = read_spec(rest, fields, "spec", webhooks=webhooks)
     if read.on_disconnect is OnDisconnect.CANCEL:
         fields.refuse("spec.on_disconnect", "must be unset: no call stays with the runs of a cron")
     return read

@@ -3,9 +3,16 @@
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
-from runwire.server.model import runs, threads
+from runwire.server.model import runs, threads, webhooks
 from runwire.server.model.requests import NEWEST_FIRST, Order, SortKey
-from runwire.v1 import assistants_pb2, core_pb2, crons_pb2, runs_pb2, threads_pb2
+from runwire.v1 import (
+    assistants_pb2,
+    core_pb2,
+    crons_pb2,
+    runs_pb2,
+    threads_pb2,
+    webhooks_pb2,
+)
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -38,6 +45,7 @@ CANCEL_ACTIONS = Words(core_pb2.CancelAction, runs.CancelAction)
 CANCEL_CAUSES = Words(core_pb2.CancelCause, runs.CancelCause)
 THREAD_STATES = Words(threads_pb2.ThreadState, threads.ThreadState)
 PRUNE_STRATEGIES = Words(threads_pb2.PruneStrategy, threads.PruneStrategy)
+DELIVERY_STATES = Words(webhooks_pb2.WebhookDeliveryState, webhooks.DeliveryState)
 
 
 class IfExists(StrEnum):

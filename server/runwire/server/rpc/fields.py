@@ -10,6 +10,7 @@ from google.protobuf.duration_pb2 import Duration
 from runwire.server.model.errors import InvalidFields, PayloadTooLarge
 from runwire.server.model.ids import canonical_id, default_assistant_id
 from runwire.server.model.requests import Order, TimeRange
+from runwire.server.model.webhook_urls import UrlPolicy, problem_of_url
 from runwire.server.rpc import payloads
 from runwire.server.rpc.enums import E, Words
 from runwire.server.rpc.json_limits import Offence
@@ -187,6 +188,12 @@ class Fields:
             self.refuse(field, "is no moment from the year 1 to the year 9999")
             return None
         return moment
+
+    def webhook(self, field: str, url: str, policy: UrlPolicy) -> str:
+        """Read the URL of a webhook; empty if there is none."""
+        if url and (problem := problem_of_url(url, policy)):
+            self.refuse(field, problem)
+        return url
 
     def assistant(self, field: str, text: str) -> str:
         """Read the id of an assistant or of a graph that must be there."""

@@ -124,6 +124,7 @@ def spec_message(spec: RunSpec) -> core_pb2.RunSpec:
         timeout=spec.timeout,
         durability=enums.DURABILITIES.number(spec.durability),
         priority=spec.priority,
+        webhook=spec.webhook,
     )
 
 

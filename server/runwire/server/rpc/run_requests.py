@@ -8,6 +8,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from runwire.server.model.events import EventId
 from runwire.server.model.requests import Order, RequestKey
 from runwire.server.model.runs import CancelAction, RunSpec, StreamMode
+from runwire.server.model.webhook_urls import UrlPolicy
 from runwire.server.rpc import enums
 from runwire.server.rpc.fields import Fields, assistant_filter
 from runwire.server.rpc.paging import CANCELS, PageRequest, read_page
@@ -62,23 +63,31 @@ class Cancellation:
 
 
 def read_start(
-    request: wire.CreateRunRequest | wire.RunStreamRequest | wire.RunWaitRequest, fields: Fields
+    request: wire.CreateRunRequest | wire.RunStreamRequest | wire.RunWaitRequest,
+    fields: Fields,
+    *,
+    webhooks: UrlPolicy,
 ) -> Start:
-    """Read a request that starts one run."""
+    """Read a request that starts one run. `webhooks` says which of them are taken."""
     if not request.HasField("spec"):
         fields.refuse("spec", "is required")
     method = request.DESCRIPTOR.name.removesuffix("Request")
     key = read_key(f"RunService/{method}", request, fields)
-    return Start([read_spec(request.spec, fields, "spec")], key)
+    return Start([read_spec(request.spec, fields, "spec", webhooks=webhooks)], key)
 
 
-def read_batch(request: wire.BatchCreateRunsRequest, fields: Fields) -> Start:
-    """Read a request that starts many runs."""
+def read_batch(
+    request: wire.BatchCreateRunsRequest, fields: Fields, *, webhooks: UrlPolicy
+) -> Start:
+    """Read a request that starts many runs. `webhooks` says which of them are taken."""
     key = read_key("RunService/BatchCreateRuns", request, fields)
     if not 1 <= len(request.specs) <= MAX_SPECS:
         fields.refuse("specs", f"must be 1 to {MAX_SPECS}, not {len(request.specs)}")
         return Start([], key)
-    specs = [read_spec(spec, fields, f"specs[{index}]") for index, spec in enumerate(request.specs)]
+    specs = [
+        read_spec(spec, fields, f"specs[{index}]", webhooks=webhooks)
+        for index, spec in enumerate(request.specs)
+    ]
     return Start(specs, key)
 
 

@@ -4,11 +4,13 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from datetime import timedelta
+from functools import partial
 
 from runwire.server.core.cancels import CancelResult
 from runwire.server.core.runs import Created, Runs
 from runwire.server.model.events import LogEntry
 from runwire.server.model.runs import Run
+from runwire.server.model.webhook_urls import UrlPolicy
 from runwire.server.rpc import run_requests as read
 from runwire.server.rpc.calls import Context, send_metadata, wants_values
 from runwire.server.rpc.disconnects import Disconnects
@@ -42,9 +44,17 @@ class RunServicer(runs_pb2_grpc.RunServiceServicer):
     """Answers for `runwire.v1.RunService`."""
 
     def __init__(
-        self, runs: Runs, disconnects: Disconnects, *, heartbeat: timedelta = HEARTBEAT
+        self,
+        runs: Runs,
+        disconnects: Disconnects,
+        *,
+        webhooks: UrlPolicy,
+        heartbeat: timedelta = HEARTBEAT,
     ) -> None:
+        """`heartbeat` is how long a stream may be silent, `webhooks` which of them are taken."""
         self._runs = runs
+        self._read_start = partial(read.read_start, webhooks=webhooks)
+        self._read_batch = partial(read.read_batch, webhooks=webhooks)
         self._disconnects = disconnects
         self._silence = heartbeat.total_seconds()
 
@@ -52,7 +62,7 @@ class RunServicer(runs_pb2_grpc.RunServiceServicer):
         self, request: wire.CreateRunRequest, context: Context
     ) -> wire.CreateRunResponse:
         """Create a run."""
-        start = await read_request(request, read.read_start)
+        start = await read_request(request, self._read_start)
         created = await self._runs.create(start.specs, start.key, current_principal())
         return wire.CreateRunResponse(run=run_message(created.runs[0]), replayed=created.replayed)
 
@@ -60,7 +70,7 @@ class RunServicer(runs_pb2_grpc.RunServiceServicer):
         self, request: wire.BatchCreateRunsRequest, context: Context
     ) -> wire.BatchCreateRunsResponse:
         """Create many runs."""
-        start = await read_request(request, read.read_batch)
+        start = await read_request(request, self._read_batch)
         created = await self._runs.create(start.specs, start.key, current_principal())
         return wire.BatchCreateRunsResponse(
             runs=[run_message(run) for run in created.runs], replayed=created.replayed
@@ -70,7 +80,7 @@ class RunServicer(runs_pb2_grpc.RunServiceServicer):
         self, request: wire.RunStreamRequest, context: Context
     ) -> None:
         """Create a run and stream its events."""
-        start = await read_request(request, read.read_start)
+        start = await read_request(request, self._read_start)
         creation = self._runs.begin(start.specs, start.key, current_principal())
         with self._disconnects.watching(creation, start.specs[0].on_disconnect) as creating:
             created = await creating
@@ -81,7 +91,7 @@ class RunServicer(runs_pb2_grpc.RunServiceServicer):
 
     async def RunWait(self, request: wire.RunWaitRequest, context: Context) -> wire.RunWaitResponse:
         """Create a run and wait for its end."""
-        start = await read_request(request, read.read_start)
+        start = await read_request(request, self._read_start)
         creation = self._runs.begin(start.specs, start.key, current_principal())
         with self._disconnects.watching(creation, start.specs[0].on_disconnect) as creating:
             created = await creating

@@ -18,6 +18,8 @@ from runwire.server.core.runs import Runs
 from runwire.server.core.states import States
 from runwire.server.core.store import Store
 from runwire.server.core.threads import Threads
+from runwire.server.core.webhooks import Webhooks
+from runwire.server.model.webhook_urls import UrlPolicy
 from runwire.server.rpc.assistants import AssistantServicer
 from runwire.server.rpc.crons import CronServicer
 from runwire.server.rpc.disconnects import Disconnects
@@ -28,6 +30,7 @@ from runwire.server.rpc.runs import HEARTBEAT, RunServicer
 from runwire.server.rpc.servers import About, ServerServicer
 from runwire.server.rpc.store import StoreServicer
 from runwire.server.rpc.threads import ThreadServicer
+from runwire.server.rpc.webhooks import WebhookServicer
 from runwire.v1 import (
     assistants_pb2,
     assistants_pb2_grpc,
@@ -41,13 +44,23 @@ from runwire.v1 import (
     store_pb2_grpc,
     threads_pb2,
     threads_pb2_grpc,
+    webhooks_pb2,
+    webhooks_pb2_grpc,
 )
 
 logger = logging.getLogger(__name__)
 
 SERVICES = tuple(
     service.full_name
-    for file in (assistants_pb2, threads_pb2, runs_pb2, crons_pb2, store_pb2, server_pb2)
+    for file in (
+        assistants_pb2,
+        threads_pb2,
+        runs_pb2,
+        crons_pb2,
+        store_pb2,
+        webhooks_pb2,
+        server_pb2,
+    )
     for service in file.DESCRIPTOR.services_by_name.values()
 )
 """The full names of our services."""
@@ -72,7 +85,8 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answering:
-    """What answers calls: the part of core behind each service."""
+    """What answers calls: the part of core behind each service. `webhook_urls` says which URLs
+    runs may name."""
 
     assistants: Assistants
     threads: Threads
@@ -80,8 +94,10 @@ class Answering:
     runs: Runs
     crons: Crons
     store: Store
+    webhooks: Webhooks
     overview: Overview
     about: About
+    webhook_urls: UrlPolicy
 
 
 class RpcServer:
@@ -174,9 +190,20 @@ class RpcServer:
             ThreadServicer(answering.threads, answering.states), server
         )
         runs_pb2_grpc.add_RunServiceServicer_to_server(
-            RunServicer(answering.runs, disconnects, heartbeat=self._heartbeat), server
+            RunServicer(
+                answering.runs,
+                disconnects,
+                heartbeat=self._heartbeat,
+                webhooks=answering.webhook_urls,
+            ),
+            server,
         )
-        crons_pb2_grpc.add_CronServiceServicer_to_server(CronServicer(answering.crons), server)
+        webhooks_pb2_grpc.add_WebhookServiceServicer_to_server(
+            WebhookServicer(answering.webhooks), server
+        )
+        crons_pb2_grpc.add_CronServiceServicer_to_server(
+            CronServicer(answering.crons, webhooks=answering.webhook_urls), server
+        )
         store_pb2_grpc.add_StoreServiceServicer_to_server(StoreServicer(answering.store), server)
         server_pb2_grpc.add_ServerServiceServicer_to_server(
             ServerServicer(answering.overview, answering.about), server

@@ -17,6 +17,7 @@ from runwire.server.model.runs import (
     StreamMode,
 )
 from runwire.server.model.threads import CheckpointRef
+from runwire.server.model.webhook_urls import UrlPolicy
 from runwire.server.rpc import enums, payloads
 from runwire.server.rpc.fields import Fields
 from runwire.server.rpc.json_limits import shown_path
@@ -40,8 +41,8 @@ RESERVED_BEGINNINGS = ("langgraph_", "__")
 MAX_PRIORITY = 100
 
 
-def read_spec(wire: core_pb2.RunSpec, fields: Fields, path: str) -> RunSpec:
-    """Read a specification, complete with defaults."""
+def read_spec(wire: core_pb2.RunSpec, fields: Fields, path: str, *, webhooks: UrlPolicy) -> RunSpec:
+    """Read a specification, complete with defaults. `webhooks` says which of them are taken."""
     thread_id = fields.optional_id(f"{path}.thread_id", wire.thread_id)
     _check_combination(wire, fields, path)
     return RunSpec(
@@ -61,6 +62,7 @@ def read_spec(wire: core_pb2.RunSpec, fields: Fields, path: str) -> RunSpec:
         start_delay=fields.duration(f"{path}.start_delay", wire.start_delay),
         timeout=_read_timeout(wire, fields, f"{path}.timeout"),
         priority=_read_priority(wire, fields, f"{path}.priority"),
+        webhook=fields.webhook(f"{path}.webhook", wire.webhook, webhooks),
         **_read_words(wire, fields, path),
     )
 

@@ -104,8 +104,12 @@ class Runner:
         logs: RunLogs,
         encode: Encode,
         options: RunnerOptions,
+        *,
+        on_webhook: Callable[[], None] = lambda: None,
     ) -> None:
+        """`on_webhook` is called when a run has ended here that has a webhook."""
         self.server_id = new_id()
+        self._on_webhook = on_webhook
         self._database = database
         self._logs = logs
         self._options = options
@@ -354,6 +358,8 @@ class Runner:
         else:
             log.end(finished.entries, finished.run)
             log_move(_logger, finished.run)
+            if finished.run.spec.webhook:
+                self._on_webhook()
         self._logs.release(run_id)
         if finished is None or finished.promoted or self._backlog:
             self.wake()

@@ -482,3 +482,39 @@ servers = Table(
     Column("lease_until", UtcTime),
     CheckConstraint("executing >= 0", name="executing_is_a_number"),
 )
+
+webhook_deliveries = Table(
+    "webhook_deliveries",
+    metadata,
+    # What receivers tell a repeated delivery by.
+    Column("delivery_id", _string(36), primary_key=True),
+    # Not a reference: what is told of a run may outlive it.
+    Column("run_id", _string(36), nullable=False),
+    Column("url", _string(), nullable=False),
+    Column("host", _string(), nullable=False),
+    Column("event_type", _string(64), nullable=False),
+    # The same bytes in every attempt.
+    Column("body", _string(), nullable=False),
+    Column("state", _string(16), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    # How many of those were before the last replay.
+    Column("attempts_before", Integer, nullable=False),
+    # When the next attempt may begin; while one is under way, when that is taken for lost.
+    Column("due_time", UtcTime),
+    # Whose attempt is under way.
+    Column("sender", _string(36)),
+    Column("attempt_time", UtcTime),
+    # What came of the last attempt.
+    Column("status", Integer),
+    Column("error", _string(), nullable=False),
+    Column("create_time", UtcTime, nullable=False),
+    Column("end_time", UtcTime),
+    CheckConstraint("state IN ('pending', 'delivered', 'dead')", name="state"),
+    CheckConstraint("(state = 'pending') = (due_time IS NOT NULL)", name="pending_is_due"),
+    CheckConstraint("(state = 'pending') = (end_time IS NULL)", name="end_time_when_ended"),
+    CheckConstraint("sender IS NULL OR state = 'pending'", name="only_pending_is_sent"),
+    _index_where("ix_webhook_deliveries_due", "due_time", where=text("due_time IS NOT NULL")),
+    _index_where("ix_webhook_deliveries_ended", "end_time", where=text("end_time IS NOT NULL")),
+    Index("ix_webhook_deliveries_create_time", "create_time", "delivery_id"),
+    Index("ix_webhook_deliveries_run_id", "run_id", "create_time"),
+)

@@ -60,6 +60,7 @@ def spec_from_data(data: dict[str, Any]) -> RunSpec:
         timeout=timedelta(seconds=timeout) if timeout else None,
         durability=Durability(data["durability"]),
         priority=data["priority"],
+        webhook=data["webhook"],
     )
 
 

@@ -25,6 +25,7 @@ def upgrade() -> None:
     _create_checkpoints()
     _create_store_items()
     _create_servers()
+    _create_webhook_deliveries()
 
 
 def _json() -> sa.types.TypeEngine[Any]:
@@ -461,3 +462,47 @@ def _create_servers() -> None:
         sa.CheckConstraint("executing >= 0", name=op.f("ck_servers_executing_is_a_number")),
         sa.PrimaryKeyConstraint("server_id", name=op.f("pk_servers")),
     )
+
+
+def _create_webhook_deliveries() -> None:
+    op.create_table(
+        "webhook_deliveries",
+        sa.Column("delivery_id", _string(36), nullable=False),
+        sa.Column("run_id", _string(36), nullable=False),
+        sa.Column("url", _string(), nullable=False),
+        sa.Column("host", _string(), nullable=False),
+        sa.Column("event_type", _string(64), nullable=False),
+        sa.Column("body", _string(), nullable=False),
+        sa.Column("state", _string(16), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("attempts_before", sa.Integer(), nullable=False),
+        sa.Column("due_time", _moment()),
+        sa.Column("sender", _string(36)),
+        sa.Column("attempt_time", _moment()),
+        sa.Column("status", sa.Integer()),
+        sa.Column("error", _string(), nullable=False),
+        sa.Column("create_time", _moment(), nullable=False),
+        sa.Column("end_time", _moment()),
+        sa.PrimaryKeyConstraint("delivery_id", name=op.f("pk_webhook_deliveries")),
+        sa.CheckConstraint(
+            "state IN ('pending', 'delivered', 'dead')", name=op.f("ck_webhook_deliveries_state")
+        ),
+        sa.CheckConstraint(
+            "(state = 'pending') = (due_time IS NOT NULL)",
+            name=op.f("ck_webhook_deliveries_pending_is_due"),
+        ),
+        sa.CheckConstraint(
+            "(state = 'pending') = (end_time IS NULL)",
+            name=op.f("ck_webhook_deliveries_end_time_when_ended"),
+        ),
+        sa.CheckConstraint(
+            "sender IS NULL OR state = 'pending'",
+            name=op.f("ck_webhook_deliveries_only_pending_is_sent"),
+        ),
+    )
+    table = "webhook_deliveries"
+    due, ended = sa.text("due_time IS NOT NULL"), sa.text("end_time IS NOT NULL")
+    _create_index_where("ix_webhook_deliveries_due", ["due_time"], due, table=table)
+    _create_index_where("ix_webhook_deliveries_ended", ["end_time"], ended, table=table)
+    op.create_index("ix_webhook_deliveries_create_time", table, ["create_time", "delivery_id"])
+    op.create_index("ix_webhook_deliveries_run_id", table, ["run_id", "create_time"])
