@@ -243,6 +243,9 @@ ENUMS: list[tuple[str, Any, str]] = [
     ("CancelRuns", runs_pb2.CancelRunsRequest(thread_id=MISSING_ID), "action"),
     ("CancelRun", runs_pb2.CancelRunRequest(run_id=MISSING_ID), "action"),
     ("JoinRunStream", runs_pb2.JoinRunStreamRequest(run_id=MISSING_ID), "stream_modes"),
+    ("ThreadStream", threads_pb2.ThreadStreamRequest(thread_id=MISSING_ID), "modes"),
+    ("ThreadStream", threads_pb2.ThreadStreamRequest(thread_id=MISSING_ID), "stream_modes"),
+    ("WatchRuns", runs_pb2.WatchRunsRequest(), "states"),
 ]
 
 SPEC_ENUMS = (
@@ -322,6 +325,7 @@ EMPTY = {
     "UpdateThreadState": "thread_id",
     "ListThreadStates": "thread_id",
     "GetThreadStorage": "thread_id",
+    "ThreadStream": "thread_id",
     "CreateRun": "spec",
     "RunStream": "spec",
     "RunWait": "spec",
@@ -333,7 +337,7 @@ EMPTY = {
     "CancelRun": "run_id",
     "CancelRuns": "run_ids",
 }
-TAKEN_EMPTY = {"CreateThread", "ListThreads", "ListAssistants", "ListRuns"}
+TAKEN_EMPTY = {"WatchRuns", "CreateThread", "ListThreads", "ListAssistants", "ListRuns"}
 
 
 async def test_an_empty_request_is_told_what_it_lacks(stubs: Stubs) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -28,8 +28,12 @@ from runwire.client import (
 from runwire.client.errors import from_call
 from runwire.server.app import App
 from runwire.server.core.retention import Retention, sweep
+from runwire.server.model.changes import Place
+from runwire.server.rpc.resume import place_token
 from runwire.v1 import store_pb2
 from runwire.v1.errors_pb2 import ErrorReason
+from runwire.v1.runs_pb2 import WatchRunsRequest
+from runwire.v1.runs_pb2_grpc import RunServiceStub
 
 Provocation: TypeAlias = Callable[[Client, App], Awaitable[object]]
 
@@ -197,6 +201,16 @@ async def ask_a_factory_that_breaks(client: Client, server: App) -> None:
     await client.assistants.get_schemas("fails_in_factory")
 
 
+async def go_on_after_years(client: Client, server: App) -> None:
+    token = place_token(Place(time=datetime(2020, 1, 1, tzinfo=UTC)))
+    async with grpc.aio.insecure_channel(server.address) as channel:
+        call = RunServiceStub(channel).WatchRuns(WatchRunsRequest(resume_token=token))
+        try:
+            await call.read()
+        except grpc.aio.AioRpcError as error:
+            raise from_call(error, server.address) from None
+
+
 PROVOCATIONS: dict[str, tuple[Provocation, type[RunwireError], str]] = {
     "INVALID_REQUEST": (send_junk, InvalidArgumentError, "INVALID_ARGUMENT"),
     "INVALID_FIELD": (leave_out_the_assistant, InvalidArgumentError, "INVALID_ARGUMENT"),
@@ -218,6 +232,7 @@ PROVOCATIONS: dict[str, tuple[Provocation, type[RunwireError], str]] = {
     "ASSISTANT_IN_USE": (delete_an_assistant_at_work, ConflictError, "FAILED_PRECONDITION"),
     "DEFAULT_ASSISTANT": (delete_a_default_assistant, ConflictError, "FAILED_PRECONDITION"),
     "EVENTS_EXPIRED": (follow_events_that_are_gone, OutOfRangeError, "OUT_OF_RANGE"),
+    "RESUME_TOKEN_EXPIRED": (go_on_after_years, OutOfRangeError, "OUT_OF_RANGE"),
     "STATE_UPDATE_REFUSED": (update_as_no_node, ConflictError, "FAILED_PRECONDITION"),
     "STATE_NOT_SHOWN": (
         look_at_what_a_factory_cannot_make,
@@ -254,6 +269,7 @@ METADATA = {
     "ASSISTANT_IN_USE": {"assistant_id"},
     "DEFAULT_ASSISTANT": {"assistant_id", "graph_id"},
     "EVENTS_EXPIRED": {"run_id", "oldest_event_id"},
+    "RESUME_TOKEN_EXPIRED": set(),
     "STATE_UPDATE_REFUSED": {"thread_id"},
     "STATE_NOT_SHOWN": {"graph_id"},
     "QUEUE_FULL": {"limit"},

@@ -10,7 +10,7 @@ from tests.support.engine import Engine, open_engine
 from tests.support.memory import open_memory
 from tests.support.postgres import Databases
 
-from runwire.server.core import watch
+from runwire.server.core import news, watch
 from runwire.server.runner import runner, sweeper
 from runwire.server.storage.connecting import engine_on
 
@@ -50,5 +50,6 @@ def connection(request: pytest.FixtureRequest) -> Iterator[Connection]:
 def no_polls(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing looks by itself: what is not woken waits for ever."""
     monkeypatch.setattr(watch, "POLL_SECONDS", 1000.0)
+    monkeypatch.setattr(news, "POLL_SECONDS", 1000.0)
     monkeypatch.setattr(runner, "POLL_SECONDS", 1000.0)
     monkeypatch.setattr(sweeper, "pause_of", lambda interval: 1000.0)

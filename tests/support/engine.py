@@ -16,8 +16,12 @@ from runwire.server.core.follow import Follower
 from runwire.server.core.hearing import Hearing
 from runwire.server.core.limits import NO_LIMITS, RunLimits
 from runwire.server.core.logs import RunLogs
+from runwire.server.core.news import News
+from runwire.server.core.places import Places
+from runwire.server.core.run_changes import RunChanges
 from runwire.server.core.runs import Runs
 from runwire.server.core.states import States
+from runwire.server.core.thread_streams import ThreadStreams
 from runwire.server.core.threads import Threads
 from runwire.server.graphs.config import read_config
 from runwire.server.graphs.registry import Registry
@@ -28,6 +32,7 @@ from runwire.server.model.requests import RequestKey
 from runwire.server.model.runs import Run, RunSpec
 from runwire.server.rpc.events import encode_event
 from runwire.server.rpc.selection import joined
+from runwire.server.rpc.thread_streams import encode_state_update
 from runwire.server.runner.runner import Runner, RunnerOptions
 from runwire.server.storage.database import Connection, Database
 from runwire.server.storage.opening import database_at
@@ -78,6 +83,9 @@ class Engine:
     assistants: Assistants
     threads: Threads
     states: States
+    news: News
+    thread_streams: ThreadStreams
+    run_changes: RunChanges
     runs: Runs
     crons: Crons
 
@@ -152,6 +160,7 @@ async def open_engine(
         logs = RunLogs(encode_event)
         runner = Runner(database, registry, logs, encode_event, RunnerOptions(**options))
         follower = Follower(database, logs)
+        news, places = News(database), Places(timedelta(hours=24))
         rules = Rules(
             graph_ids=registry.graph_ids,
             owner=runner.server_id,
@@ -166,7 +175,8 @@ async def open_engine(
         )
         await ensure_defaults(database, registry)
         crons = Crons(database, runs, rules)
-        async with follower, runner, database.hearing(Hearing(follower, runner, crons.wake)):
+        hearing = Hearing(follower, runner, news, crons.wake)
+        async with follower, news, runner, database.hearing(hearing):
             yield Engine(
                 database=database,
                 registry=registry,
@@ -176,7 +186,10 @@ async def open_engine(
                 rules=rules,
                 assistants=assistants,
                 threads=Threads(database, runs, request_retention=request_retention),
-                states=States(database, registry, runner),
+                states=States(database, registry, runner, encode_state_update),
+                news=news,
+                thread_streams=ThreadStreams(database, follower, news, places),
+                run_changes=RunChanges(database, news, places),
                 runs=runs,
                 crons=crons,
             )

@@ -73,7 +73,8 @@ INSERT INTO assistants (assistant_id, graph_id, name, description, config, metad
     FROM generate_series(1, 3000) n;
 INSERT INTO runs (run_id, thread_id, assistant_id, assistant_version, graph_id, state, spec, config,
         metadata, attempt, attempts_given_back, owner, principal, rank, runnable, wake_time,
-        due_time, create_time, update_time, end_time, cancel, interrupts, rolled_back, events_kept)
+        due_time, create_time, update_time, end_time, cancel, interrupts, rolled_back, events_kept,
+        change)
     SELECT 'run' || n, CASE WHEN n <= 200 OR n % 4 <> 0 THEN 'thread' || n % 3000 + 1 END,
         'assistant' || n % 3000 + 1, 1, 'graph',
         CASE WHEN n <= 50 THEN 'running' WHEN n <= 200 THEN 'pending'
@@ -83,12 +84,17 @@ INSERT INTO runs (run_id, thread_id, assistant_id, assistant_version, graph_id, 
         n > 50 AND n <= 150, CASE WHEN n > 150 AND n <= 200 THEN now() + n * interval '1 s' END,
         now() - n * interval '1 s', now() - n * interval '1 s', now() - n * interval '1 s',
         CASE WHEN n > 200 THEN now() - n * interval '1 s' END,
-        CASE WHEN n > 200 AND n % 20 = 1 THEN '{}' END, '[]', n > 200 AND n % 20 = 1, n > 15000
+        CASE WHEN n > 200 AND n % 20 = 1 THEN '{}' END, '[]', n > 200 AND n % 20 = 1, n > 15000,
+        n
     FROM generate_series(1, 20000) n;
 INSERT INTO run_events (run_id, attempt, first_index, last_index, final, lengths, data)
     SELECT 'run' || n / 5 + 1, 1, n % 5 * 10 + 1, n % 5 * 10 + 10, false, '',
         repeat('x', 200)::bytea
     FROM generate_series(0, 29999) n;
+INSERT INTO changes (change_id, change, kind, thread_id, run_id, state, metadata, create_time)
+    SELECT 'change' || n, n, 'run_deleted', 'thread' || n % 3000, 'change' || n, 'succeeded', '{}',
+        now() - n * interval '1 s'
+    FROM generate_series(1, 10000) n;
 INSERT INTO requests (method, principal, request_id, body_hash, answer, create_time)
     SELECT 'create', '', 'request' || n, '', '[]', now() - n * interval '1 s'
     FROM generate_series(1, 10000) n;

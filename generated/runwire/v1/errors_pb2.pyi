@@ -33,6 +33,7 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_REASON_STORAGE_FULL: _ClassVar[ErrorReason]
     ERROR_REASON_INTERNAL: _ClassVar[ErrorReason]
     ERROR_REASON_STATE_NOT_SHOWN: _ClassVar[ErrorReason]
+    ERROR_REASON_RESUME_TOKEN_EXPIRED: _ClassVar[ErrorReason]
     ERROR_REASON_RUN_LIMIT_REACHED: _ClassVar[ErrorReason]
     ERROR_REASON_CRON_NOT_FOUND: _ClassVar[ErrorReason]
     ERROR_REASON_ITEM_NOT_FOUND: _ClassVar[ErrorReason]
@@ -66,6 +67,7 @@ ERROR_REASON_DATABASE_UNAVAILABLE: ErrorReason
 ERROR_REASON_STORAGE_FULL: ErrorReason
 ERROR_REASON_INTERNAL: ErrorReason
 ERROR_REASON_STATE_NOT_SHOWN: ErrorReason
+ERROR_REASON_RESUME_TOKEN_EXPIRED: ErrorReason
 ERROR_REASON_RUN_LIMIT_REACHED: ErrorReason
 ERROR_REASON_CRON_NOT_FOUND: ErrorReason
 ERROR_REASON_ITEM_NOT_FOUND: ErrorReason

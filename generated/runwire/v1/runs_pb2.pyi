@@ -21,6 +21,13 @@ class RunOrder(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     RUN_ORDER_UPDATE_TIME_ASC: _ClassVar[RunOrder]
     RUN_ORDER_END_TIME_DESC: _ClassVar[RunOrder]
     RUN_ORDER_END_TIME_ASC: _ClassVar[RunOrder]
+
+class RunChangeKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    RUN_CHANGE_KIND_UNSPECIFIED: _ClassVar[RunChangeKind]
+    RUN_CHANGE_KIND_MOVED: _ClassVar[RunChangeKind]
+    RUN_CHANGE_KIND_ROLLED_BACK: _ClassVar[RunChangeKind]
+    RUN_CHANGE_KIND_DELETED: _ClassVar[RunChangeKind]
 RUN_ORDER_UNSPECIFIED: RunOrder
 RUN_ORDER_CREATE_TIME_DESC: RunOrder
 RUN_ORDER_CREATE_TIME_ASC: RunOrder
@@ -28,6 +35,18 @@ RUN_ORDER_UPDATE_TIME_DESC: RunOrder
 RUN_ORDER_UPDATE_TIME_ASC: RunOrder
 RUN_ORDER_END_TIME_DESC: RunOrder
 RUN_ORDER_END_TIME_ASC: RunOrder
+RUN_CHANGE_KIND_UNSPECIFIED: RunChangeKind
+RUN_CHANGE_KIND_MOVED: RunChangeKind
+RUN_CHANGE_KIND_ROLLED_BACK: RunChangeKind
+RUN_CHANGE_KIND_DELETED: RunChangeKind
+
+class RunChange(_message.Message):
+    __slots__ = ("kind", "run")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    kind: RunChangeKind
+    run: _core_pb2.Run
+    def __init__(self, kind: _Optional[_Union[RunChangeKind, str]] = ..., run: _Optional[_Union[_core_pb2.Run, _Mapping]] = ...) -> None: ...
 
 class CancelRunResult(_message.Message):
     __slots__ = ("run_id", "run", "reason", "message")
@@ -256,3 +275,29 @@ class CancelRunsResponse(_message.Message):
     results: _containers.RepeatedCompositeFieldContainer[CancelRunResult]
     next_page_token: str
     def __init__(self, results: _Optional[_Iterable[_Union[CancelRunResult, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class WatchRunsRequest(_message.Message):
+    __slots__ = ("thread_id", "assistant_id", "states", "metadata", "resume_token", "include_unfinished")
+    THREAD_ID_FIELD_NUMBER: _ClassVar[int]
+    ASSISTANT_ID_FIELD_NUMBER: _ClassVar[int]
+    STATES_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    RESUME_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_UNFINISHED_FIELD_NUMBER: _ClassVar[int]
+    thread_id: str
+    assistant_id: str
+    states: _containers.RepeatedScalarFieldContainer[_core_pb2.RunState]
+    metadata: _payload_pb2.Payload
+    resume_token: str
+    include_unfinished: bool
+    def __init__(self, thread_id: _Optional[str] = ..., assistant_id: _Optional[str] = ..., states: _Optional[_Iterable[_Union[_core_pb2.RunState, str]]] = ..., metadata: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., resume_token: _Optional[str] = ..., include_unfinished: _Optional[bool] = ...) -> None: ...
+
+class WatchRunsResponse(_message.Message):
+    __slots__ = ("changes", "resume_token", "caught_up")
+    CHANGES_FIELD_NUMBER: _ClassVar[int]
+    RESUME_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    CAUGHT_UP_FIELD_NUMBER: _ClassVar[int]
+    changes: _containers.RepeatedCompositeFieldContainer[RunChange]
+    resume_token: str
+    caught_up: bool
+    def __init__(self, changes: _Optional[_Iterable[_Union[RunChange, _Mapping]]] = ..., resume_token: _Optional[str] = ..., caught_up: _Optional[bool] = ...) -> None: ...

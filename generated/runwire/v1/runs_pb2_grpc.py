@@ -109,6 +109,11 @@ class RunServiceStub:
                 request_serializer=runwire_dot_v1_dot_runs__pb2.CancelRunsRequest.SerializeToString,
                 response_deserializer=runwire_dot_v1_dot_runs__pb2.CancelRunsResponse.FromString,
                 _registered_method=True)
+        self.WatchRuns = channel.unary_stream(
+                '/runwire.v1.RunService/WatchRuns',
+                request_serializer=runwire_dot_v1_dot_runs__pb2.WatchRunsRequest.SerializeToString,
+                response_deserializer=runwire_dot_v1_dot_runs__pb2.WatchRunsResponse.FromString,
+                _registered_method=True)
 
 
 class RunServiceServicer:
@@ -253,6 +258,26 @@ class RunServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchRuns(self, request, context):
+        """Streams the runs that pass the filters whenever they change: when they are created, move to
+        another state, are rolled back or deleted. Does not end by itself; a program that follows it
+        knows the state of its runs without asking, and needs no webhook.
+
+        What is told of a run is its state now, not each of the states that it has passed through: a
+        reader that is slow, or that was away, may not see some of them, and sees each run's last one.
+        Of one run, nothing older is told after something newer. After a reconnection a change may be
+        told twice.
+
+        The first message comes at once, with a `resume_token` alone: what happens from then on is told.
+        A message without changes follows after 15 s of silence, with a fresh token.
+
+        Fails with OUT_OF_RANGE and reason RESUME_TOKEN_EXPIRED, and with UNAVAILABLE if the server shuts
+        down: call again, with the last `resume_token`, at any server.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RunServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -310,6 +335,11 @@ def add_RunServiceServicer_to_server(servicer, server):
                     servicer.CancelRuns,
                     request_deserializer=runwire_dot_v1_dot_runs__pb2.CancelRunsRequest.FromString,
                     response_serializer=runwire_dot_v1_dot_runs__pb2.CancelRunsResponse.SerializeToString,
+            ),
+            'WatchRuns': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchRuns,
+                    request_deserializer=runwire_dot_v1_dot_runs__pb2.WatchRunsRequest.FromString,
+                    response_serializer=runwire_dot_v1_dot_runs__pb2.WatchRunsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -629,6 +659,33 @@ class RunService:
             '/runwire.v1.RunService/CancelRuns',
             runwire_dot_v1_dot_runs__pb2.CancelRunsRequest.SerializeToString,
             runwire_dot_v1_dot_runs__pb2.CancelRunsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchRuns(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/runwire.v1.RunService/WatchRuns',
+            runwire_dot_v1_dot_runs__pb2.WatchRunsRequest.SerializeToString,
+            runwire_dot_v1_dot_runs__pb2.WatchRunsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -111,6 +111,22 @@ class RunServiceStub:
 
     Fails with INVALID_ARGUMENT and reason INVALID_FIELD if no filter is set.
     """
+    WatchRuns: _aio.UnaryStreamMultiCallable[_runs_pb2.WatchRunsRequest, _runs_pb2.WatchRunsResponse]
+    """Streams the runs that pass the filters whenever they change: when they are created, move to
+    another state, are rolled back or deleted. Does not end by itself; a program that follows it
+    knows the state of its runs without asking, and needs no webhook.
+
+    What is told of a run is its state now, not each of the states that it has passed through: a
+    reader that is slow, or that was away, may not see some of them, and sees each run's last one.
+    Of one run, nothing older is told after something newer. After a reconnection a change may be
+    told twice.
+
+    The first message comes at once, with a `resume_token` alone: what happens from then on is told.
+    A message without changes follows after 15 s of silence, with a fresh token.
+
+    Fails with OUT_OF_RANGE and reason RESUME_TOKEN_EXPIRED, and with UNAVAILABLE if the server shuts
+    down: call again, with the last `resume_token`, at any server.
+    """
 
 class RunServiceServicer(metaclass=_abc_1.ABCMeta):
     """Runs: one invocation of an assistant each.
@@ -274,6 +290,28 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         the call.
 
         Fails with INVALID_ARGUMENT and reason INVALID_FIELD if no filter is set.
+        """
+
+    @_abc_1.abstractmethod
+    def WatchRuns(
+        self,
+        request: _runs_pb2.WatchRunsRequest,
+        context: _aio.ServicerContext[_runs_pb2.WatchRunsRequest, _abc.AsyncIterator[_runs_pb2.WatchRunsResponse]],
+    ) -> _abc.AsyncIterator[_runs_pb2.WatchRunsResponse]:
+        """Streams the runs that pass the filters whenever they change: when they are created, move to
+        another state, are rolled back or deleted. Does not end by itself; a program that follows it
+        knows the state of its runs without asking, and needs no webhook.
+
+        What is told of a run is its state now, not each of the states that it has passed through: a
+        reader that is slow, or that was away, may not see some of them, and sees each run's last one.
+        Of one run, nothing older is told after something newer. After a reconnection a change may be
+        told twice.
+
+        The first message comes at once, with a `resume_token` alone: what happens from then on is told.
+        A message without changes follows after 15 s of silence, with a fresh token.
+
+        Fails with OUT_OF_RANGE and reason RESUME_TOKEN_EXPIRED, and with UNAVAILABLE if the server shuts
+        down: call again, with the last `resume_token`, at any server.
         """
 
 def add_RunServiceServicer_to_server(servicer: RunServiceServicer, server: _aio.Server) -> None: ...

@@ -5,6 +5,7 @@ from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from runwire.v1 import core_pb2 as _core_pb2
 from runwire.v1 import errors_pb2 as _errors_pb2
+from runwire.v1 import events_pb2 as _events_pb2
 from runwire.v1 import payload_pb2 as _payload_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -42,6 +43,13 @@ class ThreadOrder(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     THREAD_ORDER_THREAD_ID_ASC: _ClassVar[ThreadOrder]
     THREAD_ORDER_STATE_DESC: _ClassVar[ThreadOrder]
     THREAD_ORDER_STATE_ASC: _ClassVar[ThreadOrder]
+
+class ThreadStreamMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    THREAD_STREAM_MODE_UNSPECIFIED: _ClassVar[ThreadStreamMode]
+    THREAD_STREAM_MODE_RUNS: _ClassVar[ThreadStreamMode]
+    THREAD_STREAM_MODE_LIFECYCLE: _ClassVar[ThreadStreamMode]
+    THREAD_STREAM_MODE_STATE_UPDATES: _ClassVar[ThreadStreamMode]
 PRUNE_STRATEGY_UNSPECIFIED: PruneStrategy
 PRUNE_STRATEGY_DELETE: PruneStrategy
 PRUNE_STRATEGY_KEEP_LATEST: PruneStrategy
@@ -61,6 +69,10 @@ THREAD_ORDER_THREAD_ID_DESC: ThreadOrder
 THREAD_ORDER_THREAD_ID_ASC: ThreadOrder
 THREAD_ORDER_STATE_DESC: ThreadOrder
 THREAD_ORDER_STATE_ASC: ThreadOrder
+THREAD_STREAM_MODE_UNSPECIFIED: ThreadStreamMode
+THREAD_STREAM_MODE_RUNS: ThreadStreamMode
+THREAD_STREAM_MODE_LIFECYCLE: ThreadStreamMode
+THREAD_STREAM_MODE_STATE_UPDATES: ThreadStreamMode
 
 class Thread(_message.Message):
     __slots__ = ("thread_id", "state", "metadata", "values", "interrupts", "error", "create_time", "update_time", "state_update_time", "ttl", "extracted")
@@ -397,3 +409,43 @@ class GetThreadStorageResponse(_message.Message):
     STORAGE_FIELD_NUMBER: _ClassVar[int]
     storage: ThreadStorage
     def __init__(self, storage: _Optional[_Union[ThreadStorage, _Mapping]] = ...) -> None: ...
+
+class ThreadStreamRequest(_message.Message):
+    __slots__ = ("thread_id", "modes", "stream_modes", "resume_token", "live_only")
+    THREAD_ID_FIELD_NUMBER: _ClassVar[int]
+    MODES_FIELD_NUMBER: _ClassVar[int]
+    STREAM_MODES_FIELD_NUMBER: _ClassVar[int]
+    RESUME_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    LIVE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    thread_id: str
+    modes: _containers.RepeatedScalarFieldContainer[ThreadStreamMode]
+    stream_modes: _containers.RepeatedScalarFieldContainer[_core_pb2.StreamMode]
+    resume_token: str
+    live_only: bool
+    def __init__(self, thread_id: _Optional[str] = ..., modes: _Optional[_Iterable[_Union[ThreadStreamMode, str]]] = ..., stream_modes: _Optional[_Iterable[_Union[_core_pb2.StreamMode, str]]] = ..., resume_token: _Optional[str] = ..., live_only: _Optional[bool] = ...) -> None: ...
+
+class ThreadStreamResponse(_message.Message):
+    __slots__ = ("events", "run_id", "assistant_id", "graph_id", "events_missing", "state_update", "resume_token")
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    ASSISTANT_ID_FIELD_NUMBER: _ClassVar[int]
+    GRAPH_ID_FIELD_NUMBER: _ClassVar[int]
+    EVENTS_MISSING_FIELD_NUMBER: _ClassVar[int]
+    STATE_UPDATE_FIELD_NUMBER: _ClassVar[int]
+    RESUME_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    events: _containers.RepeatedCompositeFieldContainer[_events_pb2.RunEvent]
+    run_id: str
+    assistant_id: str
+    graph_id: str
+    events_missing: bool
+    state_update: ThreadStateUpdate
+    resume_token: str
+    def __init__(self, events: _Optional[_Iterable[_Union[_events_pb2.RunEvent, _Mapping]]] = ..., run_id: _Optional[str] = ..., assistant_id: _Optional[str] = ..., graph_id: _Optional[str] = ..., events_missing: _Optional[bool] = ..., state_update: _Optional[_Union[ThreadStateUpdate, _Mapping]] = ..., resume_token: _Optional[str] = ...) -> None: ...
+
+class ThreadStateUpdate(_message.Message):
+    __slots__ = ("checkpoint", "state")
+    CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    checkpoint: _core_pb2.CheckpointRef
+    state: StateSnapshot
+    def __init__(self, checkpoint: _Optional[_Union[_core_pb2.CheckpointRef, _Mapping]] = ..., state: _Optional[_Union[StateSnapshot, _Mapping]] = ...) -> None: ...

@@ -96,6 +96,11 @@ class ThreadServiceStub:
                 request_serializer=runwire_dot_v1_dot_threads__pb2.ListThreadStatesRequest.SerializeToString,
                 response_deserializer=runwire_dot_v1_dot_threads__pb2.ListThreadStatesResponse.FromString,
                 _registered_method=True)
+        self.ThreadStream = channel.unary_stream(
+                '/runwire.v1.ThreadService/ThreadStream',
+                request_serializer=runwire_dot_v1_dot_threads__pb2.ThreadStreamRequest.SerializeToString,
+                response_deserializer=runwire_dot_v1_dot_threads__pb2.ThreadStreamResponse.FromString,
+                _registered_method=True)
         self.GetThreadStorage = channel.unary_unary(
                 '/runwire.v1.ThreadService/GetThreadStorage',
                 request_serializer=runwire_dot_v1_dot_threads__pb2.GetThreadStorageRequest.SerializeToString,
@@ -225,6 +230,21 @@ class ThreadServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ThreadStream(self, request, context):
+        """Streams what happens on a thread, for as long as the caller stays: every run on it, one after
+        the other, whoever starts them and wherever they execute, and updates of its state.
+
+        The first message comes at once, with a `resume_token` alone. A message with nothing but a fresh
+        token follows after 15 s of silence. Whoever is cut off goes on with the last token, at any
+        server: no event is lost or comes twice.
+
+        Fails with NOT_FOUND and reason THREAD_NOT_FOUND, also if the thread is deleted during the call,
+        with OUT_OF_RANGE and reason RESUME_TOKEN_EXPIRED, and with UNAVAILABLE if the server shuts down.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetThreadStorage(self, request, context):
         """Answers with what a thread takes up in the database.
 
@@ -286,6 +306,11 @@ def add_ThreadServiceServicer_to_server(servicer, server):
                     servicer.ListThreadStates,
                     request_deserializer=runwire_dot_v1_dot_threads__pb2.ListThreadStatesRequest.FromString,
                     response_serializer=runwire_dot_v1_dot_threads__pb2.ListThreadStatesResponse.SerializeToString,
+            ),
+            'ThreadStream': grpc.unary_stream_rpc_method_handler(
+                    servicer.ThreadStream,
+                    request_deserializer=runwire_dot_v1_dot_threads__pb2.ThreadStreamRequest.FromString,
+                    response_serializer=runwire_dot_v1_dot_threads__pb2.ThreadStreamResponse.SerializeToString,
             ),
             'GetThreadStorage': grpc.unary_unary_rpc_method_handler(
                     servicer.GetThreadStorage,
@@ -575,6 +600,33 @@ class ThreadService:
             '/runwire.v1.ThreadService/ListThreadStates',
             runwire_dot_v1_dot_threads__pb2.ListThreadStatesRequest.SerializeToString,
             runwire_dot_v1_dot_threads__pb2.ListThreadStatesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ThreadStream(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/runwire.v1.ThreadService/ThreadStream',
+            runwire_dot_v1_dot_threads__pb2.ThreadStreamRequest.SerializeToString,
+            runwire_dot_v1_dot_threads__pb2.ThreadStreamResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -94,6 +94,17 @@ class ThreadServiceStub:
 
     Fails with NOT_FOUND and reason THREAD_NOT_FOUND.
     """
+    ThreadStream: _aio.UnaryStreamMultiCallable[_threads_pb2.ThreadStreamRequest, _threads_pb2.ThreadStreamResponse]
+    """Streams what happens on a thread, for as long as the caller stays: every run on it, one after
+    the other, whoever starts them and wherever they execute, and updates of its state.
+
+    The first message comes at once, with a `resume_token` alone. A message with nothing but a fresh
+    token follows after 15 s of silence. Whoever is cut off goes on with the last token, at any
+    server: no event is lost or comes twice.
+
+    Fails with NOT_FOUND and reason THREAD_NOT_FOUND, also if the thread is deleted during the call,
+    with OUT_OF_RANGE and reason RESUME_TOKEN_EXPIRED, and with UNAVAILABLE if the server shuts down.
+    """
     GetThreadStorage: _aio.UnaryUnaryMultiCallable[_threads_pb2.GetThreadStorageRequest, _threads_pb2.GetThreadStorageResponse]
     """Answers with what a thread takes up in the database.
 
@@ -239,6 +250,23 @@ class ThreadServiceServicer(metaclass=_abc_1.ABCMeta):
         GetThreadState shows it; of one that cannot be, `not_shown` says why.
 
         Fails with NOT_FOUND and reason THREAD_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def ThreadStream(
+        self,
+        request: _threads_pb2.ThreadStreamRequest,
+        context: _aio.ServicerContext[_threads_pb2.ThreadStreamRequest, _abc.AsyncIterator[_threads_pb2.ThreadStreamResponse]],
+    ) -> _abc.AsyncIterator[_threads_pb2.ThreadStreamResponse]:
+        """Streams what happens on a thread, for as long as the caller stays: every run on it, one after
+        the other, whoever starts them and wherever they execute, and updates of its state.
+
+        The first message comes at once, with a `resume_token` alone. A message with nothing but a fresh
+        token follows after 15 s of silence. Whoever is cut off goes on with the last token, at any
+        server: no event is lost or comes twice.
+
+        Fails with NOT_FOUND and reason THREAD_NOT_FOUND, also if the thread is deleted during the call,
+        with OUT_OF_RANGE and reason RESUME_TOKEN_EXPIRED, and with UNAVAILABLE if the server shuts down.
         """
 
     @_abc_1.abstractmethod

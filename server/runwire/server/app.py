@@ -17,11 +17,15 @@ from runwire.server.core.follow import Follower
 from runwire.server.core.hearing import Hearing
 from runwire.server.core.limits import RunLimits
 from runwire.server.core.logs import RunLogs
+from runwire.server.core.news import News
 from runwire.server.core.overview import Overview
-from runwire.server.core.retention import Retention
+from runwire.server.core.places import Places
+from runwire.server.core.retention import Retention, notes_kept
+from runwire.server.core.run_changes import RunChanges
 from runwire.server.core.runs import Runs
 from runwire.server.core.states import States
 from runwire.server.core.store import Store
+from runwire.server.core.thread_streams import ThreadStreams
 from runwire.server.core.threads import Threads
 from runwire.server.core.webhooks import Webhooks
 from runwire.server.graphs.config import GraphsConfig, apply_env, read_config
@@ -34,6 +38,7 @@ from runwire.server.model.threads import PruneStrategy, ThreadTtl
 from runwire.server.rpc.events import encode_event
 from runwire.server.rpc.server import Answering, Limits, RpcServer
 from runwire.server.rpc.servers import About, Promises
+from runwire.server.rpc.thread_streams import encode_state_update
 from runwire.server.runner.crons import CronLoop
 from runwire.server.runner.retention import RetentionSweeper
 from runwire.server.runner.runner import Runner, RunnerOptions
@@ -83,6 +88,7 @@ class App:
         self.logs = RunLogs(encode_event)
         self.follower = Follower(self.database, self.logs)
         self.sender = WebhookSender(self.database, sender_options(settings, config))
+        self.news = News(self.database)
         self.runner = Runner(
             self.database,
             self.registry,
@@ -106,10 +112,13 @@ class App:
         self.threads = Threads(
             self.database, self.runs, request_retention=retention, default_ttl=self._thread_ttl
         )
-        self.states = States(*shared)
+        self.states = States(*shared, encode_state_update)
         self.crons = Crons(self.database, self.runs, rules)
         self.cron_loop = CronLoop(self.crons)
         self.store = Store(self.database, ttl=config.store_ttl)
+        places = Places(notes_kept(settings.event_retention))
+        self.thread_streams = ThreadStreams(self.database, self.follower, self.news, places)
+        self.run_changes = RunChanges(self.database, self.news, places)
         self.rpc_server = RpcServer(
             settings.bind,
             self.answering() if settings.takes_calls else None,
@@ -134,11 +143,13 @@ class App:
             assistants=self.assistants,
             threads=self.threads,
             states=self.states,
+            thread_streams=self.thread_streams,
             runs=self.runs,
             crons=self.crons,
             store=self.store,
             webhooks=Webhooks(self.database),
             webhook_urls=self._webhook_urls,
+            run_changes=self.run_changes,
             overview=Overview(self.database),
             about=about,
         )
@@ -223,6 +234,7 @@ class App:
             await asyncio.gather(self.runner.drain(), self.sender.drain())
             fault("drain.after_release")
             self.follower.drain()
+            self.news.drain()
 
 
 SWEEP_INTERVAL = timedelta(seconds=60)
@@ -249,10 +261,11 @@ async def serving(settings: Settings, *, shares_port: bool = False) -> AsyncIter
             app.database,
             app.loaded(),
             app.follower,
+            app.news,
             app.runner,
             app.retention,
             app.sender,
-            app.database.hearing(Hearing(app.follower, app.runner, app.crons.wake)),
+            app.database.hearing(Hearing(app.follower, app.runner, app.news, app.crons.wake)),
             app.rpc_server,
             app.drained(),
             app.cron_loop,

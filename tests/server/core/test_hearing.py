@@ -44,5 +44,20 @@ class Heard:
 )
 def test_each_notice_reaches_whom_it_is_meant_for(notices: Notices | None, said: list[Any]) -> None:
     heard = Heard()
-    Hearing(cast(Any, heard), cast(Any, heard), heard.told_of_crons)(notices)
+    Hearing(cast(Any, heard), cast(Any, heard), cast(Any, Heard()), heard.told_of_crons)(notices)
     assert heard.said == said
+
+
+@pytest.mark.parametrize(
+    ("notices", "said"),
+    [
+        ({Kind.MOVES: {"thread"}}, {"thread"}),
+        ({Kind.RUNS: {"run"}}, set()),
+        ({Kind.WORK: set()}, set()),
+        (None, None),
+    ],
+)
+def test_whatever_is_said_is_news_of_runs(notices: Notices | None, said: set[str] | None) -> None:
+    heard, news = Heard(), Heard()
+    Hearing(cast(Any, heard), cast(Any, heard), cast(Any, news), heard.told_of_crons)(notices)
+    assert news.said == [("runs", said)]

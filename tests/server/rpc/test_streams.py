@@ -4,11 +4,13 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import grpc
 import pytest
 
+from runwire.server.rpc.events import encode_heartbeat
 from runwire.server.rpc.frames import framed
 from runwire.server.rpc.interceptors import Boundary, OpenCalls
 from runwire.server.rpc.streams import EventStream
@@ -26,7 +28,7 @@ async def calling(behave: Behave, calls: OpenCalls) -> AsyncIterator[Any]:
     """Give a call whose handler does `behave` with its stream."""
 
     async def handle(request: Any, context: Any) -> None:
-        async with EventStream(context, "r", SILENCE) as stream:
+        async with EventStream(context, partial(encode_heartbeat, "r"), SILENCE) as stream:
             await behave(stream)
 
     handler = grpc.unary_stream_rpc_method_handler(

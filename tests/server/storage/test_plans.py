@@ -9,10 +9,13 @@ from sqlalchemy import Connection
 from tests.support.plans import postgres_plans, sqlite_plans
 
 from runwire.server.model.attempts import Attempt
+from runwire.server.model.changes import Horizon
+from runwire.server.model.changes import Place as ChangePlace
 from runwire.server.model.items import ItemPlace, Match
 from runwire.server.model.requests import Order, SortKey
 from runwire.server.model.threads import ThreadState
 from runwire.server.storage import (
+    changes,
     checkpoint_writes,
     checkpoints,
     items,
@@ -22,6 +25,7 @@ from runwire.server.storage import (
     threads,
 )
 from runwire.server.storage.checkpoints import NewCheckpoint, Place
+from runwire.server.storage.runs import RunFilter
 from runwire.server.storage.threads import ThreadFilter
 
 ATTEMPT = Attempt("run", "thread", "graph", 1, "owner")
@@ -30,6 +34,8 @@ NEW = NewCheckpoint(PLACE, None, "run", "graph", "msgpack", b"", {})
 ITEM = ItemPlace(("a",), "key")
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 WRITE = checkpoint_writes.Write("task", "", 0, "channel", "msgpack", b"")
+SEEN = Horizon(19_990, (19_900, 19_950))
+ON_ITS_WAY = ChangePlace(time=NOW, seen=SEEN).heading(Horizon(20_000, (19_995,)), NOW)
 
 
 def _list(connection: Connection, by: SortKey, **wanted: Any) -> None:
@@ -64,6 +70,13 @@ QUERIES: dict[str, Callable[[Connection], Any]] = {
     "count_threads_in_a_state": lambda c: threads.count_threads(
         c, ThreadFilter(states=[ThreadState.INTERRUPTED])
     ),
+    "horizon": changes.horizon,
+    "list_changed_threads": lambda c: changes.list_changed_threads(c, SEEN),
+    "list_changes": lambda c: changes.list_changes(c, RunFilter(), ON_ITS_WAY, limit=50),
+    "list_changes of a thread": lambda c: changes.list_changes_of_thread(
+        c, "thread1", ON_ITS_WAY, limit=10
+    ),
+    "active_of_thread": lambda c: changes.active_of_thread(c, "thread1"),
 }
 
 

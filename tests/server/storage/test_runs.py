@@ -692,6 +692,10 @@ def test_what_is_asked_often_is_found_by_its_index(
 ) -> None:
     found = sqlite_plans(memory, query)
     steps = [step for step in found if step.startswith(("SEARCH", "SCAN runs"))]
+    # What moves a run gives it the number that follows the greatest.
+    steps = [
+        step for step in steps if not re.search(r"COVERING INDEX ix_(runs|changes)_change$", step)
+    ]
     assert len(steps) == len(indexes), found
     for step, index in zip(steps, indexes, strict=True):
         assert re.search(index, step), found

@@ -13,7 +13,7 @@ from time import monotonic
 from typing import TypeVar
 
 from runwire.server.core.expiry import expire_threads
-from runwire.server.storage import items, requests, servers, webhooks
+from runwire.server.storage import gone, items, requests, servers, webhooks
 from runwire.server.storage.clock import current_time
 from runwire.server.storage.database import Connection, Database
 from runwire.server.storage.retention import Leftover, delete_leftovers
@@ -26,6 +26,12 @@ ITEMS = 200
 
 DELIVERIES = 200
 """Deliveries that one transaction deletes, at most."""
+
+NOTES = 200
+"""Notes for readers of changes that one transaction forgets, at most."""
+
+NOTES_KEPT = timedelta(minutes=10)
+"""How long such notes are kept at least, so that a reader who was cut off can go on."""
 
 SHARE = 0.5
 """The part of the time for which a sweep keeps the writer busy, at most."""
@@ -57,6 +63,7 @@ def steps(retention: Retention) -> Sequence[Step]:
         _leftovers(Leftover.STATELESS_RUN, retention.stateless_run_retention),
         _leftovers(Leftover.ROLLED_BACK_RUN, retention.rolled_back_run_retention),
         _request_ids(retention.request_retention),
+        _notes(notes_kept(retention.event_retention)),
         _lost_servers(retention.server_retention),
         _expired_items,
         _deliveries(retention.webhook_retention),
@@ -72,6 +79,17 @@ def _leftovers(kind: Leftover, kept: timedelta) -> Step:
 def _request_ids(kept: timedelta) -> Step:
     return lambda connection: requests.delete_expired(
         connection, before=current_time(connection) - kept, limit=REQUESTS
+    )
+
+
+def notes_kept(event_retention: timedelta) -> timedelta:
+    """Return how long it is noted for readers of changes what is gone."""
+    return max(event_retention, NOTES_KEPT)
+
+
+def _notes(kept: timedelta) -> Step:
+    return lambda connection: gone.forget(
+        connection, before=current_time(connection) - kept, limit=NOTES
     )
 
 

@@ -30,7 +30,7 @@ from runwire.server.model.errors import (
 from runwire.server.model.ids import time_of_checkpoint
 from runwire.server.model.requests import Page
 from runwire.server.model.threads import CheckpointRef, StateSnapshot, ThreadState
-from runwire.server.storage import checkpoints, threads
+from runwire.server.storage import checkpoints, gone, threads
 from runwire.server.storage.clock import current_time
 from runwire.server.storage.database import Connection, Database
 from runwire.server.storage.origins import Origin, Writer, list_origins
@@ -69,10 +69,23 @@ class _Beginning(NamedTuple):
     metadata: dict[str, Any]
 
 
+EncodeUpdate = Callable[[str, CheckpointRef, StateSnapshot | None], bytes]
+"""Serializes an update for readers of the thread: the thread, the checkpoint that the update made,
+the thread's state if it made a new one of that."""
+
+
 class States:
     """What can be done with the states of threads."""
 
-    def __init__(self, database: Database, registry: Registry, runner: LocalRunner) -> None:
+    def __init__(
+        self,
+        database: Database,
+        registry: Registry,
+        runner: LocalRunner,
+        encode: EncodeUpdate,
+    ) -> None:
+        """`encode` serializes what readers of a thread are told of an update."""
+        self._encode = encode
         self._database = database
         self._registry = registry
         self._runner = runner
@@ -216,9 +229,13 @@ class States:
                     metadata=beginning.metadata,
                 )
 
+            is_whole = planned.output.checkpoint == planned.made
+            told = self._encode(thread_id, planned.made, planned.output if is_whole else None)
+
             def store(connection: Connection) -> None:
                 planned.store(connection)
                 _leave_state(connection, thread_id, planned.output)
+                gone.note_state_update(connection, thread_id, told)
 
             await self._database.write(store)
             return planned.made

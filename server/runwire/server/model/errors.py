@@ -326,6 +326,15 @@ class EventsExpired(OutOfRange):
         )
 
 
+class ResumeTokenExpired(OutOfRange):
+    """What has happened since a token was given is not all known any more."""
+
+    reason = "RESUME_TOKEN_EXPIRED"
+
+    def __init__(self) -> None:
+        super().__init__("the resume_token is too old: begin anew, without one")
+
+
 class QueueFull(ResourceExhausted):
     reason = "QUEUE_FULL"
     retry_after = timedelta(seconds=1)

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
-from runwire.server.model import runs, threads, webhooks
+from runwire.server.model import changes, runs, threads, webhooks
 from runwire.server.model.requests import NEWEST_FIRST, Order, SortKey
 from runwire.v1 import (
     assistants_pb2,
@@ -46,6 +46,8 @@ CANCEL_CAUSES = Words(core_pb2.CancelCause, runs.CancelCause)
 THREAD_STATES = Words(threads_pb2.ThreadState, threads.ThreadState)
 PRUNE_STRATEGIES = Words(threads_pb2.PruneStrategy, threads.PruneStrategy)
 DELIVERY_STATES = Words(webhooks_pb2.WebhookDeliveryState, webhooks.DeliveryState)
+
+THREAD_STREAM_MODES = Words(threads_pb2.ThreadStreamMode, changes.ThreadStreamMode)
 
 
 class IfExists(StrEnum):

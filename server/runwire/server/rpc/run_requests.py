@@ -5,6 +5,7 @@ from typing import Any
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
+from runwire.server.model.changes import Place
 from runwire.server.model.events import EventId
 from runwire.server.model.requests import Order, RequestKey
 from runwire.server.model.runs import CancelAction, RunSpec, StreamMode
@@ -14,6 +15,7 @@ from runwire.server.rpc.fields import Fields, assistant_filter
 from runwire.server.rpc.paging import CANCELS, PageRequest, read_page
 from runwire.server.rpc.read_masks import read_mask
 from runwire.server.rpc.requests import read_key
+from runwire.server.rpc.resume import read_place
 from runwire.server.rpc.specs import read_spec
 from runwire.server.storage.runs import RunFilter
 from runwire.v1 import core_pb2
@@ -51,6 +53,15 @@ class Query:
     page: PageRequest
     mask: FieldMask | None
     with_spec: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Runs to watch: after a place, or from now on, or from those that are `unfinished` now."""
+
+    wanted: RunFilter
+    place: Place | None
+    unfinished: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +143,24 @@ def read_query(request: wire.ListRunsRequest, fields: Fields) -> Query:
         read_mask(request.read_mask, core_pb2.Run, fields),
         with_spec=any(path == "*" or path.split(".")[0] == "spec" for path in paths),
     )
+
+
+def read_watch(request: wire.WatchRunsRequest, fields: Fields) -> Watch:
+    """Read a request to watch runs."""
+    place = None
+    if request.resume_token:
+        place = read_place(request.resume_token)
+        if place is None:
+            fields.refuse("resume_token", "is not the resume_token of a message of WatchRuns")
+        if request.include_unfinished:
+            fields.refuse("include_unfinished", "must not be set if resume_token is")
+    wanted = RunFilter(
+        thread_id=fields.optional_id("thread_id", request.thread_id) or "",
+        assistant_id=assistant_filter(request.assistant_id),
+        states=fields.words("states", request.states, enums.RUN_STATES),
+        metadata=fields.metadata("metadata", request.metadata),
+    )
+    return Watch(wanted, place, request.include_unfinished)
 
 
 def read_cancel(request: wire.CancelRunRequest, fields: Fields) -> tuple[str, CancelAction]:

@@ -7,6 +7,7 @@ from datetime import timedelta
 from functools import partial
 
 from runwire.server.core.cancels import CancelResult
+from runwire.server.core.run_changes import RunChanges
 from runwire.server.core.runs import Created, Runs
 from runwire.server.model.events import LogEntry
 from runwire.server.model.runs import Run
@@ -14,7 +15,7 @@ from runwire.server.model.webhook_urls import UrlPolicy
 from runwire.server.rpc import run_requests as read
 from runwire.server.rpc.calls import Context, send_metadata, wants_values
 from runwire.server.rpc.disconnects import Disconnects
-from runwire.server.rpc.events import snapshot_event
+from runwire.server.rpc.events import encode_heartbeat, snapshot_event
 from runwire.server.rpc.frames import pack
 from runwire.server.rpc.payloads import of_optional
 from runwire.server.rpc.principals import current_principal
@@ -26,14 +27,11 @@ from runwire.server.rpc.resources import (
     position_message,
     run_message,
 )
+from runwire.server.rpc.run_changes import write_changes
 from runwire.server.rpc.selection import Selection
-from runwire.server.rpc.streams import EventStream
+from runwire.server.rpc.streams import HEARTBEAT, EventStream
 from runwire.v1 import runs_pb2 as wire
 from runwire.v1 import runs_pb2_grpc
-
-HEARTBEAT = timedelta(seconds=15)
-"""A stream without events for this long gets a heartbeat."""
-
 
 QUICK_SECONDS = 0.1
 """A run that ends sooner is not announced to who waits for it: a message of its own for that would
@@ -46,6 +44,7 @@ class RunServicer(runs_pb2_grpc.RunServiceServicer):
     def __init__(
         self,
         runs: Runs,
+        changes: RunChanges,
         disconnects: Disconnects,
         *,
         webhooks: UrlPolicy,
@@ -55,6 +54,7 @@ class RunServicer(runs_pb2_grpc.RunServiceServicer):
         self._runs = runs
         self._read_start = partial(read.read_start, webhooks=webhooks)
         self._read_batch = partial(read.read_batch, webhooks=webhooks)
+        self._changes = changes
         self._disconnects = disconnects
         self._silence = heartbeat.total_seconds()
 
@@ -193,6 +193,14 @@ class RunServicer(runs_pb2_grpc.RunServiceServicer):
             next_page_token=cancellation.page.next_token(page.next),
         )
 
+    async def WatchRuns(  # type: ignore[override]  # writes to its call itself
+        self, request: wire.WatchRunsRequest, context: Context
+    ) -> None:
+        """Stream the changes of runs."""
+        watch = await read_request(request, read.read_watch)
+        told = self._changes.watch(watch.wanted, watch.place, unfinished=watch.unfinished)
+        await write_changes(context, told, self._silence)
+
     async def _stream(
         self,
         context: Context,
@@ -203,7 +211,8 @@ class RunServicer(runs_pb2_grpc.RunServiceServicer):
         """Write a snapshot of a run, then its events."""
         # A cancelled call lets go of the run's log here and now.
         closing = aclosing(events)
-        async with EventStream(context, run.run_id, self._silence) as stream, closing:
+        heartbeat = partial(encode_heartbeat, run.run_id)
+        async with EventStream(context, heartbeat, self._silence) as stream, closing:
             position = await self._runs.position(run)
             await stream.write(selection.encode(snapshot_event(run, position)))
             async for entries in events:

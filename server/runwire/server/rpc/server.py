@@ -14,9 +14,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from runwire.server.core.assistants import Assistants
 from runwire.server.core.crons import Crons
 from runwire.server.core.overview import Overview
+from runwire.server.core.run_changes import RunChanges
 from runwire.server.core.runs import Runs
 from runwire.server.core.states import States
 from runwire.server.core.store import Store
+from runwire.server.core.thread_streams import ThreadStreams
 from runwire.server.core.threads import Threads
 from runwire.server.core.webhooks import Webhooks
 from runwire.server.model.webhook_urls import UrlPolicy
@@ -26,9 +28,10 @@ from runwire.server.rpc.disconnects import Disconnects
 from runwire.server.rpc.health import HealthServicer
 from runwire.server.rpc.interceptors import Boundary, OpenCalls
 from runwire.server.rpc.reflection import add_reflection
-from runwire.server.rpc.runs import HEARTBEAT, RunServicer
+from runwire.server.rpc.runs import RunServicer
 from runwire.server.rpc.servers import About, ServerServicer
 from runwire.server.rpc.store import StoreServicer
+from runwire.server.rpc.streams import HEARTBEAT
 from runwire.server.rpc.threads import ThreadServicer
 from runwire.server.rpc.webhooks import WebhookServicer
 from runwire.v1 import (
@@ -91,10 +94,12 @@ class Answering:
     assistants: Assistants
     threads: Threads
     states: States
+    thread_streams: ThreadStreams
     runs: Runs
     crons: Crons
     store: Store
     webhooks: Webhooks
+    run_changes: RunChanges
     overview: Overview
     about: About
     webhook_urls: UrlPolicy
@@ -187,11 +192,18 @@ class RpcServer:
             AssistantServicer(answering.assistants), server
         )
         threads_pb2_grpc.add_ThreadServiceServicer_to_server(
-            ThreadServicer(answering.threads, answering.states), server
+            ThreadServicer(
+                answering.threads,
+                answering.states,
+                answering.thread_streams,
+                heartbeat=self._heartbeat,
+            ),
+            server,
         )
         runs_pb2_grpc.add_RunServiceServicer_to_server(
             RunServicer(
                 answering.runs,
+                answering.run_changes,
                 disconnects,
                 heartbeat=self._heartbeat,
                 webhooks=answering.webhook_urls,

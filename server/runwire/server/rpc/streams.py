@@ -2,13 +2,17 @@
 
 import asyncio
 import contextlib
+from collections.abc import Callable
+from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
 import grpc
 
 from runwire.server.rpc.calls import Context, send
-from runwire.server.rpc.events import encode_heartbeat
+
+HEARTBEAT = timedelta(seconds=15)
+"""A stream without events for this long gets a heartbeat."""
 
 
 class EventStream:
@@ -18,9 +22,11 @@ class EventStream:
     there are events.
     """
 
-    def __init__(self, context: Context, run_id: str, silence: float) -> None:
+    def __init__(self, context: Context, heartbeat: Callable[[], bytes], silence: float) -> None:
+        """`heartbeat` gives the message that says that the stream lives; it is sent after
+        `silence`, in seconds."""
         self._context = context
-        self._run_id = run_id
+        self._encode_heartbeat = heartbeat
         self._silence = silence
         self._loop = asyncio.get_running_loop()
         self._last_write = self._loop.time()
@@ -66,9 +72,9 @@ class EventStream:
     def _beat_if_idle(self) -> None:
         beating = self._heartbeat is not None and not self._heartbeat.done()
         if not (self._writing or beating):
-            self._heartbeat = self._loop.create_task(self._beat(), name=f"heartbeat-{self._run_id}")
+            self._heartbeat = self._loop.create_task(self._beat(), name="heartbeat")
 
     async def _beat(self) -> None:
         # A call that has ended meanwhile is about to be cancelled: its handler sees to that.
         with contextlib.suppress(grpc.aio.BaseError):
-            await self._context.write(encode_heartbeat(self._run_id))
+            await self._context.write(self._encode_heartbeat())

@@ -1,18 +1,20 @@
 """The service of threads: converts, calls, converts back."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from runwire.server.core.prunes import PruneResult
 from runwire.server.core.states import States
+from runwire.server.core.thread_streams import ThreadStreams, Told
 from runwire.server.core.threads import Threads
 from runwire.server.model.extraction import ValuePath, parse_path
 from runwire.server.model.requests import Order, RequestKey
 from runwire.server.model.threads import PruneStrategy, ThreadTtl
 from runwire.server.rpc import enums
-from runwire.server.rpc.calls import Context
+from runwire.server.rpc.calls import Context, wants_values
 from runwire.server.rpc.fields import Fields
 from runwire.server.rpc.json_limits import shown_path
 from runwire.server.rpc.paging import PageRequest, read_page
@@ -25,6 +27,8 @@ from runwire.server.rpc.resources import (
     thread_message,
 )
 from runwire.server.rpc.states import read_place, read_states_query, read_update
+from runwire.server.rpc.streams import HEARTBEAT, EventStream
+from runwire.server.rpc.thread_streams import ThreadMessages, read_stream
 from runwire.server.storage.threads import ThreadFilter
 from runwire.v1 import threads_pb2 as wire
 from runwire.v1 import threads_pb2_grpc
@@ -40,9 +44,18 @@ PATH_CHARACTERS = 256
 class ThreadServicer(threads_pb2_grpc.ThreadServiceServicer):
     """Answers for `runwire.v1.ThreadService`."""
 
-    def __init__(self, threads: Threads, states: States) -> None:
+    def __init__(
+        self,
+        threads: Threads,
+        states: States,
+        streams: ThreadStreams,
+        *,
+        heartbeat: timedelta = HEARTBEAT,
+    ) -> None:
         self._threads = threads
         self._states = states
+        self._streams = streams
+        self._silence = heartbeat.total_seconds()
 
     async def CreateThread(
         self, request: wire.CreateThreadRequest, context: Context
@@ -163,6 +176,22 @@ class ThreadServicer(threads_pb2_grpc.ThreadServiceServicer):
             ],
             next_page_token=query.page.next_token(page.next),
         )
+
+    async def ThreadStream(  # type: ignore[override]  # writes to its call itself
+        self, request: wire.ThreadStreamRequest, context: Context
+    ) -> None:
+        """Stream what happens on a thread."""
+        query = await read_request(request, read_stream)
+        messages = ThreadMessages(query, as_values=wants_values(context))
+        async with EventStream(context, messages.heartbeat, self._silence) as stream:
+
+            async def tell(told: Told) -> None:
+                for message in messages.of(told):
+                    await stream.write(message)
+
+            await self._streams.follow(
+                query.thread_id, query.modes, query.place, tell, live_only=request.live_only
+            )
 
     async def GetThreadStorage(
         self, request: wire.GetThreadStorageRequest, context: Context

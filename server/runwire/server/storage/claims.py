@@ -21,6 +21,8 @@ from runwire.server.model.runs import (
     Run,
     RunState,
 )
+from runwire.server.storage.change_numbers import next_change
+from runwire.server.storage.notifications import note_moves
 from runwire.server.storage.runs import read_run
 from runwire.server.storage.tables import ACTIVE, HAS_PRINCIPAL, IN_FLIGHT, runs
 
@@ -99,8 +101,10 @@ def claim_runs(
     """Make `owner` execute up to `limit` claimable runs of graphs that it knows, those of the
     highest priority first, and of one priority those that are due first; return them."""
     values = {"new_owner": owner, "known_graphs": graph_ids, "limit": limit, "now": now}
-    rows = connection.execute(_claim, values)
-    return sorted((read_run(row) for row in rows), key=_turn)
+    claimed = [read_run(row) for row in connection.execute(_claim, values)]
+    if claimed:
+        note_moves(connection, [run.thread_id for run in claimed])
+    return sorted(claimed, key=_turn)
 
 
 def _turn(run: Run) -> tuple[int, datetime, str]:
@@ -128,6 +132,7 @@ _claim = (
         runnable=False,
         start_time=func.coalesce(runs.c.start_time, bindparam("now", type_=_time)),
         update_time=bindparam("now", type_=_time),
+        change=next_change(),
     )
     .returning(*runs.c)
 )

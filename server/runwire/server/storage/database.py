@@ -22,7 +22,7 @@ from typing import Self, TypeAlias, TypeVar
 from sqlalchemy import Connection
 
 from runwire.server.storage.calls import Call, CallQueue
-from runwire.server.storage.notifications import Hear
+from runwire.server.storage.notifications import Hear, Notices
 
 __all__ = ["Connection", "Database", "DatabaseUnusable"]
 
@@ -48,6 +48,9 @@ class Database(ABC):
         self._writes = CallQueue()
         self._reads = CallQueue()
         self._threads: list[threading.Thread] = []
+        self.on_commit: Callable[[Notices], None] | None = None
+        """Called with what a transaction has to say, on the thread that has committed it. Not for
+        work: others wait for that thread."""
 
     @property
     @abstractmethod
@@ -61,6 +64,10 @@ class Database(ABC):
     @abstractmethod
     def _release(self) -> None:
         """Give back what `_open` took. No thread is left."""
+
+    def _committed(self, notices: Notices) -> None:
+        if notices and self.on_commit is not None:
+            self.on_commit(notices)
 
     def _start(
         self,

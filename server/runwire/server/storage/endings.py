@@ -3,11 +3,14 @@ row back means that somebody else moved first."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, bindparam, update
 
 from runwire.server.model.attempts import Attempt
 from runwire.server.model.runs import Cancel, Interrupt, JsonText, Run, RunError, RunState
+from runwire.server.storage.change_numbers import next_change
+from runwire.server.storage.notifications import note_moves
 from runwire.server.storage.runs import read_run
 from runwire.server.storage.tables import ACTIVE, runs
 from runwire.server.storage.values import cancel_to_data, error_to_data, interrupts_to_data
@@ -19,7 +22,7 @@ def request_cancel(connection: Connection, run_id: str, cancel: Cancel, now: dat
     """Commit a cancel of an executing run: RUNNING → CANCELLING, or a new action for one that is
     CANCELLING. Return whether it was executing."""
     values = {"this_run": run_id, "new_cancel": cancel_to_data(cancel), "now": now}
-    return connection.execute(_request_cancel, values).rowcount == 1
+    return _has_moved(connection, _request_cancel, values)
 
 
 _request_cancel = (
@@ -29,8 +32,17 @@ _request_cancel = (
         state=RunState.CANCELLING.value,
         cancel=bindparam("new_cancel", type_=runs.c.cancel.type),
         update_time=bindparam("now", type_=_time),
+        change=next_change(),
     )
+    .returning(runs.c.thread_id)
 )
+
+
+def _has_moved(connection: Connection, statement: Any, values: dict[str, Any]) -> bool:
+    row = connection.execute(statement, values).one_or_none()
+    if row is not None:
+        note_moves(connection, [row.thread_id])
+    return row is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +73,10 @@ def end_run(
         "now": now,
     }
     row = connection.execute(_end, values).one_or_none()
-    return None if row is None else read_run(row)
+    if row is None:
+        return None
+    note_moves(connection, [row.thread_id])
+    return read_run(row)
 
 
 _end = (
@@ -82,6 +97,7 @@ _end = (
         events_kept=True,
         end_time=bindparam("now", type_=_time),
         update_time=bindparam("now", type_=_time),
+        change=next_change(),
     )
     .returning(*runs.c)
 )
@@ -104,6 +120,7 @@ def end_running(
     }
     if connection.execute(_end_running, values).rowcount != 1:
         return None
+    note_moves(connection, [run.thread_id])
     return replace(
         run,
         state=ending.state,
@@ -133,6 +150,7 @@ _end_running = (
         events_kept=True,
         end_time=bindparam("now", type_=runs.c.due_time.type),
         update_time=bindparam("now", type_=runs.c.due_time.type),
+        change=next_change(),
     )
 )
 
@@ -157,7 +175,7 @@ def release_run(
         "new_wake_time": wake_time,
         "now": now,
     }
-    return connection.execute(_release, values).rowcount == 1
+    return _has_moved(connection, _release, values)
 
 
 _release = (
@@ -173,5 +191,7 @@ _release = (
         attempts_given_back=runs.c.attempts_given_back + bindparam("back"),
         wake_time=bindparam("new_wake_time", type_=_time),
         update_time=bindparam("now", type_=_time),
+        change=next_change(),
     )
+    .returning(runs.c.thread_id)
 )

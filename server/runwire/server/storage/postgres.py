@@ -33,7 +33,7 @@ from runwire.server.storage.database import Database, DatabaseUnusable
 from runwire.server.storage.errors import may_succeed_again, told
 from runwire.server.storage.listener import Listener
 from runwire.server.storage.migrate import migrate
-from runwire.server.storage.notifications import Hear, take_noted
+from runwire.server.storage.notifications import Hear, for_others, take_noted
 from runwire.server.storage.outage import Outage
 from runwire.server.storage.sharing import run_beside_others
 
@@ -202,7 +202,8 @@ class PostgresDatabase(Database):
             raise
         finally:
             _leave(connection)
-        self._listener.tell(noted)
+        self._listener.tell(for_others(noted))
+        self._committed(noted)
         return result
 
     # Reading.

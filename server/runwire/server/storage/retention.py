@@ -22,6 +22,7 @@ from sqlalchemy import (
     update,
 )
 
+from runwire.server.storage import gone
 from runwire.server.storage.tables import STATELESS, run_events, runs
 
 RUNS = 25
@@ -65,7 +66,9 @@ def delete_some_of_thread(connection: Connection, thread_id: str) -> bool:
     found = connection.scalars(_of_thread, {"thread_id": thread_id, "limit": RUNS}).all()
     if found:
         emptied = _delete_events(connection, found)
-        connection.execute(_delete_runs, {"these_runs": emptied})
+        values = {"these_runs": emptied}
+        gone.note_deleted_runs(connection, runs.c.run_id.in_(_these), values)
+        connection.execute(_delete_runs, values)
         return len(emptied) == RUNS or len(emptied) < len(found)
     return False
 

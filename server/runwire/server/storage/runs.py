@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 from sqlalchemy import (
+    BindParameter,
     ColumnElement,
     Connection,
     Row,
@@ -27,7 +28,9 @@ from runwire.server.model.runs import (
     Run,
     RunState,
 )
+from runwire.server.storage import gone
 from runwire.server.storage.json_contains import contains
+from runwire.server.storage.notifications import note_moves
 from runwire.server.storage.pages import read_page
 from runwire.server.storage.tables import ENDED_ODDLY, HAS_GRAPH, HAS_PRINCIPAL, IN_FLIGHT, runs
 from runwire.server.storage.time_ranges import within
@@ -95,6 +98,7 @@ def add_run(
         "events_kept": False,
     }
     connection.execute(_insert, row)
+    note_moves(connection, [run.thread_id])
 
 
 _insert = insert(runs)
@@ -116,6 +120,16 @@ def lock_run(connection: Connection, run_id: str) -> Run | None:
 
 
 _lock = _get.with_for_update()
+
+
+def get_runs(connection: Connection, run_ids: Sequence[str]) -> dict[str, Run]:
+    """Return those of the runs that are there, also what was rolled back, by their ids."""
+    rows = connection.execute(_get_all, {"these_runs": run_ids}) if run_ids else ()
+    return {row.run_id: read_run(row) for row in rows}
+
+
+_these: BindParameter[list[str]] = bindparam("these_runs", expanding=True)
+_get_all = select(runs).where(runs.c.run_id.in_(_these))
 
 
 def list_runs(
@@ -158,7 +172,11 @@ def list_run_ids(
 
 
 def _filtered(wanted: RunFilter) -> Select[Any]:
-    query = select(runs).where(~runs.c.rolled_back, *_in_states(wanted))
+    return passing(select(runs).where(~runs.c.rolled_back, *_in_states(wanted)), wanted)
+
+
+def passing(query: Select[Any], wanted: RunFilter) -> Select[Any]:
+    """Return a query on runs, narrowed to those that are wanted, in whatever state."""
     if wanted.run_ids:
         query = query.where(runs.c.run_id.in_(wanted.run_ids))
     if wanted.thread_id:
@@ -206,20 +224,23 @@ def _ended_within(span: TimeRange) -> list[ColumnElement[bool]]:
 
 def delete_run(connection: Connection, run_id: str) -> bool:
     """Delete a run that has ended, with its events. Return whether there was one."""
+    gone.note_deleted_runs(connection, _is_deletable, {"this_run": run_id})
     return connection.execute(_delete, {"this_run": run_id}).rowcount == 1
 
 
-_delete = delete(runs).where(
-    runs.c.run_id == bindparam("this_run"), runs.c.state.in_(sorted(FINAL_STATES))
-)
+_is_deletable = (runs.c.run_id == bindparam("this_run")) & runs.c.state.in_(sorted(FINAL_STATES))
+_delete = delete(runs).where(_is_deletable)
 
 
 def delete_runs_of_thread(connection: Connection, thread_id: str) -> None:
     """Delete every run of a thread, with its events."""
-    connection.execute(_delete_of_thread, {"this_thread": thread_id})
+    values = {"this_thread": thread_id}
+    gone.note_deleted_runs(connection, _is_of_thread, values)
+    connection.execute(_delete_of_thread, values)
 
 
-_delete_of_thread = delete(runs).where(runs.c.thread_id == bindparam("this_thread"))
+_is_of_thread = runs.c.thread_id == bindparam("this_thread")
+_delete_of_thread = delete(runs).where(_is_of_thread)
 
 
 def read_run(row: Row[Any]) -> Run:

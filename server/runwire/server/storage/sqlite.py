@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeAlias
 
 import orjson
 import sqlalchemy
@@ -25,6 +25,7 @@ from runwire.server.storage.files import create_private_file, lock_file
 from runwire.server.storage.json_compare import json_compare
 from runwire.server.storage.json_contains import json_contains
 from runwire.server.storage.migrate import migrate
+from runwire.server.storage.notifications import Notices, take_noted
 from runwire.server.storage.sharing import note_changes, run_beside_others
 
 MAX_WRITES = 64
@@ -85,7 +86,8 @@ class SqliteDatabase(Database):
         except BaseException:
             self._release()
             raise
-        writer = partial(_running, writing, _write_batch)
+        write_batch = partial(_write_batch, self._committed)
+        writer = partial(_running, writing, write_batch)
         self._start("database-writer", self._writes, MAX_WRITES, writer)
         reader = partial(_running, reading, _read_batch)
         for number in range(READERS):
@@ -148,12 +150,18 @@ def _read_batch(connection: Connection, batch: list[Call]) -> None:
     hand_back(batch)
 
 
-def _write_batch(connection: Connection, batch: list[Call]) -> None:
+_Tell: TypeAlias = Callable[[Notices], None]
+
+
+def _write_batch(committed: _Tell, connection: Connection, batch: list[Call]) -> None:
     if len(batch) > 1 and _write_together(connection, batch):
+        committed(take_noted(connection))
         hand_back(batch)
         return
+    take_noted(connection)  # by a transaction that came to nothing
     for call in batch:
         _write_alone(connection, call)
+        committed(take_noted(connection))
         hand_back([call])
 
 

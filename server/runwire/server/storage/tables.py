@@ -27,6 +27,7 @@ from sqlalchemy import (
     text,
 )
 
+from runwire.server.storage.change_numbers import next_change
 from runwire.server.storage.json_text import SearchableText
 
 metadata = MetaData(
@@ -243,6 +244,8 @@ runs = Table(
     Column("rolled_back", Boolean(create_constraint=False), nullable=False),
     # Set at the end, until retention takes the events.
     Column("events_kept", Boolean(create_constraint=False), nullable=False),
+    # Of the creation, or of the last move to another state.
+    Column("change", _LARGE_NUMBER, nullable=False, default=next_change()),
     CheckConstraint(
         "state IN ('pending', 'running', 'cancelling', 'succeeded', 'failed', 'interrupted',"
         " 'timed_out', 'cancelled')",
@@ -319,6 +322,7 @@ runs = Table(
         *("cron_id", "create_time", "run_id"),
         where=text("cron_id IS NOT NULL"),
     ),
+    Index("ix_runs_change", "change", "run_id"),
 )
 
 crons = Table(
@@ -359,6 +363,34 @@ crons = Table(
     Index("ix_crons_create_time", "create_time", "cron_id"),
     Index("ix_crons_assistant_id", "assistant_id"),
     Index("ix_crons_thread_id", "thread_id"),
+)
+
+# What happened to threads and runs that no row of theirs shows. For readers of changes: kept as
+# long as events are.
+changes = Table(
+    "changes",
+    metadata,
+    # The run's id if it was deleted, else random.
+    Column("change_id", _string(36), primary_key=True),
+    Column("change", _LARGE_NUMBER, nullable=False, default=next_change()),
+    Column("kind", _string(16), nullable=False),
+    Column("thread_id", _string(36)),
+    # What is left of a run that was deleted.
+    Column("run_id", _string(36)),
+    Column("assistant_id", _string(36)),
+    Column("graph_id", _string()),
+    Column("state", _string(16)),
+    Column("metadata", _searchable()),
+    # What is told of an updated state, serialized.
+    Column("data", LargeBinary),
+    Column("create_time", UtcTime, nullable=False),
+    CheckConstraint("kind IN ('run_deleted', 'thread_deleted', 'state_updated')", name="kind"),
+    CheckConstraint("kind = 'run_deleted' OR thread_id IS NOT NULL", name="thread_is_named"),
+    CheckConstraint("(kind = 'run_deleted') = (run_id IS NOT NULL)", name="run_is_named"),
+    CheckConstraint("(kind = 'state_updated') = (data IS NOT NULL)", name="update_has_data"),
+    Index("ix_changes_change", "change", "change_id"),
+    Index("ix_changes_thread_id", "thread_id", "change", "change_id"),
+    Index("ix_changes_create_time", "create_time"),
 )
 
 run_events = Table(

@@ -23,6 +23,7 @@ from sqlalchemy import (
 from runwire.server.model.requests import ANY_TIME, Order, Page, SortKey, TimeRange
 from runwire.server.model.runs import Interrupt, JsonText, RunError
 from runwire.server.model.threads import PruneStrategy, Thread, ThreadState, ThreadTtl
+from runwire.server.storage import gone
 from runwire.server.storage.json_contains import contains
 from runwire.server.storage.pages import read_page
 from runwire.server.storage.tables import threads
@@ -108,6 +109,14 @@ def get_thread(connection: Connection, thread_id: str) -> Thread | None:
 
 
 _get = select(threads).where(threads.c.thread_id == bindparam("thread_id"))
+
+
+def is_there(connection: Connection, thread_id: str) -> bool:
+    """Return whether there is such a thread."""
+    return connection.scalar(_is_there, {"thread_id": thread_id}) is not None
+
+
+_is_there = select(threads.c.thread_id).where(threads.c.thread_id == bindparam("thread_id"))
 
 
 def lock_queue(connection: Connection, thread_id: str) -> bool:
@@ -305,6 +314,7 @@ _leave_values = _leave.values({"values": bindparam("new_values", type_=threads.c
 
 def delete_thread(connection: Connection, thread_id: str) -> bool:
     """Delete a thread that no run refers to. Return whether there was one."""
+    gone.note_deleted_thread(connection, thread_id)
     return connection.execute(_delete, {"this_thread": thread_id}).rowcount == 1
 
 

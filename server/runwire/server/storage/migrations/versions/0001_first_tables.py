@@ -20,6 +20,7 @@ def upgrade() -> None:
     _create_threads()
     _create_runs()
     _create_crons()
+    _create_changes()
     _create_run_events()
     _create_requests()
     _create_checkpoints()
@@ -164,6 +165,7 @@ def _create_runs() -> None:
         sa.Column("interrupts", sa.Text(), nullable=False),
         sa.Column("rolled_back", sa.Boolean(), nullable=False),
         sa.Column("events_kept", sa.Boolean(), nullable=False),
+        sa.Column("change", _large_number(), nullable=False),
         sa.PrimaryKeyConstraint("run_id", name=op.f("pk_runs")),
         sa.ForeignKeyConstraint(
             ["thread_id"], ["threads.thread_id"], name=op.f("fk_runs_thread_id")
@@ -266,6 +268,43 @@ def _create_runs() -> None:
     )
     of_cron = ["cron_id", "create_time", "run_id"]
     _create_index_where("ix_runs_cron_id", of_cron, sa.text("cron_id IS NOT NULL"))
+    op.create_index("ix_runs_change", "runs", ["change", "run_id"])
+
+
+def _create_changes() -> None:
+    op.create_table(
+        "changes",
+        sa.Column("change_id", _string(36), nullable=False),
+        sa.Column("change", _large_number(), nullable=False),
+        sa.Column("kind", _string(16), nullable=False),
+        sa.Column("thread_id", _string(36)),
+        sa.Column("run_id", _string(36)),
+        sa.Column("assistant_id", _string(36)),
+        sa.Column("graph_id", _string()),
+        sa.Column("state", _string(16)),
+        sa.Column("metadata", _json()),
+        sa.Column("data", sa.LargeBinary()),
+        sa.Column("create_time", _moment(), nullable=False),
+        sa.PrimaryKeyConstraint("change_id", name=op.f("pk_changes")),
+        sa.CheckConstraint(
+            "kind IN ('run_deleted', 'thread_deleted', 'state_updated')",
+            name=op.f("ck_changes_kind"),
+        ),
+        sa.CheckConstraint(
+            "kind = 'run_deleted' OR thread_id IS NOT NULL",
+            name=op.f("ck_changes_thread_is_named"),
+        ),
+        sa.CheckConstraint(
+            "(kind = 'run_deleted') = (run_id IS NOT NULL)", name=op.f("ck_changes_run_is_named")
+        ),
+        sa.CheckConstraint(
+            "(kind = 'state_updated') = (data IS NOT NULL)",
+            name=op.f("ck_changes_update_has_data"),
+        ),
+    )
+    op.create_index("ix_changes_change", "changes", ["change", "change_id"])
+    op.create_index("ix_changes_thread_id", "changes", ["thread_id", "change", "change_id"])
+    op.create_index("ix_changes_create_time", "changes", ["create_time"])
 
 
 def _create_index_where(
