@@ -15,6 +15,7 @@ import grpc.aio
 from runwire.client.errors import RunwireError, UnavailableError, from_call
 from runwire.client.reconnect import Reconnect
 from runwire.v1.assistants_pb2_grpc import AssistantServiceStub
+from runwire.v1.crons_pb2_grpc import CronServiceStub
 from runwire.v1.runs_pb2_grpc import RunServiceStub
 from runwire.v1.store_pb2_grpc import StoreServiceStub
 from runwire.v1.threads_pb2_grpc import ThreadServiceStub
@@ -51,6 +52,7 @@ _REPEATABLE = {
     "RunService": ("CreateRun", "BatchCreateRuns", "GetRun", "ListRuns"),
     "StoreService": ("PutItem", "GetItem", "DeleteItem", "SearchItems", "ListNamespaces"),
     "WebhookService": ("ListWebhookDeliveries", "GetWebhookDelivery"),
+    "CronService": ("CreateCron", "GetCron", "ListCrons", "UpdateCron"),
 }
 
 _SERVICE_CONFIG: dict[str, Any] = {
@@ -99,6 +101,7 @@ class Services(NamedTuple):
     runs: RunServiceStub
     store: StoreServiceStub
     webhooks: WebhookServiceStub
+    crons: CronServiceStub
 
 
 class Connection:
@@ -229,6 +232,7 @@ class Connection:
             RunServiceStub(channel),
             StoreServiceStub(channel),
             WebhookServiceStub(channel),
+            CronServiceStub(channel),
         )
 
     def _metadata(self, headers: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:

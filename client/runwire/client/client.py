@@ -10,6 +10,7 @@ import grpc
 
 from runwire.client.assistants import AssistantsClient
 from runwire.client.channel import Connection
+from runwire.client.crons import CronsClient
 from runwire.client.reconnect import Reconnect
 from runwire.client.runs import RunsClient
 from runwire.client.store import StoreClient
@@ -21,7 +22,7 @@ _DEFAULT_RECONNECT = Reconnect()
 
 class RunwireClient:
     """A client of one server, or of several that share a database: `assistants`, `threads`, `runs`,
-    `store`, `webhooks`.
+    `crons`, `store`, `webhooks`.
 
     Used as it is, and closed with `aclose`, or as `async with`. It belongs to the event loop on
     which it is first used.
@@ -34,6 +35,7 @@ class RunwireClient:
         self.runs = RunsClient(connection)
         self.store = StoreClient(connection)
         self.webhooks = WebhooksClient(connection)
+        self.crons = CronsClient(connection)
 
     async def __aenter__(self) -> Self:
         return self

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         Cancel,
         CancelOutcome,
         Checkpoint,
+        Cron,
         Interrupt,
         PruneOutcome,
         PruneOutcomes,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
         ThreadTtl,
         WebhookDelivery,
     )
-    from runwire.v1 import assistants_pb2, payload_pb2, runs_pb2
+    from runwire.v1 import assistants_pb2, crons_pb2, payload_pb2, runs_pb2
 
 RUN_STATUSES = {
     core_pb2.RUN_STATE_PENDING: "pending",
@@ -251,6 +252,7 @@ def run_of(run: core_pb2.Run) -> Run:
         "ended_at": time_of(run, "end_time"),
         "priority": run.priority,
         "principal": run.principal or None,
+        "cron_id": run.cron_id or None,
     }
     if run.HasField("queue_position"):
         position = run.queue_position
@@ -338,6 +340,49 @@ def delivery_of(delivery: webhooks_pb2.WebhookDelivery) -> WebhookDelivery:
             "next_attempt_at": time_of(delivery, "next_attempt_time"),
             "created_at": time_of(delivery, "create_time"),
             "ended_at": time_of(delivery, "end_time"),
+        },
+    )
+
+
+def cron_of(cron: crons_pb2.Cron) -> Cron:
+    """Return a cron; its `payload` are the arguments of its runs, as far as any are set."""
+    arguments = {
+        "assistant_id": cron.spec.assistant_id,
+        "schedule": cron.schedule,
+        "timezone": cron.time_zone,
+        **_arguments_of(cron.spec),
+        "metadata": value_of(cron.spec.metadata),
+        "multitask_strategy": word(core_pb2.MultitaskStrategy, cron.spec.multitask_strategy),
+        "durability": word(core_pb2.Durability, cron.spec.durability),
+    }
+    on_completion = word(core_pb2.OnCompletion, cron.spec.on_completion)
+    error = cron.last_error
+    return cast(
+        "Cron",
+        {
+            "cron_id": cron.cron_id,
+            "assistant_id": cron.assistant_id,
+            "thread_id": cron.thread_id or None,
+            "on_run_completed": None if cron.thread_id else on_completion,
+            "end_time": time_of(cron, "end_time"),
+            "schedule": cron.schedule,
+            "timezone": cron.time_zone,
+            "created_at": time_of(cron, "create_time"),
+            "updated_at": time_of(cron, "update_time"),
+            "payload": {name: value for name, value in arguments.items() if value is not None},
+            "user_id": cron.principal or None,
+            "next_run_date": time_of(cron, "next_fire_time"),
+            "metadata": value_of(cron.metadata) or {},
+            "enabled": cron.enabled,
+            "last_run_date": time_of(cron, "last_fire_time"),
+            "last_run_id": cron.last_run_id or None,
+            "last_error": {
+                "reason": errors_pb2.ErrorReason.Name(error.reason).removeprefix("ERROR_REASON_"),
+                "message": error.message,
+            }
+            if cron.HasField("last_error")
+            else None,
+            "missed_fires": cron.missed_fires,
         },
     )
 

@@ -67,6 +67,26 @@ if TYPE_CHECKING:
         """Who created it, as the proxy in front of the server said."""
         queue_position: NotRequired[QueuePosition]
         """Of a run that is pending, from `get` and at the beginning of a stream."""
+        cron_id: str | None
+        """The cron that made it."""
+
+    class CronFailure(TypedDict):
+        """Why a cron made no run when it fired last."""
+
+        reason: str
+        """What creating the run would have failed with, such as "THREAD_BUSY"."""
+        message: str
+
+    class Cron(sdk.Cron):
+        """A cron. `next_run_date` is None when it does not fire any more, `user_id` who created it,
+        as the proxy in front of the server said."""
+
+        last_run_date: str | None
+        """The time of its schedule for which it fired last."""
+        last_run_id: str | None
+        last_error: CronFailure | None
+        missed_fires: int
+        """How many times passed for which it did not fire, because no server was up."""
 
     class Thread(sdk.Thread):
         """A thread. `interrupts` maps the id of each open interrupt to a list with it."""
@@ -185,6 +205,7 @@ if TYPE_CHECKING:
     ThreadState = sdk.ThreadState
 else:
     RunFailure = Cancel = Run = Thread = CancelOutcome = dict
+    Cron = CronFailure = dict
     ThreadTtl = StorageUse = ThreadStorage = PruneOutcome = PruneOutcomes = dict
     Assistant = AssistantVersion = Checkpoint = Interrupt = ThreadState = dict
     GraphSchema = Subgraphs = WebhookDelivery = dict

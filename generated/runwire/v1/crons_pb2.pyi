@@ -126,7 +126,7 @@ class GetCronResponse(_message.Message):
     def __init__(self, cron: _Optional[_Union[Cron, _Mapping]] = ...) -> None: ...
 
 class ListCronsRequest(_message.Message):
-    __slots__ = ("assistant_id", "thread_id", "enabled", "metadata", "page_size", "page_token", "order", "count_total")
+    __slots__ = ("assistant_id", "thread_id", "enabled", "metadata", "page_size", "page_token", "order", "count_total", "read_mask")
     ASSISTANT_ID_FIELD_NUMBER: _ClassVar[int]
     THREAD_ID_FIELD_NUMBER: _ClassVar[int]
     ENABLED_FIELD_NUMBER: _ClassVar[int]
@@ -135,6 +135,7 @@ class ListCronsRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     ORDER_FIELD_NUMBER: _ClassVar[int]
     COUNT_TOTAL_FIELD_NUMBER: _ClassVar[int]
+    READ_MASK_FIELD_NUMBER: _ClassVar[int]
     assistant_id: str
     thread_id: str
     enabled: bool
@@ -143,7 +144,8 @@ class ListCronsRequest(_message.Message):
     page_token: str
     order: CronOrder
     count_total: bool
-    def __init__(self, assistant_id: _Optional[str] = ..., thread_id: _Optional[str] = ..., enabled: _Optional[bool] = ..., metadata: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., order: _Optional[_Union[CronOrder, str]] = ..., count_total: _Optional[bool] = ...) -> None: ...
+    read_mask: _field_mask_pb2.FieldMask
+    def __init__(self, assistant_id: _Optional[str] = ..., thread_id: _Optional[str] = ..., enabled: _Optional[bool] = ..., metadata: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., order: _Optional[_Union[CronOrder, str]] = ..., count_total: _Optional[bool] = ..., read_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ...) -> None: ...
 
 class ListCronsResponse(_message.Message):
     __slots__ = ("crons", "next_page_token", "total_size")

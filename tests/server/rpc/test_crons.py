@@ -455,3 +455,12 @@ async def test_a_webhook_that_is_not_called_is_refused(served: Served) -> None:
     assert list(await refused(served, cron, "spec.webhook", spec=changed)) == ["spec.webhook"]
     named = core_pb2.RunSpec(webhook="https://example.com/")
     assert (await update(served, cron, "spec.webhook", spec=named)).spec.webhook == named.webhook
+
+
+async def test_only_the_fields_that_are_asked_for_are_listed(served: Served) -> None:
+    cron = await create(served, **FULL)
+    request = wire.ListCronsRequest(read_mask={"paths": ["cron_id", "spec.input"]})
+    (listed,) = (await served.crons.ListCrons(request)).crons
+    assert listed == wire.Cron(cron_id=cron.cron_id, spec={"input": cron.spec.input})
+    wrong = wire.ListCronsRequest(read_mask={"paths": ["nothing"]})
+    assert "read_mask.paths[0]" in (await failure_of(served.crons.ListCrons(wrong))).fields

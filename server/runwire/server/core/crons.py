@@ -95,16 +95,22 @@ class Crons:
         )
 
     async def list(
-        self, wanted: CronFilter, order: Order, *, limit: int, cursor: str | None, count: bool
-    ) -> tuple[Page[Cron], int | None]:
-        """Return the crons that are `wanted`, a page at a time, and how many there are on all pages
-        if they are to be counted."""
+        self,
+        wanted: CronFilter,
+        order: Order,
+        *,
+        limit: int,
+        cursor: str | None,
+        count_total: bool = False,
+    ) -> Page[Cron]:
+        """Return the crons that are `wanted`, a page at a time."""
 
-        def read(connection: Connection) -> tuple[Page[Cron], int | None]:
+        def read_page(connection: Connection) -> Page[Cron]:
             page = crons.list_crons(connection, wanted, order, limit=limit, cursor=cursor)
-            return page, crons.count_crons(connection, wanted) if count else None
+            total = crons.count_crons(connection, wanted) if count_total else None
+            return replace(page, total=total)
 
-        return await self._database.read(read)
+        return await self._database.read(read_page)
 
     async def update(self, cron_id: str, change: CronChange) -> Cron:
         """Change a cron. Raises `CronNotFound`, `AssistantVersionNotFound`, `GraphNotFound`,

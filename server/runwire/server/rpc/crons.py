@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from runwire.server.core.crons import CronChange, CronDraft, Crons
@@ -18,6 +19,7 @@ from runwire.server.rpc.calls import Context
 from runwire.server.rpc.fields import Fields, assistant_filter
 from runwire.server.rpc.paging import PageRequest, read_page
 from runwire.server.rpc.principals import current_principal
+from runwire.server.rpc.read_masks import masked, read_mask
 from runwire.server.rpc.requests import read_key, read_request
 from runwire.server.rpc.resources import cron_message
 from runwire.server.rpc.specs import read_spec
@@ -63,17 +65,17 @@ class CronServicer(crons_pb2_grpc.CronServiceServicer):
     ) -> wire.ListCronsResponse:
         """Return a page of crons."""
         query = await read_request(request, _read_query)
-        page, total = await self._crons.list(
+        page = await self._crons.list(
             query.wanted,
             query.order,
             limit=query.page.limit,
             cursor=query.page.cursor,
-            count=request.count_total,
+            count_total=request.count_total,
         )
         return wire.ListCronsResponse(
-            crons=[cron_message(cron) for cron in page.items],
+            crons=[masked(cron_message(cron), query.mask) for cron in page.items],
             next_page_token=query.page.next_token(page.next),
-            total_size=total,
+            total_size=page.total,
         )
 
     async def UpdateCron(
@@ -98,6 +100,7 @@ class _Query:
     wanted: CronFilter
     order: Order
     page: PageRequest
+    mask: FieldMask | None
 
 
 def _read_draft(
@@ -130,7 +133,8 @@ def _read_query(request: wire.ListCronsRequest, fields: Fields) -> _Query:
         metadata=fields.metadata("metadata", request.metadata),
     )
     order = fields.order(request.order, enums.CRON_ORDERS)
-    return _Query(wanted, order, read_page(request, fields))
+    mask = read_mask(request.read_mask, wire.Cron, fields)
+    return _Query(wanted, order, read_page(request, fields), mask)
 
 
 def _read_change(
