@@ -108,7 +108,7 @@ async def test_deleted_with_its_threads_and_what_runs(client: RunwireClient) -> 
     thread_id = (await client.threads.create())["thread_id"]
     run = await client.runs.create(thread_id, made["assistant_id"], input={"seconds": 60})
     with pytest.raises(ConflictError) as raised:
-        await client.assistants.delete(made["assistant_id"])
+        await client.assistants.delete(made["assistant_id"], cancel_runs=False)
     assert raised.value.reason == "ASSISTANT_IN_USE"
 
     await client.assistants.delete(made["assistant_id"], delete_threads=True)
@@ -127,7 +127,7 @@ async def test_deleted_with_what_runs_but_not_its_threads(client: RunwireClient)
     thread_id = (await client.threads.create())["thread_id"]
     run = await client.runs.create(thread_id, made["assistant_id"], input={"seconds": 60})
 
-    await client.assistants.delete(made["assistant_id"], cancel_runs=True)
+    await client.assistants.delete(made["assistant_id"])
 
     assert (await client.runs.get(thread_id, run["run_id"]))["state"] == "cancelled"
     assert (await client.threads.get(thread_id))["status"] == "idle"

@@ -56,7 +56,8 @@ def fill_postgres(connection: Connection) -> None:
     spec = orjson.dumps(spec_to_data(RunSpec(assistant_id="graph"))).decode()
     config = orjson.dumps(config_to_data(RunConfig())).decode()
     for statement in _FILL.split(";"):
-        values = {"spec": spec, "config": config} if ":spec" in statement else {}
+        given = {"spec": spec, "config": config}
+        values = {name: value for name, value in given.items() if f":{name}" in statement}
         connection.execute(text(statement), values)
 
 
@@ -69,8 +70,14 @@ INSERT INTO threads (thread_id, state, rest_state, metadata, interrupts, create_
     FROM generate_series(1, 3000) n;
 INSERT INTO assistants (assistant_id, graph_id, name, description, config, metadata, version,
         create_time, update_time)
-    SELECT 'assistant' || n, 'graph' || n % 50, 'name', '', '{}', '{}', 1, now(), now()
+    SELECT 'assistant' || n, 'graph' || n % 50, 'name', '', CAST(:config AS TEXT), '{}', 1, now(),
+        now()
     FROM generate_series(1, 3000) n;
+INSERT INTO assistant_versions (assistant_id, version, graph_id, name, description, config,
+        metadata, create_time)
+    SELECT 'assistant' || n % 3000 + 1, n / 3000 + 1, 'graph', 'name', '', CAST(:config AS TEXT),
+        '{}', now()
+    FROM generate_series(0, 8999) n;
 INSERT INTO runs (run_id, thread_id, assistant_id, assistant_version, graph_id, state, spec, config,
         metadata, attempt, attempts_given_back, owner, principal, rank, runnable, wake_time,
         due_time, create_time, update_time, end_time, cancel, interrupts, rolled_back, events_kept,

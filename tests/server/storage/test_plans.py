@@ -15,6 +15,8 @@ from runwire.server.model.items import ItemPlace, Match
 from runwire.server.model.requests import Order, SortKey
 from runwire.server.model.threads import ThreadState
 from runwire.server.storage import (
+    assistant_threads,
+    assistants,
     changes,
     checkpoint_writes,
     checkpoints,
@@ -24,6 +26,7 @@ from runwire.server.storage import (
     pruning,
     threads,
 )
+from runwire.server.storage.assistants import AssistantFilter
 from runwire.server.storage.checkpoints import NewCheckpoint, Place
 from runwire.server.storage.runs import RunFilter
 from runwire.server.storage.threads import ThreadFilter
@@ -40,6 +43,10 @@ ON_ITS_WAY = ChangePlace(time=NOW, seen=SEEN).heading(Horizon(20_000, (19_995,))
 
 def _list(connection: Connection, by: SortKey, **wanted: Any) -> None:
     threads.list_threads(connection, ThreadFilter(**wanted), Order(by), limit=9, cursor=None)
+
+
+def _list_assistants(connection: Connection, by: SortKey) -> None:
+    assistants.list_assistants(connection, AssistantFilter(), Order(by), limit=9, cursor=None)
 
 
 QUERIES: dict[str, Callable[[Connection], Any]] = {
@@ -66,6 +73,12 @@ QUERIES: dict[str, Callable[[Connection], Any]] = {
     "list_namespaces": lambda c: namespaces.list_namespaces(
         c, [Match(("a", "b"))], NOW, max_depth=None, limit=10
     ),
+    "list_versions": lambda c: assistants.list_versions(c, "assistant1", {}, limit=9, cursor=None),
+    "list_runs_of_an_assistant": lambda c: assistant_threads.list_runs(
+        c, "assistant1", assistant_threads.Place(NOW, "run"), limit=9
+    ),
+    "is_of_one_assistant": lambda c: assistant_threads.is_of_one(c, "thread1", "assistant1"),
+    "has_thread_of_an_assistant": lambda c: assistant_threads.has_thread(c, "assistant1", NOW),
     "list_named_threads": lambda c: _list(c, SortKey.UPDATE_TIME, thread_ids=["a", "b"]),
     "count_threads_in_a_state": lambda c: threads.count_threads(
         c, ThreadFilter(states=[ThreadState.INTERRUPTED])
@@ -114,6 +127,11 @@ LISTS: dict[str, Callable[[Connection], Any]] = {
     "list_threads_in_a_state": lambda c: _list(
         c, SortKey.CREATE_TIME, states=[ThreadState.INTERRUPTED]
     ),
+    "list_assistants": lambda c: _list_assistants(c, SortKey.CREATE_TIME),
+    "list_assistants_by_update": lambda c: _list_assistants(c, SortKey.UPDATE_TIME),
+    "list_assistants_by_name": lambda c: _list_assistants(c, SortKey.NAME),
+    "list_assistants_by_graph": lambda c: _list_assistants(c, SortKey.GRAPH_ID),
+    "list_assistants_by_id": lambda c: _list_assistants(c, SortKey.ASSISTANT_ID),
 }
 
 
