@@ -256,8 +256,8 @@ class Settings(BaseSettings):
     )
     webhook_unsigned: bool = Field(
         default=False,
-        description="Send webhooks although there is no secret: their receivers cannot tell who "
-        "sent them.",
+        description="Send webhooks although there is no secret for them, which is read from the "
+        "environment alone (RUNWIRE_WEBHOOK_SECRET): their receivers cannot tell who sent them.",
     )
     webhook_require_https: bool | None = Field(
         default=None,
