@@ -17,6 +17,7 @@ from runwire.client import (
     RunFailedError,
     RunwireClient,
 )
+from runwire.server.rpc.paging import PageSizes
 
 
 async def new_thread(client: RunwireClient) -> str:
@@ -281,6 +282,17 @@ async def test_many_are_cancelled_at_once(client: RunwireClient) -> None:
     assert last["run_id"] == kept["run_id"]
     with pytest.raises(InvalidArgumentError):
         await client.runs.cancel_many()
+
+
+async def test_as_many_as_there_are_are_cancelled_page_after_page(
+    client: RunwireClient, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("runwire.server.rpc.run_requests.CANCELS", PageSizes(2, 2))
+    later: Any = {"assistant_id": "echo", "input": {}, "after_seconds": 3600}
+    runs = await client.runs.create_batch([later] * 5)
+    outcomes = await client.runs.cancel_many(status="all", wait=True)
+    assert [outcome["run_id"] for outcome in outcomes] == [run["run_id"] for run in runs]
+    assert await client.runs.cancel_many(status="all") == []
 
 
 async def test_a_busy_thread_refuses_or_gives_way(client: RunwireClient, tmp_path: Path) -> None:

@@ -126,6 +126,27 @@ def test_a_cancelled_run_that_had_begun_leaves_its_thread_idle(server: Server) -
     assert (thread.state, thread.interrupts, thread.values) == (ThreadState.IDLE, (), "1")
 
 
+def test_a_thread_stays_busy_when_a_waiting_run_of_it_is_cancelled(server: Server) -> None:
+    thread_id = server.thread()
+    running, waiting = server.start(thread_id), server.create(thread_id)
+    server.cancel(waiting)
+    assert server.get_thread(thread_id).state is ThreadState.BUSY
+    server.finish(running)
+    assert server.get_thread(thread_id).state is ThreadState.IDLE
+
+
+def test_a_thread_is_idle_when_all_its_runs_were_cancelled_one_way_or_another(
+    server: Server,
+) -> None:
+    thread_id = server.thread()
+    running, waiting = server.start(thread_id), server.create(thread_id)
+    server.cancel(running)
+    server.cancel(waiting, action=ROLLBACK)
+    server.finish(running, RunState.CANCELLED)
+    assert server.states(running, waiting) == ["cancelled", "cancelled"]
+    assert server.get_thread(thread_id).state is ThreadState.IDLE
+
+
 # Whom a bulk cancel means.
 
 

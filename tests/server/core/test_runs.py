@@ -32,7 +32,9 @@ from runwire.server.model.runs import (
     RunState,
 )
 from runwire.server.model.threads import StateSnapshot, Thread, ThreadState
+from runwire.server.storage.database import Connection
 from runwire.server.storage.runs import RunFilter
+from runwire.server.storage.tables import runs as runs_table
 
 INTERRUPT, ROLLBACK = CancelAction.INTERRUPT, CancelAction.ROLLBACK
 KEY = RequestKey("CreateRun", "id", b"hash")
@@ -254,6 +256,24 @@ async def test_a_cancel_answers_at_once_or_when_it_is_over(engine: Engine, tmp_p
     assert over.cancel == stored.cancel
     with pytest.raises(RunFinished):
         await engine.runs.cancel(run.run_id, INTERRUPT, wait=True)
+
+
+async def test_a_run_is_stopped_however_long_it_has_executed(
+    engine: Engine, tmp_path: Path
+) -> None:
+    run = await gate(engine, tmp_path)
+
+    def age(connection: Connection) -> None:
+        long_ago = run.create_time - timedelta(days=30)
+        times = {"create_time": long_ago, "start_time": long_ago, "update_time": long_ago}
+        connection.execute(
+            runs_table.update().where(runs_table.c.run_id == run.run_id).values(**times)
+        )
+
+    await engine.execute(age)
+    cancelled = await engine.runs.cancel(run.run_id, INTERRUPT, wait=True)
+    assert cancelled.state is RunState.CANCELLED
+    assert cancelled.start_time == run.create_time - timedelta(days=30)
 
 
 async def test_what_is_not_there_cannot_be_cancelled(engine: Engine) -> None:

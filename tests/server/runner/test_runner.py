@@ -60,6 +60,24 @@ async def test_a_busy_thread_does_not_keep_others_from_the_slots(
             assert (await engine.ended(run)).state is RunState.SUCCEEDED
 
 
+async def test_of_what_waits_for_a_slot_a_higher_priority_begins_first(
+    database_url: str, meeting: Meeting
+) -> None:
+    async with open_engine(database_url, max_concurrent_runs=1) as engine:
+        busy = await meeting.start(engine, "gate")
+        thread_id = await engine.thread()
+        first_on_thread = await engine.start("echo", thread_id=thread_id)
+        second_on_thread = await engine.start("echo", thread_id=thread_id, priority=100)
+        low = await engine.start("echo", priority=-1)
+        earlier, later = await engine.start("echo"), await engine.start("echo")
+        high = await engine.start("echo", priority=50)
+        meeting.open()
+        order = [busy, high, first_on_thread, second_on_thread, earlier, later, low]
+        ended = [await engine.ended(run) for run in order]
+        begun = sorted(ended, key=lambda run: run.start_time or run.create_time)
+        assert [run.run_id for run in begun] == [run.run_id for run in order]
+
+
 async def test_slots_are_counted_through_all_that_happens(
     database_url: str, meeting: Meeting
 ) -> None:
