@@ -258,7 +258,9 @@ class TestCreateAndRead:
         assert run.metadata.json == '{"label":1}'
         assert run.spec.input.json == '{"text":"hi"}'
         assert run.spec.start_delay.ToTimedelta() == timedelta(hours=1)
-        run.ClearField("spec")
+        assert run.HasField("queue_position"), "it waits"
+        for more in ("spec", "queue_position"):
+            run.ClearField(more)
         assert created.run == run
         listed = await served.runs.ListRuns(wire.ListRunsRequest())
         assert list(listed.runs) == [run]
