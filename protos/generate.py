@@ -1,4 +1,4 @@
-"""Write the code in generated/ from the protos, or tell whether it is fresh.
+"""Write what is made from the protos, generated/ and docs/api/, or tell whether it is fresh.
 
 `python protos/generate.py` writes; with `--check` nothing is written, and the exit code is 1 if any
 file is missing, left over or different. Everything comes from grpcio-tools and mypy-protobuf of the
@@ -13,10 +13,15 @@ import sys
 import tempfile
 from pathlib import Path
 
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from reference import reference
+from service_config import service_configs
+
 ROOT = Path(__file__).resolve().parent.parent
 PROTOS = ROOT / "protos"
 PACKAGE = Path("runwire/v1")
-GENERATED = ROOT / "generated" / PACKAGE
+GENERATED = Path("generated") / PACKAGE
+REFERENCE = Path("docs/api")
 
 
 def main() -> int:
@@ -24,21 +29,32 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--check", action="store_true", help="only tell whether it is fresh")
     check = parser.parse_args().check
+    stale = []
     with tempfile.TemporaryDirectory() as temporary:
-        fresh = generate(Path(temporary))
-        stale = differences(fresh, GENERATED)
-        if not check:
-            replace(fresh, GENERATED)
-            return 0
-    for line in stale:
-        print(f"{GENERATED.relative_to(ROOT)}/{line}")
-    if stale:
-        print("generated code is stale: run `python protos/generate.py`")
-    return 1 if stale else 0
+        for directory, fresh in generate(Path(temporary)).items():
+            stale += [f"{directory}/{line}" for line in differences(fresh, ROOT / directory)]
+            if not check:
+                replace(fresh, ROOT / directory)
+    if not check or not stale:
+        return 0
+    print(*stale, "what is generated is stale: run `python protos/generate.py`", sep="\n")
+    return 1
 
 
-def generate(output: Path) -> Path:
-    """Generate everything into the empty directory `output`; return the package's directory."""
+def generate(output: Path) -> dict[Path, dict[str, bytes]]:
+    """Generate everything, with the empty directory `output` for what a compiler writes; return
+    directories of the repository, each with the names and contents of its files."""
+    package = output / PACKAGE
+    compile_protos(output)
+    files = FileDescriptorSet.FromString((package / "descriptors.binpb").read_bytes())
+    return {
+        GENERATED: {**contents(package), **service_configs(files)},
+        REFERENCE: reference(files),
+    }
+
+
+def compile_protos(output: Path) -> None:
+    """Write the package's code into the empty directory `output`."""
     package = output / PACKAGE
     package.mkdir(parents=True)
     protos = sorted((PROTOS / PACKAGE).glob("*.proto"))
@@ -59,7 +75,6 @@ def generate(output: Path) -> Path:
         *(str(proto) for proto in protos if "\nservice " in proto.read_text(encoding="utf-8")),
     )
     (package / "py.typed").touch()
-    return package
 
 
 def protoc(*arguments: str) -> None:
@@ -78,9 +93,9 @@ def executable(name: str) -> str:
     return found
 
 
-def differences(fresh: Path, committed: Path) -> list[str]:
-    """Return a line for each file in which the two directories differ."""
-    wanted, present = contents(fresh), contents(committed)
+def differences(wanted: dict[str, bytes], committed: Path) -> list[str]:
+    """Return a line for each file of the directory `committed` that is not as it should be."""
+    present = contents(committed)
     lines = [f"{name}: missing" for name in wanted.keys() - present.keys()]
     lines += [f"{name}: left over" for name in present.keys() - wanted.keys()]
     lines += [
@@ -98,10 +113,10 @@ def contents(directory: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in directory.iterdir() if file.is_file()}
 
 
-def replace(fresh: Path, committed: Path) -> None:
-    """Make `committed` hold what `fresh` holds; touch only files that differ."""
+def replace(wanted: dict[str, bytes], committed: Path) -> None:
+    """Make the directory `committed` hold what is wanted; touch only files that differ."""
     committed.mkdir(parents=True, exist_ok=True)
-    wanted, present = contents(fresh), contents(committed)
+    present = contents(committed)
     for name in present.keys() - wanted.keys():
         (committed / name).unlink()
     for name, content in wanted.items():
