@@ -9,7 +9,7 @@ PYTHON ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test chaos bench check protos format
+.PHONY: help setup run demo test chaos bench check protos sync format
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,7 @@ bench: $(STAMP) ## measure a real server against LangGraph in process
 
 check: $(STAMP) ## everything that is checked without running the server
 	$(BIN)/python protos/generate.py --check
+	$(BIN)/python client/make_sync.py --check
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -47,6 +48,9 @@ check: $(STAMP) ## everything that is checked without running the server
 protos: $(STAMP) ## format the contract and generate its code
 	$(BIN)/buf format --write
 	$(BIN)/python protos/generate.py
+
+sync: $(STAMP) ## make the synchronous client from the asynchronous one
+	$(BIN)/python client/make_sync.py
 
 format: $(STAMP) ## format code and contract, and fix what can be fixed
 	$(BIN)/ruff check --fix

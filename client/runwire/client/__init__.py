@@ -5,11 +5,12 @@
         async for part in client.runs.stream(thread["thread_id"], "chat", input={…}):
             print(part.event, part.data)
 
-Its methods, their parameters and results are those of langgraph_sdk; what Runwire tells beyond
-them stands in further keys.
+`get_sync_client` gives the same without an event loop. Methods, their parameters and results are
+those of langgraph_sdk; what Runwire tells beyond them stands in further keys.
 """
 
 from runwire.client.client import RunwireClient, get_client
+from runwire.client.connecting import Reconnect
 from runwire.client.errors import (
     AlreadyExistsError,
     ConflictError,
@@ -25,8 +26,8 @@ from runwire.client.errors import (
     ServerError,
     UnavailableError,
 )
-from runwire.client.reconnect import Reconnect
 from runwire.client.schema import StreamPart
+from runwire.client.sync import SyncRunwireClient, get_sync_client
 
 __all__ = [
     "AlreadyExistsError",
@@ -44,6 +45,8 @@ __all__ = [
     "RunwireError",
     "ServerError",
     "StreamPart",
+    "SyncRunwireClient",
     "UnavailableError",
     "get_client",
+    "get_sync_client",
 ]

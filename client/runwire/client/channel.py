@@ -4,136 +4,28 @@ translated."""
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any, NamedTuple, TypeVar
+from typing import TypeVar
 
 import grpc
 import grpc.aio
 
-from runwire.client.errors import RunwireError, UnavailableError, from_call
-from runwire.client.reconnect import Reconnect
-from runwire.v1.assistants_pb2_grpc import AssistantServiceStub
-from runwire.v1.crons_pb2_grpc import CronServiceStub
-from runwire.v1.runs_pb2_grpc import RunServiceStub
-from runwire.v1.store_pb2_grpc import StoreServiceStub
-from runwire.v1.threads_pb2_grpc import ThreadServiceStub
-from runwire.v1.webhooks_pb2_grpc import WebhookServiceStub
+from runwire.client.connecting import Endpoint, Services, services_on
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
 
-MEBIBYTE = 1024 * 1024
 
-# Calls that a second time changes nothing about: they read, they set what they are given, or they
-# carry a request_id. The others are the caller's to repeat; those that wait for a run have
-# `reconnect.persist`, since a channel retries five times at most.
-_REPEATABLE = {
-    "AssistantService": (
-        "CreateAssistant",
-        "GetAssistant",
-        "ListAssistants",
-        "UpdateAssistant",
-        "ListAssistantVersions",
-        "SetLatestAssistantVersion",
-        "GetAssistantGraph",
-        "GetAssistantSchemas",
-        "ListAssistantSubgraphs",
-    ),
-    "ThreadService": (
-        "CreateThread",
-        "GetThread",
-        "ListThreads",
-        "UpdateThread",
-        "GetThreadState",
-        "ListThreadStates",
-    ),
-    "RunService": ("CreateRun", "BatchCreateRuns", "GetRun", "ListRuns"),
-    "StoreService": ("PutItem", "GetItem", "DeleteItem", "SearchItems", "ListNamespaces"),
-    "WebhookService": ("ListWebhookDeliveries", "GetWebhookDelivery"),
-    "CronService": ("CreateCron", "GetCron", "ListCrons", "UpdateCron"),
-}
-
-_SERVICE_CONFIG: dict[str, Any] = {
-    "methodConfig": [
-        {
-            "name": [
-                {"service": f"runwire.v1.{service}", "method": method}
-                for service, methods in _REPEATABLE.items()
-                for method in methods
-            ],
-            "retryPolicy": {
-                "maxAttempts": 5,
-                "initialBackoff": "0.1s",
-                "maxBackoff": "1s",
-                "backoffMultiplier": 2,
-                "retryableStatusCodes": ["UNAVAILABLE"],
-            },
-        }
-    ]
-}
-
-# Several servers share one database, and each answers for every run: calls go to all that answer.
-# With one address it is gRPC's default, to stay with the first that answers.
-_BALANCED_CONFIG = {**_SERVICE_CONFIG, "loadBalancingConfig": [{"round_robin": {}}]}
-
-_OPTIONS: dict[str, Any] = {
-    # Thread states and lists of them are one message each; gRPC's own limit is 4 MiB.
-    "grpc.max_receive_message_length": 64 * MEBIBYTE,
-    "grpc.max_send_message_length": -1,
-    # A silent network is noticed while a stream waits; the server takes a ping every 10 s.
-    "grpc.keepalive_time_ms": 30_000,
-    "grpc.keepalive_timeout_ms": 10_000,
-    "grpc.http2.max_pings_without_data": 0,
-    # gRPC would wait for up to two minutes before it looks for a server that is back.
-    "grpc.initial_reconnect_backoff_ms": 100,
-    "grpc.min_reconnect_backoff_ms": 5_000,
-    "grpc.max_reconnect_backoff_ms": 2_000,
-}
-
-
-class Services(NamedTuple):
-    """The calls of each service on one channel."""
-
-    assistants: AssistantServiceStub
-    threads: ThreadServiceStub
-    runs: RunServiceStub
-    store: StoreServiceStub
-    webhooks: WebhookServiceStub
-    crons: CronServiceStub
-
-
-class Connection:
+class Connection(Endpoint):
     """A channel to one server, opened by the first call, and what all calls on it share.
 
-    `reached` tells whether a server has ever answered, or taken a call that waits. A connection
-    belongs to the event loop on which it is first used.
+    A connection belongs to the event loop on which it is first used.
     """
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        headers: Mapping[str, str] | None,
-        credentials: grpc.ChannelCredentials | None,
-        timeout: float | None,
-        reconnect: Reconnect,
-        options: Sequence[tuple[str, Any]],
-    ) -> None:
-        self.target, secure = _target(url)
-        config = _BALANCED_CONFIG if _names_several(self.target) else _SERVICE_CONFIG
-        defaults = {**_OPTIONS, "grpc.service_config": json.dumps(config)}
-        self.reconnect = reconnect
-        self.reached = False
-        self.closed = False
-        self._credentials = credentials or (grpc.ssl_channel_credentials() if secure else None)
-        self._headers = dict(headers or {})
-        self._timeout = timeout
-        self._options = [*{**defaults, **dict(options)}.items()]
-        self._channel: grpc.aio.Channel | None = None
-        self._services: Services | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+    _channel: grpc.aio.Channel | None = None
+    _services: Services | None = None
+    _loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def services(self) -> Services:
@@ -226,47 +118,11 @@ class Connection:
         else:
             channel = grpc.aio.secure_channel(self.target, self._credentials, self._options)
         self._channel = channel
-        return Services(
-            AssistantServiceStub(channel),
-            ThreadServiceStub(channel),
-            RunServiceStub(channel),
-            StoreServiceStub(channel),
-            WebhookServiceStub(channel),
-            CronServiceStub(channel),
-        )
-
-    def _metadata(self, headers: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:
-        merged = {**self._headers, **(headers or {})}
-        return tuple((key.lower(), value) for key, value in merged.items())
-
-    def _failure(self, error: grpc.aio.AioRpcError) -> RunwireError:
-        failure = from_call(error, self.target)
-        if failure.reason:
-            self.reached = True
-        return failure
+        return services_on(channel)
 
     def _check_closed(self) -> None:
         # gRPC cancels the calls of a channel that is closed. To their callers that is an error:
         # nobody has cancelled *them*.
         task = asyncio.current_task()
         if self.closed and not (task and task.cancelling()):
-            raise UnavailableError("the client was closed during the call", code="CANCELLED")
-
-
-def _target(url: str) -> tuple[str, bool]:
-    """Return gRPC's name for an address, and whether it is to be reached by TLS."""
-    scheme, separator, rest = url.partition("://")
-    if separator and scheme in ("http", "https"):
-        return rest.rstrip("/"), scheme == "https"
-    if "," in url and not url.startswith(_LISTS):
-        # gRPC takes lists of addresses, under these names, and none of host names.
-        family = "ipv6:" if url.startswith("[") else "ipv4:"
-        return family + url, False
-    return url, False
-
-
-_LISTS = ("ipv4:", "ipv6:", "unix:", "dns:")
-
-
-def _names_several(target: str) -> bool:
-    return "," in target or target.startswith("dns:///")
+            raise self._closed_during_call()

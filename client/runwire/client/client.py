@@ -10,8 +10,8 @@ import grpc
 
 from runwire.client.assistants import AssistantsClient
 from runwire.client.channel import Connection
+from runwire.client.connecting import Reconnect
 from runwire.client.crons import CronsClient
-from runwire.client.reconnect import Reconnect
 from runwire.client.runs import RunsClient
 from runwire.client.store import StoreClient
 from runwire.client.threads import ThreadsClient

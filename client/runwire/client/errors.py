@@ -136,7 +136,7 @@ _KINDS: dict[grpc.StatusCode, type[RunwireError]] = {
 }
 
 
-def from_call(error: grpc.aio.AioRpcError, target: str) -> RunwireError:
+def from_call(error: grpc.aio.AioRpcError | grpc.Call, target: str) -> RunwireError:
     """Return a failed call's error as one of ours; `target` is the address that was called."""
     details = _details(error)
     info = error_details_pb2.ErrorInfo()
@@ -154,7 +154,7 @@ def from_call(error: grpc.aio.AioRpcError, target: str) -> RunwireError:
     return raised
 
 
-def _details(error: grpc.aio.AioRpcError) -> status_pb2.Status:
+def _details(error: grpc.aio.AioRpcError | grpc.Call) -> status_pb2.Status:
     """Return the google.rpc.Status of a failed call; an empty one if it has none."""
     for key, value in error.trailing_metadata() or ():
         if key == _DETAILS_KEY and isinstance(value, bytes):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 import time
+from asyncio import sleep
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from runwire.client.errors import RunwireError, UnavailableError
@@ -22,20 +21,6 @@ _FIRST_CONTACT = 1.0
 _LIVED = 10.0
 """A call that fails after this many seconds had reached the server: a channel that cannot connect
 says so sooner."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reconnect:
-    """How streams and waiting calls outlive a lost server. All times in seconds.
-
-    Between tries they pause for `first_pause`, then for twice as long each time, at most
-    `longest_pause`. When nothing has been heard for `give_up_after`, they raise
-    `UnavailableError`; with 0, at once.
-    """
-
-    first_pause: float = 0.1
-    longest_pause: float = 5.0
-    give_up_after: float = 60.0
 
 
 class Outage:
@@ -67,7 +52,7 @@ class Outage:
         pause = min(policy.longest_pause, policy.first_pause * 2**self._pauses)
         self._pauses = min(self._pauses + 1, 20)
         # Jitter, so that the clients of a server that comes back do not all come at once.
-        await asyncio.sleep(min(left, pause * random.uniform(0.75, 1.25)))
+        await sleep(min(left, pause * random.uniform(0.75, 1.25)))
         self._tried = time.monotonic()
 
     def _patience(self) -> float:

@@ -1,0 +1,158 @@
+"""How a server is reached: what the asynchronous and the synchronous connection share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import grpc
+
+from runwire.client.errors import RunwireError, UnavailableError, from_call
+from runwire.v1.assistants_pb2_grpc import AssistantServiceStub
+from runwire.v1.crons_pb2_grpc import CronServiceStub
+from runwire.v1.runs_pb2_grpc import RunServiceStub
+from runwire.v1.store_pb2_grpc import StoreServiceStub
+from runwire.v1.threads_pb2_grpc import ThreadServiceStub
+from runwire.v1.webhooks_pb2_grpc import WebhookServiceStub
+
+if TYPE_CHECKING:
+    import grpc.aio
+
+MEBIBYTE = 1024 * 1024
+
+# What the contract says can be repeated, and what starts something: that always has a request_id
+# here. Calls that wait, and streams, have `reconnect` instead: a channel tries five times at most.
+_CONFIG_FILE = "service_config_request_ids.json"
+_RECONNECTED = ("RunWait", "RunStream", "JoinRun", "JoinRunStream", "ThreadStream", "WatchRuns")
+
+
+def _service_config() -> dict[str, Any]:
+    config: dict[str, Any] = json.loads(
+        resources.files("runwire.v1").joinpath(_CONFIG_FILE).read_bytes()
+    )
+    for retried in config["methodConfig"]:
+        retried["name"] = [one for one in retried["name"] if one["method"] not in _RECONNECTED]
+    return config
+
+
+_SERVICE_CONFIG = _service_config()
+
+# Several servers share one database, and each answers for every run: calls go to all that answer.
+# With one address it is gRPC's default, to stay with the first that answers.
+_BALANCED_CONFIG = {**_SERVICE_CONFIG, "loadBalancingConfig": [{"round_robin": {}}]}
+
+_OPTIONS: dict[str, Any] = {
+    # Thread states and lists of them are one message each; gRPC's own limit is 4 MiB.
+    "grpc.max_receive_message_length": 64 * MEBIBYTE,
+    "grpc.max_send_message_length": -1,
+    # A silent network is noticed while a stream waits; the server takes a ping every 10 s.
+    "grpc.keepalive_time_ms": 30_000,
+    "grpc.keepalive_timeout_ms": 10_000,
+    "grpc.http2.max_pings_without_data": 0,
+    # gRPC would wait for up to two minutes before it looks for a server that is back.
+    "grpc.initial_reconnect_backoff_ms": 100,
+    "grpc.min_reconnect_backoff_ms": 5_000,
+    "grpc.max_reconnect_backoff_ms": 2_000,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reconnect:
+    """How streams and waiting calls outlive a lost server. All times in seconds.
+
+    Between tries they pause for `first_pause`, then for twice as long each time, at most
+    `longest_pause`. When nothing has been heard for `give_up_after`, they raise
+    `UnavailableError`; with 0, at once.
+    """
+
+    first_pause: float = 0.1
+    longest_pause: float = 5.0
+    give_up_after: float = 60.0
+
+
+class Services(NamedTuple):
+    """The calls of each service on one channel."""
+
+    assistants: AssistantServiceStub
+    threads: ThreadServiceStub
+    runs: RunServiceStub
+    store: StoreServiceStub
+    webhooks: WebhookServiceStub
+    crons: CronServiceStub
+
+
+def services_on(channel: grpc.aio.Channel | grpc.Channel) -> Services:
+    """Return the calls on a channel. They are typed for the asynchronous kind: those of the other
+    kind take the same, and give at once what these give when they are awaited."""
+    on: Any = channel
+    return Services(
+        assistants=AssistantServiceStub(on),
+        threads=ThreadServiceStub(on),
+        runs=RunServiceStub(on),
+        store=StoreServiceStub(on),
+        webhooks=WebhookServiceStub(on),
+        crons=CronServiceStub(on),
+    )
+
+
+class Endpoint:
+    """What a connection knows of its server, whichever way it calls.
+
+    `reached` tells whether a server has ever answered, or taken a call that waits.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None,
+        credentials: grpc.ChannelCredentials | None,
+        timeout: float | None,
+        reconnect: Reconnect,
+        options: Sequence[tuple[str, Any]],
+    ) -> None:
+        self.target, secure = _target(url)
+        config = _BALANCED_CONFIG if _names_several(self.target) else _SERVICE_CONFIG
+        defaults = {**_OPTIONS, "grpc.service_config": json.dumps(config)}
+        self.reconnect = reconnect
+        self.reached = False
+        self.closed = False
+        self._credentials = credentials or (grpc.ssl_channel_credentials() if secure else None)
+        self._headers = dict(headers or {})
+        self._timeout = timeout
+        self._options = [*{**defaults, **dict(options)}.items()]
+
+    def _metadata(self, headers: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:
+        merged = {**self._headers, **(headers or {})}
+        return tuple((key.lower(), value) for key, value in merged.items())
+
+    def _failure(self, error: grpc.aio.AioRpcError | grpc.Call) -> RunwireError:
+        failure = from_call(error, self.target)
+        if failure.reason:
+            self.reached = True
+        return failure
+
+    def _closed_during_call(self) -> RunwireError:
+        return UnavailableError("the client was closed during the call", code="CANCELLED")
+
+
+def _target(url: str) -> tuple[str, bool]:
+    """Return gRPC's name for an address, and whether it is to be reached by TLS."""
+    scheme, separator, rest = url.partition("://")
+    if separator and scheme in ("http", "https"):
+        return rest.rstrip("/"), scheme == "https"
+    if "," in url and not url.startswith(_LISTS):
+        # gRPC takes lists of addresses, under these names, and none of host names.
+        family = "ipv6:" if url.startswith("[") else "ipv4:"
+        return family + url, False
+    return url, False
+
+
+_LISTS = ("ipv4:", "ipv6:", "unix:", "dns:")
+
+
+def _names_several(target: str) -> bool:
+    return "," in target or target.startswith("dns:///")

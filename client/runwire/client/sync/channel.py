@@ -1,0 +1,120 @@
+"""The connection to a server for callers without an event loop: its channel, and the one place
+where calls are made and their errors translated."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
+from threading import Lock
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import grpc
+
+from runwire.client.connecting import Endpoint, Services, services_on
+from runwire.client.errors import RunwireError
+
+if TYPE_CHECKING:
+    import grpc.aio
+
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+
+
+class Connection(Endpoint):
+    """A channel to one server, opened by the first call, and what all calls on it share. Any
+    number of threads may use it at once."""
+
+    _channel: grpc.Channel | None = None
+    _services: Services | None = None
+    # One for all: what it is held for takes no time.
+    _opening = Lock()
+
+    @property
+    def services(self) -> Services:
+        """The server's services. Raises RuntimeError if the client is closed."""
+        if self.closed:
+            raise RuntimeError("this client is closed")
+        with self._opening:
+            if self._services is None:
+                self._services = self._open()
+        return self._services
+
+    def call(
+        self,
+        method: grpc.aio.UnaryUnaryMultiCallable[Request, Response],
+        request: Request,
+        headers: Mapping[str, str] | None,
+        *,
+        waits: bool = False,
+    ) -> Response:
+        """Return a call's answer. A call that `waits` for a run has no deadline.
+
+        Raises a `RunwireError`.
+        """
+        call = cast("grpc.UnaryUnaryMultiCallable[Request, Response]", method)
+        timeout = None if waits else self._timeout
+        try:
+            with self._noting_contact(waits):
+                response = call(request, timeout=timeout, metadata=self._metadata(headers))
+        except grpc.RpcError as error:
+            raise self._translated(error) from None
+        self.reached = True
+        return response
+
+    @contextmanager
+    def _noting_contact(self, waits: bool) -> Iterator[None]:
+        """Note for the length of a block that a server is there, although a call that waits has no
+        answer yet: it may be lost before it has one."""
+        channel = self._channel
+        if not waits or self.reached or channel is None:
+            yield
+            return
+
+        def note(state: grpc.ChannelConnectivity | None) -> None:
+            self.reached = self.reached or state is grpc.ChannelConnectivity.READY
+
+        channel.subscribe(note)
+        try:
+            yield
+        finally:
+            channel.unsubscribe(note)
+
+    def stream(
+        self,
+        method: grpc.aio.UnaryStreamMultiCallable[Request, Response],
+        request: Request,
+        headers: Mapping[str, str] | None,
+    ) -> Generator[Response, None, None]:
+        """Give a call's messages as they come, without deadline. Raises a `RunwireError`."""
+        start = cast("grpc.UnaryStreamMultiCallable[Request, Response]", method)
+        call = start(request, metadata=self._metadata(headers))
+        try:
+            for message in call:
+                self.reached = True
+                yield message
+        except grpc.RpcError as error:
+            raise self._translated(error) from None
+        finally:
+            call.cancel()
+
+    def close(self) -> None:
+        """Close the channel; calls that are under way in other threads end with
+        `UnavailableError`."""
+        self.closed = True
+        if self._channel is not None:
+            self._channel.close()
+
+    def _open(self) -> Services:
+        if self._credentials is None:
+            channel = grpc.insecure_channel(self.target, self._options)
+        else:
+            channel = grpc.secure_channel(self.target, self._credentials, self._options)
+        self._channel = channel
+        return services_on(channel)
+
+    def _translated(self, error: grpc.RpcError) -> RunwireError:
+        # What a channel raises is a call as well, which its type does not say.
+        if self.closed:
+            return self._closed_during_call()
+        failed: Any = error
+        return self._failure(failed)

@@ -1,0 +1,90 @@
+# Made from ../client.py by client/make_sync.py: change that one.
+"""The client: where everything starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+
+from runwire.client.connecting import Reconnect
+from runwire.client.sync.assistants import SyncAssistantsClient
+from runwire.client.sync.channel import Connection
+from runwire.client.sync.crons import SyncCronsClient
+from runwire.client.sync.runs import SyncRunsClient
+from runwire.client.sync.store import SyncStoreClient
+from runwire.client.sync.threads import SyncThreadsClient
+from runwire.client.sync.webhooks import SyncWebhooksClient
+
+_DEFAULT_RECONNECT = Reconnect()
+
+
+class SyncRunwireClient:
+    """A client of one server, or of several that share a database: `assistants`, `threads`, `runs`,
+    `crons`, `store`, `webhooks`.
+
+    Used as it is, and closed with `close`, or as `with`. Any number of threads may
+    use it at once.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.assistants = SyncAssistantsClient(connection)
+        self.threads = SyncThreadsClient(connection)
+        self.runs = SyncRunsClient(connection)
+        self.store = SyncStoreClient(connection)
+        self.webhooks = SyncWebhooksClient(connection)
+        self.crons = SyncCronsClient(connection)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection. Calls that are under way end with `UnavailableError`."""
+        self._connection.close()
+
+
+def get_sync_client(
+    url: str = "localhost:50051",
+    *,
+    headers: Mapping[str, str] | None = None,
+    credentials: grpc.ChannelCredentials | None = None,
+    timeout: float | None = 60.0,
+    reconnect: Reconnect = _DEFAULT_RECONNECT,
+    options: Sequence[tuple[str, Any]] = (),
+) -> SyncRunwireClient:
+    """Return a client of the server at `url`. Nothing is sent before its first call.
+
+    Args:
+        url: The server's address, such as "localhost:50051", "https://agents.example:443" (TLS)
+            or any other name that gRPC knows ("unix:/run/runwire.sock"). For servers that share
+            a database: a balancer's address, a list ("10.0.0.1:50051,10.0.0.2:50051"), or a name
+            that stands for all of them ("dns:///agents.internal:50051"). Calls go to those of a
+            list or such a name in turn, and streams go on with another one when theirs is lost.
+        headers: Sent as metadata with every call.
+        credentials: For TLS with certificates of one's own.
+        timeout: Seconds until a call fails with `DeadlineExceededError`. Streams, and calls that
+            wait for a run, have no such limit.
+        reconnect: How streams and waiting calls outlive a lost server.
+        options: Settings of the gRPC channel, which replace the client's own. For example,
+            `("grpc.max_receive_message_length", …)` takes answers of more than 64 MiB.
+    """
+    connection = Connection(
+        url,
+        headers=headers,
+        credentials=credentials,
+        timeout=timeout,
+        reconnect=reconnect,
+        options=options,
+    )
+    return SyncRunwireClient(connection)

@@ -1,0 +1,75 @@
+# Made from ../reconnect.py by client/make_sync.py: change that one.
+"""How the client goes on when it loses its server."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from time import sleep
+from typing import TYPE_CHECKING, TypeVar
+
+from runwire.client.errors import RunwireError, UnavailableError
+
+if TYPE_CHECKING:
+    from runwire.client.sync.channel import Connection
+
+Answer = TypeVar("Answer")
+
+_FIRST_CONTACT = 1.0
+"""Seconds for which a server is looked for that has never answered: the address may be wrong."""
+
+_LIVED = 10.0
+"""A call that fails after this many seconds had reached the server: a channel that cannot connect
+says so sooner."""
+
+
+class Outage:
+    """The tries of one stream or call: how long its server has been away, when to try again."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._since: float | None = None
+        self._pauses = 0
+        self._tried = time.monotonic()
+
+    def over(self) -> None:
+        """Note that the server has been heard."""
+        self._since, self._pauses = None, 0
+
+    def pause(self, error: RunwireError) -> None:
+        """Wait until another try is due. Raises `error` if none is: it is of another kind, the
+        client is closed, or the server has been away for too long."""
+        if not isinstance(error, UnavailableError) or self._connection.closed:
+            raise error
+        now = time.monotonic()
+        if now - self._tried > _LIVED:
+            self.over()
+        self._since = now if self._since is None else self._since
+        left = self._since + self._patience() - now
+        if left <= 0:
+            raise error
+        policy = self._connection.reconnect
+        pause = min(policy.longest_pause, policy.first_pause * 2**self._pauses)
+        self._pauses = min(self._pauses + 1, 20)
+        # Jitter, so that the clients of a server that comes back do not all come at once.
+        sleep(min(left, pause * random.uniform(0.75, 1.25)))
+        self._tried = time.monotonic()
+
+    def _patience(self) -> float:
+        patience = self._connection.reconnect.give_up_after
+        return patience if self._connection.reached else min(patience, _FIRST_CONTACT)
+
+
+def persist(connection: Connection, call: Callable[[], Answer]) -> Answer:
+    """Return what `call` answers, making it again when the server was lost.
+
+    Only for calls that may be made twice. Raises what `call` raises, `UnavailableError` when the
+    server stays away.
+    """
+    outage = Outage(connection)
+    while True:
+        try:
+            return call()
+        except UnavailableError as error:
+            outage.pause(error)

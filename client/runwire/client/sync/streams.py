@@ -1,0 +1,103 @@
+# Made from ../streams.py by client/make_sync.py: change that one.
+"""The events of a run, read to the end of the run whatever happens to the connection."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from runwire.client.errors import RunwireError, UnavailableError
+from runwire.client.sync.reconnect import Outage
+from runwire.v1 import runs_pb2
+from runwire.v1.events_pb2 import RunEvent
+
+if TYPE_CHECKING:
+    from runwire.client.sync.channel import Connection
+
+Messages = (
+    Generator[runs_pb2.RunStreamResponse, None] | Generator[runs_pb2.JoinRunStreamResponse, None]
+)
+
+
+class RunEvents:
+    """The events of one run: of a new one, or of one that exists.
+
+    When the connection breaks, or the server shuts down, the stream is joined again after the last
+    event that arrived. `request` must carry a request_id if it starts a run: until the run's own id
+    is known, it is sent again.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        request: runs_pb2.RunStreamRequest | runs_pb2.JoinRunStreamRequest,
+        headers: Mapping[str, str] | None,
+    ) -> None:
+        self._connection = connection
+        self._request = request
+        self._headers = headers
+        self._joined = False
+        self._ended = False
+        self._pieces: list[bytes] = []
+
+    def read(self) -> Generator[RunEvent, None]:
+        """Give each event once, in order, from the snapshot of the run to its end.
+
+        Raises what the call raises; `UnavailableError` if the server stays away.
+        """
+        outage = Outage(self._connection)
+        while not self._ended:
+            self._pieces.clear()  # the server starts over with the event that was cut off
+            try:
+                with closing(self._open()) as messages:
+                    for message in messages:
+                        for event in self._whole(message.events):
+                            if event.id or event.HasField("heartbeat"):
+                                outage.over()
+                            if self._is_new(event):
+                                yield event
+                if not self._ended:
+                    raise UnavailableError("the stream ended before the run did")
+            except RunwireError as error:
+                self._take_hint(error)
+                outage.pause(error)
+
+    def _take_hint(self, error: RunwireError) -> None:
+        """Go on where a server that shuts down says: a reader of what is new may not have had an
+        event by which to know the place."""
+        after = error.metadata.get("after_event_id")
+        if after and isinstance(self._request, runs_pb2.JoinRunStreamRequest):
+            self._request.after_event_id = after
+            self._request.live_only = False
+
+    def _open(self) -> Messages:
+        runs = self._connection.services.runs
+        if isinstance(self._request, runs_pb2.RunStreamRequest):
+            return self._connection.stream(runs.RunStream, self._request, self._headers)
+        return self._connection.stream(runs.JoinRunStream, self._request, self._headers)
+
+    def _whole(self, events: Iterable[RunEvent]) -> Iterable[RunEvent]:
+        """Return events, those that came in parts put together."""
+        for event in events:
+            if not event.HasField("part"):
+                yield event
+                continue
+            self._pieces.append(event.part.data)
+            if event.part.last:
+                yield RunEvent.FromString(b"".join(self._pieces))
+                self._pieces.clear()
+
+    def _is_new(self, event: RunEvent) -> bool:
+        """Note how far the stream has come; return whether the reader does not have the event."""
+        if isinstance(self._request, runs_pb2.RunStreamRequest):
+            run_id = event.run.run_id or event.run_id
+            self._request = runs_pb2.JoinRunStreamRequest(run_id=run_id)
+        if event.HasField("run"):
+            is_first, self._joined = not self._joined, True
+            return is_first
+        if event.id:
+            self._request.after_event_id = event.id
+            self._request.live_only = False
+        self._ended = event.HasField("run_ended")
+        return True
