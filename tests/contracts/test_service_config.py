@@ -55,7 +55,9 @@ def test_what_makes_something_is_retried_only_for_those_who_give_it_a_request_id
 
 def test_nothing_is_retried_that_a_second_time_would_do_more_or_find_undone() -> None:
     for name in retried(WITH_REQUEST_IDS):
-        assert "Delete" not in name
+        assert (
+            "Delete" not in name or name == "StoreService.DeleteItem"
+        )  # finds nothing, and is content
         assert "Cancel" not in name
     assert "ThreadService.UpdateThreadState" not in retried(WITH_REQUEST_IDS)
 
