@@ -149,14 +149,15 @@ class SyncAssistantsClient:
         delete_threads: bool = False,
         headers: Mapping[str, str] | None = None,
         params: sdk.QueryParamTypes | None = None,
-        cancel_runs: bool = False,
+        cancel_runs: bool = True,
     ) -> None:
         """Delete an assistant with its versions.
 
-        `cancel_runs` cancels its runs that have not ended; `delete_threads` does so too, and
-        deletes the threads on which it has run, and no other assistant. A call that fails half way
-        can be repeated. Raises `NotFoundError`, and `ConflictError` for a graph's default
-        assistant, or for one whose runs have not ended and are not to be cancelled.
+        Its runs that have not ended are cancelled first, as langgraph_sdk's users expect; with
+        `cancel_runs=False` they keep it from being deleted. `delete_threads` cancels them anyway,
+        and deletes the threads on which it has run, and no other assistant. A call that fails half
+        way can be repeated. Raises `NotFoundError`, and `ConflictError` for a graph's default
+        assistant, or if there are runs that are not to be cancelled or come again and again.
         """
         refuse(params=params)
         self._connection.call(
