@@ -10,8 +10,9 @@ from tests.support.transactions import MovableClock, Server
 
 from runwire.server.core.creation import Creation
 from runwire.server.core.firing import BATCH, COUNTED, fire, give_up, look, next_fire_time
+from runwire.server.core.limits import RunLimits
 from runwire.server.model.crons import Cron, CronError
-from runwire.server.model.errors import QueueFull, ThreadBusy
+from runwire.server.model.errors import QueueFull, RunLimitReached, ThreadBusy
 from runwire.server.model.ids import default_assistant_id, new_id
 from runwire.server.model.runs import MultitaskStrategy, OnCompletion, RunSpec
 from runwire.server.storage import assistants, crons, runs, threads
@@ -249,6 +250,20 @@ def test_a_deleted_thread_or_assistant_takes_its_crons_along(
     assistants.delete_assistant(server.connection, made.assistant_id)
     found = [crons.get_cron(server.connection, cron.cron_id) for cron in (*gone, stays)]
     assert found == [None, None, stays]
+
+
+def test_runs_are_on_behalf_of_whoever_created_the_cron(
+    server: Server, moving_clock: type[MovableClock]
+) -> None:
+    limits = RunLimits(per_principal=1)
+    mine, other = add(server, principal="ada"), add(server, principal="bob")
+    moving_clock.time = at(60)
+    made = [creation.runs[0] for creation in fire_all(server, limits=limits)]
+    assert {run.principal for run in made} == {"ada", "bob"}
+    moving_clock.time = at(120)
+    with pytest.raises(RunLimitReached), server.connection.begin_nested():
+        fire_all(server, limits=limits)
+    assert len(run_ids(server, mine)) == len(run_ids(server, other)) == 1
 
 
 def test_a_zone_s_clock_decides(server: Server, moving_clock: type[MovableClock]) -> None:
