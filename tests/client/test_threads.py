@@ -42,6 +42,26 @@ async def test_a_new_thread(client: RunwireClient) -> None:
     assert await client.threads.get(thread_id) == made
 
 
+async def test_a_thread_that_begins_with_a_state(client: RunwireClient) -> None:
+    supersteps: Any = [
+        {"updates": [{"values": {"question": "why?"}, "as_node": "__start__"}]},
+        {"updates": [{"command": {"update": {"answers": ["a"]}}, "as_node": "prepare"}]},
+    ]
+    made = await client.threads.create(graph_id="asks", supersteps=supersteps)
+    assert made["values"] == {"question": "why?", "answers": ["a"]}
+    assert made["status"] == "interrupted"
+    history = await client.threads.get_history(made["thread_id"])
+    assert [state["next"] for state in history] == [["ask"], ["prepare"]]
+    supersteps[1]["updates"][0]["as_node"] = "nobody"
+    thread_id = str(uuid.uuid4())
+    with pytest.raises(ConflictError, match=r"supersteps\[1\]\.updates\[0\]: .*nobody"):
+        await client.threads.create(thread_id=thread_id, graph_id="asks", supersteps=supersteps)
+    with pytest.raises(NotFoundError):
+        await client.threads.get(thread_id)
+    with pytest.raises(InvalidArgumentError, match="assistant_id: is required"):
+        await client.threads.create(supersteps=supersteps)
+
+
 async def test_an_id_that_is_taken(client: RunwireClient) -> None:
     made = await client.threads.create(metadata={"first": True})
     with pytest.raises(AlreadyExistsError):
@@ -386,8 +406,6 @@ async def test_a_change_that_the_graph_refuses(client: RunwireClient) -> None:
 
 async def test_what_this_version_does_not_have_is_said(client: RunwireClient) -> None:
     thread_id = (await client.threads.create())["thread_id"]
-    with pytest.raises(NotImplementedError, match="supersteps"):
-        await client.threads.create(supersteps=[{"updates": []}])
     with pytest.raises(NotImplementedError, match="include"):
         await client.threads.get(thread_id, include=["ttl", "more"])
     with pytest.raises(NotImplementedError, match="sort_by"):

@@ -21,6 +21,7 @@ from runwire.server.core.places import Places
 from runwire.server.core.run_changes import RunChanges
 from runwire.server.core.runs import Runs
 from runwire.server.core.states import States
+from runwire.server.core.supersteps import Supersteps
 from runwire.server.core.thread_streams import ThreadStreams
 from runwire.server.core.threads import Threads
 from runwire.server.graphs.config import read_config
@@ -185,11 +186,16 @@ async def open_engine(
                 runner=runner,
                 rules=rules,
                 assistants=assistants,
-                threads=Threads(database, runs, request_retention=request_retention),
                 states=States(database, registry, runner, encode_state_update),
                 news=news,
                 thread_streams=ThreadStreams(database, follower, news, places),
                 run_changes=RunChanges(database, news, places),
+                threads=Threads(
+                    database,
+                    runs,
+                    Supersteps(database, registry, runner),
+                    request_retention=request_retention,
+                ),
                 runs=runs,
                 crons=crons,
             )

@@ -16,7 +16,7 @@ from runwire.client.arguments import (
     payload_or_none,
     refuse,
 )
-from runwire.v1 import core_pb2
+from runwire.v1 import core_pb2, threads_pb2
 
 if TYPE_CHECKING:
     from langgraph_sdk import schema as sdk
@@ -186,6 +186,20 @@ def _durability(given: Mapping[str, Any]) -> Any:
     if "durability" in given:
         raise TypeError("checkpoint_during, durability: only one of the two can be given")
     return _DURABILITY["async" if given["checkpoint_during"] else "exit"]
+
+
+def build_superstep(superstep: Mapping[str, Any]) -> threads_pb2.Superstep:
+    """Return updates of a new thread's state that are applied together."""
+    return threads_pb2.Superstep(updates=[_node_update(update) for update in superstep["updates"]])
+
+
+def _node_update(update: Mapping[str, Any]) -> threads_pb2.NodeUpdate:
+    command = update.get("command")
+    return threads_pb2.NodeUpdate(
+        values=payload_or_none(update.get("values"), "supersteps"),
+        command=None if command is None else _command(command),
+        as_node=update.get("as_node"),
+    )
 
 
 def _command(command: Mapping[str, Any]) -> core_pb2.Command:

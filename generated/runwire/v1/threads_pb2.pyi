@@ -188,18 +188,38 @@ class StateTask(_message.Message):
     def __init__(self, task_id: _Optional[str] = ..., name: _Optional[str] = ..., path: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., error: _Optional[str] = ..., interrupts: _Optional[_Iterable[_Union[_core_pb2.Interrupt, _Mapping]]] = ..., checkpoint: _Optional[_Union[_core_pb2.CheckpointRef, _Mapping]] = ..., state: _Optional[_Union[StateSnapshot, _Mapping]] = ..., result: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ...) -> None: ...
 
 class CreateThreadRequest(_message.Message):
-    __slots__ = ("thread_id", "metadata", "if_exists", "request_id", "ttl")
+    __slots__ = ("thread_id", "metadata", "if_exists", "request_id", "ttl", "supersteps", "assistant_id")
     THREAD_ID_FIELD_NUMBER: _ClassVar[int]
     METADATA_FIELD_NUMBER: _ClassVar[int]
     IF_EXISTS_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     TTL_FIELD_NUMBER: _ClassVar[int]
+    SUPERSTEPS_FIELD_NUMBER: _ClassVar[int]
+    ASSISTANT_ID_FIELD_NUMBER: _ClassVar[int]
     thread_id: str
     metadata: _payload_pb2.Payload
     if_exists: _core_pb2.IfExists
     request_id: str
     ttl: ThreadTtl
-    def __init__(self, thread_id: _Optional[str] = ..., metadata: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., if_exists: _Optional[_Union[_core_pb2.IfExists, str]] = ..., request_id: _Optional[str] = ..., ttl: _Optional[_Union[ThreadTtl, _Mapping]] = ...) -> None: ...
+    supersteps: _containers.RepeatedCompositeFieldContainer[Superstep]
+    assistant_id: str
+    def __init__(self, thread_id: _Optional[str] = ..., metadata: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., if_exists: _Optional[_Union[_core_pb2.IfExists, str]] = ..., request_id: _Optional[str] = ..., ttl: _Optional[_Union[ThreadTtl, _Mapping]] = ..., supersteps: _Optional[_Iterable[_Union[Superstep, _Mapping]]] = ..., assistant_id: _Optional[str] = ...) -> None: ...
+
+class Superstep(_message.Message):
+    __slots__ = ("updates",)
+    UPDATES_FIELD_NUMBER: _ClassVar[int]
+    updates: _containers.RepeatedCompositeFieldContainer[NodeUpdate]
+    def __init__(self, updates: _Optional[_Iterable[_Union[NodeUpdate, _Mapping]]] = ...) -> None: ...
+
+class NodeUpdate(_message.Message):
+    __slots__ = ("values", "command", "as_node")
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    COMMAND_FIELD_NUMBER: _ClassVar[int]
+    AS_NODE_FIELD_NUMBER: _ClassVar[int]
+    values: _payload_pb2.Payload
+    command: _core_pb2.Command
+    as_node: str
+    def __init__(self, values: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., command: _Optional[_Union[_core_pb2.Command, _Mapping]] = ..., as_node: _Optional[str] = ...) -> None: ...
 
 class CreateThreadResponse(_message.Message):
     __slots__ = ("thread",)

@@ -124,10 +124,12 @@ class ThreadServiceServicer:
     """
 
     def CreateThread(self, request, context):
-        """Creates an empty thread.
+        """Creates a thread: an empty one, or one with the state that `supersteps` make.
 
         Fails with ALREADY_EXISTS and reason THREAD_EXISTS if `thread_id` is taken, unless `if_exists`
-        says otherwise.
+        says otherwise. With `supersteps` also with NOT_FOUND and reason ASSISTANT_NOT_FOUND, with
+        FAILED_PRECONDITION and reason STATE_UPDATE_REFUSED if the graph does not take one of them, and
+        as GetThreadState does for graphs that cannot be had; then there is no thread.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

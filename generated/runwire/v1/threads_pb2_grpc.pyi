@@ -29,10 +29,12 @@ class ThreadServiceStub:
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateThread: _aio.UnaryUnaryMultiCallable[_threads_pb2.CreateThreadRequest, _threads_pb2.CreateThreadResponse]
-    """Creates an empty thread.
+    """Creates a thread: an empty one, or one with the state that `supersteps` make.
 
     Fails with ALREADY_EXISTS and reason THREAD_EXISTS if `thread_id` is taken, unless `if_exists`
-    says otherwise.
+    says otherwise. With `supersteps` also with NOT_FOUND and reason ASSISTANT_NOT_FOUND, with
+    FAILED_PRECONDITION and reason STATE_UPDATE_REFUSED if the graph does not take one of them, and
+    as GetThreadState does for graphs that cannot be had; then there is no thread.
     """
     GetThread: _aio.UnaryUnaryMultiCallable[_threads_pb2.GetThreadRequest, _threads_pb2.GetThreadResponse]
     """Answers with a thread.
@@ -132,10 +134,12 @@ class ThreadServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _threads_pb2.CreateThreadRequest,
         context: _aio.ServicerContext[_threads_pb2.CreateThreadRequest, _abc.Awaitable[_threads_pb2.CreateThreadResponse]],
     ) -> _abc.Awaitable[_threads_pb2.CreateThreadResponse]:
-        """Creates an empty thread.
+        """Creates a thread: an empty one, or one with the state that `supersteps` make.
 
         Fails with ALREADY_EXISTS and reason THREAD_EXISTS if `thread_id` is taken, unless `if_exists`
-        says otherwise.
+        says otherwise. With `supersteps` also with NOT_FOUND and reason ASSISTANT_NOT_FOUND, with
+        FAILED_PRECONDITION and reason STATE_UPDATE_REFUSED if the graph does not take one of them, and
+        as GetThreadState does for graphs that cannot be had; then there is no thread.
         """
 
     @_abc_1.abstractmethod

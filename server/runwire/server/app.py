@@ -25,6 +25,7 @@ from runwire.server.core.run_changes import RunChanges
 from runwire.server.core.runs import Runs
 from runwire.server.core.states import States
 from runwire.server.core.store import Store
+from runwire.server.core.supersteps import Supersteps
 from runwire.server.core.thread_streams import ThreadStreams
 from runwire.server.core.threads import Threads
 from runwire.server.core.webhooks import Webhooks
@@ -110,7 +111,11 @@ class App:
         self.runs = Runs(self.database, self.logs, self.follower, self.runner, rules)
         self.assistants = Assistants(*shared, self.runs, request_retention=retention)
         self.threads = Threads(
-            self.database, self.runs, request_retention=retention, default_ttl=self._thread_ttl
+            self.database,
+            self.runs,
+            Supersteps(*shared),
+            request_retention=retention,
+            default_ttl=self._thread_ttl,
         )
         self.states = States(*shared, encode_state_update)
         self.crons = Crons(self.database, self.runs, rules)

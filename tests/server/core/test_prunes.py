@@ -15,6 +15,10 @@ from runwire.server.model.threads import PruneStrategy, ThreadState
 from runwire.server.storage import pruning
 from runwire.server.storage.tables import metadata
 
+TELLING = ("requests", "changes")
+"""What is kept for a while and is no part of a thread: that a request came before, and for readers
+of changes that a thread is gone."""
+
 DELETE, KEEP_LATEST = PruneStrategy.DELETE, PruneStrategy.KEEP_LATEST
 
 
@@ -36,15 +40,15 @@ def told(results: list[PruneResult]) -> list[tuple[str, type[RunwireError] | Non
 
 
 async def mentions(engine: Engine, *ids: str) -> dict[str, int]:
-    """Return which tables have rows with one of the ids in any column, and how many. What tells of
-    requests is no part of a thread: a repeated one must find that it came before."""
+    """Return which tables have rows with one of the ids in any column, and how many, except those
+    that are `TELLING`."""
 
     def count(connection: Connection) -> dict[str, int]:
         found = {}
         for table in metadata.sorted_tables:
             named = [cast(column, String).contains(each) for column in table.c for each in ids]
             query = select(func.count()).select_from(table).where(or_(*named))
-            if table.name != "requests" and (rows := connection.scalar(query)):
+            if table.name not in TELLING and (rows := connection.scalar(query)):
                 found[table.name] = rows
         return found
 

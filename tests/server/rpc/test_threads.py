@@ -226,6 +226,64 @@ class TestResources:
         failure = await failure_of(served.runs.GetRun(runs_pb2.GetRunRequest(run_id=run_id)))
         assert failure.reason == "RUN_NOT_FOUND"
 
+    async def test_a_thread_may_begin_with_a_state(self, served: Served) -> None:
+        steps = [
+            {"updates": [{"values": {"json": '{"question": "why?"}'}, "as_node": "__start__"}]},
+            {"updates": [{"command": {"update": {"json": '{"answers": [1]}'}}, "as_node": "ask"}]},
+        ]
+        named = {"assistant_id": "asks"}
+        made_for = {"metadata": {"json": '{"graph_id": "asks"}'}}
+        for how in (named, made_for):
+            thread = await create(served, supersteps=steps, **how)
+            assert thread.values.json == '{"question":"why?","answers":[1]}'
+            assert thread.state == wire.THREAD_STATE_IDLE
+            assert (await state(served, thread.thread_id)).values.json == thread.values.json
+
+    async def test_a_refused_superstep_is_told_and_leaves_no_thread(self, served: Served) -> None:
+        thread_id = new_id()
+        step = {"updates": [{"values": {"json": "{}"}, "as_node": "nobody"}]}
+        request = wire.CreateThreadRequest(
+            thread_id=thread_id, supersteps=[step], assistant_id="asks"
+        )
+        failure = await failure_of(served.threads.CreateThread(request))
+        assert (failure.code, failure.reason) == ("FAILED_PRECONDITION", "STATE_UPDATE_REFUSED")
+        assert failure.variables == {"field": "supersteps[0].updates[0]"}
+        get = wire.GetThreadRequest(thread_id=thread_id)
+        assert (await failure_of(served.threads.GetThread(get))).reason == "THREAD_NOT_FOUND"
+        request.assistant_id = "nobody"
+        failure = await failure_of(served.threads.CreateThread(request))
+        assert failure.reason == "ASSISTANT_NOT_FOUND"
+
+    async def test_what_is_wrong_with_a_superstep_is_named(self, served: Served) -> None:
+        update = {"values": {"json": "{}"}, "as_node": "ask"}
+        cases: dict[str, dict[str, Any]] = {
+            "assistant_id": {"supersteps": [{"updates": [update]}]},
+            "assistant_id ": {"assistant_id": "asks"},
+            "supersteps[1].updates": {"supersteps": [{"updates": [update]}, {}]},
+            "supersteps[0].updates[1].as_node": {
+                "supersteps": [{"updates": [update, {"values": {"json": "{}"}}]}]
+            },
+            "supersteps[0].updates[0].values": {
+                "supersteps": [
+                    {"updates": [{**update, "command": {"goto": [{"node": "ask"}]}}]},
+                ]
+            },
+            "supersteps[0].updates[0].values.a": {
+                "supersteps": [{"updates": [{"values": {"json": '{"a": NaN}'}}]}]
+            },
+            "supersteps[0].updates[0].command.resume": {
+                "supersteps": [{"updates": [{"command": {"resume": {"json": "1"}}}]}]
+            },
+            "supersteps[0].updates[0].command.goto[0].node": {
+                "supersteps": [{"updates": [{"command": {"goto": [{}]}}]}]
+            },
+            "supersteps": {"supersteps": [{"updates": [update]}] * 1001},
+        }
+        for field, request in cases.items():
+            named = {} if field == "assistant_id" else {"assistant_id": "asks"}
+            call = served.threads.CreateThread(wire.CreateThreadRequest(**{**named, **request}))
+            assert list((await failure_of(call)).fields) == [field.strip()], field
+
     async def test_a_busy_thread_is_deleted_with_its_runs_if_that_is_asked_for(
         self, served: Served
     ) -> None:

@@ -13,6 +13,7 @@ import orjson
 from runwire.server.core.assistants import resolve
 from runwire.server.core.local import LocalRunner
 from runwire.server.core.setups import find_origin, find_setup, named_checkpoint, namespaces
+from runwire.server.core.supersteps import remains_of
 from runwire.server.core.threads import get_thread
 from runwire.server.core.turns import Turns
 from runwire.server.graphs import state
@@ -29,7 +30,7 @@ from runwire.server.model.errors import (
 )
 from runwire.server.model.ids import time_of_checkpoint
 from runwire.server.model.requests import Page
-from runwire.server.model.threads import CheckpointRef, StateSnapshot, ThreadState
+from runwire.server.model.threads import CheckpointRef, StateSnapshot
 from runwire.server.storage import checkpoints, gone, threads
 from runwire.server.storage.clock import current_time
 from runwire.server.storage.database import Connection, Database
@@ -338,10 +339,5 @@ def _leave_state(connection: Connection, thread_id: str, snapshot: StateSnapshot
     shown = snapshot.checkpoint.checkpoint_id if snapshot.checkpoint else ""
     if newest is None or newest.checkpoint_id != shown:
         raise checkpoints.CheckpointOutdated(shown, newest.checkpoint_id if newest else "")
-    unfinished = snapshot.next or snapshot.interrupts
-    remains = threads.Remains(
-        rest_state=ThreadState.INTERRUPTED if unfinished else ThreadState.IDLE,
-        values=snapshot.values,
-        interrupts=snapshot.interrupts,
-    )
-    threads.leave(connection, thread_id, remains, current_time(connection), busy=False)
+    now = current_time(connection)
+    threads.leave(connection, thread_id, remains_of(snapshot), now, busy=False)

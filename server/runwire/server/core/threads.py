@@ -13,12 +13,14 @@ from runwire.server.core.copies import copy_thread
 from runwire.server.core.prunes import PruneResult, delete_thread, prune_thread
 from runwire.server.core.requests import remember, replay
 from runwire.server.core.runs import Runs
+from runwire.server.core.supersteps import Supersteps, remains_of
+from runwire.server.graphs.state import PlannedUpdate
 from runwire.server.model.errors import ThreadExists, ThreadInUse, ThreadNotFound
 from runwire.server.model.extraction import ValuePath, extract
 from runwire.server.model.ids import new_id
 from runwire.server.model.requests import Order, Page, RequestKey
 from runwire.server.model.runs import CancelAction
-from runwire.server.model.threads import PruneStrategy, Thread, ThreadStorage, ThreadTtl
+from runwire.server.model.threads import PruneStrategy, Superstep, Thread, ThreadStorage, ThreadTtl
 from runwire.server.storage import locks, threads
 from runwire.server.storage.clock import current_time
 from runwire.server.storage.database import Connection, Database
@@ -34,12 +36,14 @@ class Threads:
         self,
         database: Database,
         runs: Runs,
+        supersteps: Supersteps,
         *,
         request_retention: timedelta,
         default_ttl: ThreadTtl | None = None,
     ) -> None:
         self._database = database
         self._runs = runs
+        self._supersteps = supersteps
         self._request_retention = request_retention
         self._default_ttl = default_ttl
 
@@ -51,11 +55,20 @@ class Threads:
         return_existing: bool,
         request: RequestKey | None,
         ttl: ThreadTtl | None = None,
+        supersteps: Sequence[Superstep] = (),
+        assistant_id: str = "",
     ) -> tuple[Thread, bool]:
         """Return a new thread, and whether it was there before (a repeated request, or
-        `return_existing`). No `ttl`: the default. Raises `ThreadExists`, `RequestIdReused`."""
+        `return_existing`). No `ttl`: the default. The graph of the assistant applies `supersteps`
+        to it; if it does not take one, there is no thread.
 
-        def create(connection: Connection) -> tuple[Thread, bool]:
+        Raises `ThreadExists`, `RequestIdReused`, and what `Supersteps.plan` raises.
+        """
+        new_thread_id = thread_id or new_id()
+
+        def create(
+            connection: Connection, planned: PlannedUpdate | None = None
+        ) -> tuple[Thread, bool] | None:
             now = current_time(connection)
             if request is not None:
                 known = replay(connection, request, since=now - self._request_retention)
@@ -67,14 +80,29 @@ class Threads:
                 existing = threads.lock_thread(connection, thread_id)
             if existing is not None and not return_existing:
                 raise ThreadExists(existing.thread_id)
+            if existing is None and supersteps and planned is None:
+                return None
             thread = existing or threads.add_thread(
-                connection, thread_id or new_id(), metadata, now, ttl or self._default_ttl
+                connection, new_thread_id, metadata, now, ttl or self._default_ttl
             )
+            if existing is None and planned is not None:
+                planned.store(connection)
+                threads.leave(
+                    connection, new_thread_id, remains_of(planned.output), now, busy=False
+                )
+                thread = get_thread(connection, new_thread_id)
             if request is not None:
                 remember(connection, request, [thread.thread_id], now)
             return thread, existing is not None
 
-        return await self._database.write(create)
+        made = await self._database.write(create)
+        if made is None:
+            # Not in the transaction: it runs the user's code. By its end somebody else may have
+            # made the thread.
+            planned = await self._supersteps.plan(new_thread_id, assistant_id, supersteps)
+            made = await self._database.write(partial(create, planned=planned))
+            assert made is not None
+        return made
 
     async def get(self, thread_id: str) -> Thread:
         """Return a thread. Raises `ThreadNotFound`."""

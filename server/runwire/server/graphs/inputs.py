@@ -117,6 +117,14 @@ def _metadata(run: Run) -> dict[str, Any]:
     }
 
 
+def command_of_node(graph: Graph, command: RunCommand) -> Command[Any]:
+    """Return a command as a node returns it. Raises `InputMismatch`."""
+    return Command(
+        update=_update(command.update) if command.has_update else None,
+        goto=[_goto(graph, index, goto) for index, goto in enumerate(command.goto)],
+    )
+
+
 async def _command(
     graph: Graph, command: RunCommand, config: RunnableConfig
 ) -> Command[Any] | None:

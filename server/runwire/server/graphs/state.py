@@ -113,8 +113,10 @@ async def plan_update(
     held = copy.copy(graph)
     held.checkpointer = holding
     try:
-        config = _update_config(graph, setup, checkpoint, metadata or {})
-        made = await held.aupdate_state(config, _updates(graph, values, as_node), as_node or None)
+        config = update_config(graph, setup, checkpoint, metadata or {})
+        made = await held.aupdate_state(
+            config, returned_values(graph, values, as_node), as_node or None
+        )
         output = await get_output(held, thread_id)
     except Exception as error:
         # Reducers and conditional edges are the graph author's code.
@@ -122,10 +124,10 @@ async def plan_update(
             raise
         message = shown_message(error) or type(error).__name__
         raise StateUpdateRefused(message, thread_id=thread_id) from error
-    return PlannedUpdate(_required_ref(made), output, holding.writing())
+    return PlannedUpdate(required_ref(made), output, holding.writing())
 
 
-def _update_config(
+def update_config(
     graph: Graph, setup: Setup, checkpoint: CheckpointRef, metadata: Mapping[str, Any]
 ) -> RunnableConfig:
     """Return the config of an update: conditional edges are called, and may look at all that they
@@ -139,7 +141,7 @@ def _update_config(
     return {"configurable": configured, "metadata": dict(metadata)}
 
 
-def _updates(graph: Graph, values: Any, as_node: str | None) -> Any:
+def returned_values(graph: Graph, values: Any, as_node: str | None) -> Any:
     """Return values as a node returns them: JSON has no way to say that a list is several updates,
     and only a state that is a single value may be a list itself."""
     several = isinstance(values, list) and values and all(isinstance(item, dict) for item in values)
@@ -177,10 +179,11 @@ def _task(task: PregelTask) -> StateTask:
 
 
 def _ref(config: RunnableConfig | None) -> CheckpointRef | None:
-    return None if config is None else _required_ref(config)
+    return None if config is None else required_ref(config)
 
 
-def _required_ref(config: RunnableConfig) -> CheckpointRef:
+def required_ref(config: RunnableConfig) -> CheckpointRef:
+    """Return the checkpoint that a config names."""
     configurable = config["configurable"]
     return CheckpointRef(
         checkpoint_id=configurable.get("checkpoint_id") or "",

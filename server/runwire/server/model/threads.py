@@ -1,12 +1,12 @@
 """Threads: conversations that successive runs continue."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from runwire.server.model.runs import Interrupt, JsonText, RunError
+from runwire.server.model.runs import Command, Interrupt, JsonText, RunError
 
 
 class ThreadState(StrEnum):
@@ -98,6 +98,20 @@ class CheckpointRef:
     checkpoint_id: str = ""
     checkpoint_ns: str = ""
     checkpoint_map: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeUpdate:
+    """An update of a state as a node returns it: values, or a command. An empty `as_node` means the
+    node that ran last."""
+
+    values: Any = None
+    command: Command | None = None
+    as_node: str = ""
+
+
+Superstep = Sequence[NodeUpdate]
+"""Updates that are applied together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -50,7 +50,11 @@ def read_spec(wire: core_pb2.RunSpec, fields: Fields, path: str, *, webhooks: Ur
         assistant_version=_read_version(wire, fields, path),
         thread_id=thread_id,
         input=fields.data(f"{path}.input", wire.input),
-        command=_read_command(wire, fields, f"{path}.command"),
+        command=(
+            read_command(wire.command, fields, f"{path}.command")
+            if wire.HasField("command")
+            else None
+        ),
         checkpoint=_read_run_checkpoint(wire, thread_id, fields, f"{path}.checkpoint"),
         config=read_config(wire.config, fields, f"{path}.config"),
         context=fields.object(f"{path}.context", wire.context),
@@ -145,10 +149,8 @@ def read_config(wire: core_pb2.RunConfig, fields: Fields, path: str) -> RunConfi
     )
 
 
-def _read_command(wire: core_pb2.RunSpec, fields: Fields, path: str) -> Command | None:
-    if not wire.HasField("command"):
-        return None
-    command = wire.command
+def read_command(command: core_pb2.Command, fields: Fields, path: str) -> Command:
+    """Read a command that must say something."""
     has_resume, has_update = payloads.is_set(command.resume), payloads.is_set(command.update)
     if has_resume and command.resume_by_interrupt:
         fields.refuse(f"{path}.resume", "must be unset if resume_by_interrupt is not empty")

@@ -1,5 +1,6 @@
 """The service of threads: converts, calls, converts back."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -12,7 +13,7 @@ from runwire.server.core.thread_streams import ThreadStreams, Told
 from runwire.server.core.threads import Threads
 from runwire.server.model.extraction import ValuePath, parse_path
 from runwire.server.model.requests import Order, RequestKey
-from runwire.server.model.threads import PruneStrategy, ThreadTtl
+from runwire.server.model.threads import PruneStrategy, Superstep, ThreadTtl
 from runwire.server.rpc import enums
 from runwire.server.rpc.calls import Context, wants_values
 from runwire.server.rpc.fields import Fields
@@ -28,6 +29,7 @@ from runwire.server.rpc.resources import (
 )
 from runwire.server.rpc.states import read_place, read_states_query, read_update
 from runwire.server.rpc.streams import HEARTBEAT, EventStream
+from runwire.server.rpc.supersteps import read_supersteps
 from runwire.server.rpc.thread_streams import ThreadMessages, read_stream
 from runwire.server.storage.threads import ThreadFilter
 from runwire.v1 import threads_pb2 as wire
@@ -68,6 +70,8 @@ class ThreadServicer(threads_pb2_grpc.ThreadServiceServicer):
             return_existing=draft.return_existing,
             request=draft.key,
             ttl=draft.ttl,
+            supersteps=draft.supersteps,
+            assistant_id=draft.assistant_id,
         )
         return wire.CreateThreadResponse(thread=thread_message(thread))
 
@@ -208,6 +212,8 @@ class _Draft:
     return_existing: bool
     key: RequestKey | None
     ttl: ThreadTtl | None
+    supersteps: Sequence[Superstep]
+    assistant_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,13 +241,28 @@ class _Query:
 
 def _read_draft(request: wire.CreateThreadRequest, fields: Fields) -> _Draft:
     if_exists = fields.word("if_exists", request.if_exists, enums.IF_EXISTS, enums.IfExists.FAIL)
+    metadata = fields.metadata("metadata", request.metadata)
     return _Draft(
         thread_id=fields.optional_id("thread_id", request.thread_id),
-        metadata=fields.metadata("metadata", request.metadata),
+        metadata=metadata,
         return_existing=if_exists is enums.IfExists.RETURN_EXISTING,
         key=read_key("ThreadService/CreateThread", request, fields),
         ttl=_read_ttl(request, fields),
+        supersteps=read_supersteps(request.supersteps, fields),
+        assistant_id=_read_assistant(request, metadata, fields),
     )
+
+
+def _read_assistant(
+    request: wire.CreateThreadRequest, metadata: dict[str, Any], fields: Fields
+) -> str:
+    if not request.supersteps:
+        if request.assistant_id:
+            fields.refuse("assistant_id", "must be empty without supersteps")
+        return ""
+    made_for = metadata.get("graph_id")
+    named = request.assistant_id or (made_for if isinstance(made_for, str) else "")
+    return fields.assistant("assistant_id", named)
 
 
 def _read_ttl(

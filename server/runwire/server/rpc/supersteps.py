@@ -1,0 +1,51 @@
+"""What new threads begin with, from the wire."""
+
+from collections.abc import Sequence
+
+from runwire.server.model.threads import NodeUpdate, Superstep
+from runwire.server.rpc import payloads
+from runwire.server.rpc.fields import Fields
+from runwire.server.rpc.specs import read_command
+from runwire.v1 import threads_pb2 as wire
+
+
+def read_supersteps(supersteps: Sequence[wire.Superstep], fields: Fields) -> list[Superstep]:
+    """Read the supersteps of a new thread."""
+    if not fields.fits("supersteps", supersteps):
+        return []
+    return [
+        _read_superstep(superstep, fields, f"supersteps[{index}]")
+        for index, superstep in enumerate(supersteps)
+    ]
+
+
+def _read_superstep(superstep: wire.Superstep, fields: Fields, path: str) -> Superstep:
+    path = f"{path}.updates"
+    if not superstep.updates:
+        fields.refuse(path, "is required")
+    if not fields.fits(path, superstep.updates):
+        return []
+    several = len(superstep.updates) > 1
+    return [
+        _read_update(update, fields, f"{path}[{index}]", several=several)
+        for index, update in enumerate(superstep.updates)
+    ]
+
+
+def _read_update(
+    update: wire.NodeUpdate, fields: Fields, path: str, *, several: bool
+) -> NodeUpdate:
+    command = None
+    if update.HasField("command"):
+        if payloads.is_set(update.values):
+            fields.refuse(f"{path}.values", "must be unset if command is set")
+        if payloads.is_set(update.command.resume) or update.command.resume_by_interrupt:
+            fields.refuse(f"{path}.command.resume", "a node answers no interrupts")
+        command = read_command(update.command, fields, f"{path}.command")
+    if several:
+        fields.required(f"{path}.as_node", update.as_node)
+    return NodeUpdate(
+        values=fields.data(f"{path}.values", update.values),
+        command=command,
+        as_node=update.as_node,
+    )
