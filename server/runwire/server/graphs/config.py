@@ -14,7 +14,7 @@ from dotenv import dotenv_values
 
 from runwire.server.graphs.webhooks import URL_USED, USED, WebhooksConfig, read_webhooks
 from runwire.server.model.ids import canonical_id
-from runwire.server.model.items import StoreTtl
+from runwire.server.model.items import StoreIndex, StoreTtl
 from runwire.server.model.threads import PruneStrategy, ThreadTtl
 
 _READ = ("graphs", "env", "dependencies", "checkpointer", "store", "webhooks", "$schema")
@@ -73,7 +73,8 @@ class GraphsConfig:
 
     `directories` (the file's own first) hold the graphs' code and belong on `sys.path`.
     `thread_ttl` is for new threads, `store_ttl` for items of the store, `sweep_interval` how often
-    what has expired is looked for, `webhooks` which of them are called.
+    what has expired is looked for, `webhooks` which of them are called, `store_index` how items of
+    the store are found by their meaning.
     `warnings` are sentences for the log.
     """
 
@@ -85,6 +86,7 @@ class GraphsConfig:
     sweep_interval: timedelta | None = None
     store_ttl: StoreTtl = field(default_factory=StoreTtl)
     webhooks: WebhooksConfig = field(default_factory=WebhooksConfig)
+    store_index: StoreIndex | None = None
     warnings: tuple[str, ...] = ()
 
     @property
@@ -120,11 +122,13 @@ def read_config(path: Path) -> GraphsConfig:
         sweep_interval=min((one for one in intervals if one is not None), default=None),
         store_ttl=_read_store_ttl(path, store_ttl),
         webhooks=_read_webhooks(path, hooks, hook_urls),
+        store_index=_read_store_index(path, store.get("index")),
         warnings=(
             *_strange_keys(path, content),
             *_not_used(path, "checkpointer", checkpointer, ("ttl",)),
             *_not_used(path, "checkpointer.ttl", ttl, _TTL_KEYS),
-            *_not_used(path, "store", store, ("ttl",)),
+            *_not_used(path, "store", store, ("ttl", "index")),
+            *_not_used(path, "store.index", store.get("index") or {}, _INDEX_KEYS),
             *_not_used(path, "store.ttl", store_ttl, _STORE_TTL_KEYS),
             *_not_used(path, "webhooks", hooks, USED),
             *_not_used(path, "webhooks.url", hook_urls, URL_USED),
@@ -249,6 +253,7 @@ def _read_dependencies(path: Path, value: Any) -> tuple[Path, ...]:
 
 
 _TTL_KEYS = ("strategy", "default_ttl", "sweep_interval_minutes")
+_INDEX_KEYS = ("dims", "embed", "fields")
 _STORE_TTL_KEYS = ("default_ttl", "refresh_on_read", "sweep_interval_minutes")
 
 
@@ -277,6 +282,20 @@ def _read_store_ttl(path: Path, ttl: dict[str, Any]) -> StoreTtl:
     return StoreTtl(default, refreshes)
 
 
+def _read_store_index(path: Path, value: Any) -> StoreIndex | None:
+    if value is None:
+        return None
+    index = _read_part(path, "store.index", value)
+    dims, embed, fields = index.get("dims"), index.get("embed"), index.get("fields") or ["$"]
+    if isinstance(dims, bool) or not isinstance(dims, int) or not 1 <= dims <= _MOST_DIMS:
+        raise ConfigError(path, f"store.index.dims: must be a number from 1 to {_MOST_DIMS}")
+    if not isinstance(embed, str) or not all(embed.partition(":")):
+        raise ConfigError(path, 'store.index.embed: must be "file.py:function" or "provider:model"')
+    if not isinstance(fields, list) or not all(isinstance(one, str) and one for one in fields):
+        raise ConfigError(path, "store.index.fields: must be a list of paths")
+    return StoreIndex(dims=dims, embed=embed, fields=tuple(fields))
+
+
 def _read_minutes(path: Path, key: str, minutes: Any) -> timedelta | None:
     if minutes is None:
         return None
@@ -286,6 +305,9 @@ def _read_minutes(path: Path, key: str, minutes: Any) -> timedelta | None:
         raise ConfigError(path, f"{key}: must be more than 0 and at most {_MOST_MINUTES} minutes")
     return timedelta(minutes=minutes)
 
+
+_MOST_DIMS = 16_000
+"""As many as PostgreSQL's vectors have."""
 
 _MOST_MINUTES = 365 * 24 * 60
 

@@ -1,7 +1,7 @@
 """LangGraph's store in Runwire's database: what graphs keep across threads."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -23,11 +23,12 @@ from langgraph.store.base import (
     validate_op_namespace,
 )
 
+from runwire.server.graphs.embedding import Embedder, Meanings, Texts
 from runwire.server.model import items as model
 from runwire.server.model.attempts import Attempt, current_writer
 from runwire.server.model.errors import AttemptLost
 from runwire.server.model.items import ItemPlace, Match, StoreTtl
-from runwire.server.storage import items, namespaces, ownership
+from runwire.server.storage import items, namespaces, ownership, vectors
 from runwire.server.storage.clock import current_time
 from runwire.server.storage.database import Connection, Database
 
@@ -45,6 +46,8 @@ class _Put:
 
     value: dict[str, Any] | None
     ttl: timedelta | None
+    texts: Mapping[str, str] = field(default_factory=dict)
+    """What of it is found by its meaning, by path."""
 
 
 class RunwireStore(BaseStore):
@@ -59,9 +62,13 @@ class RunwireStore(BaseStore):
 
     supports_ttl = True
 
-    def __init__(self, database: Database, *, ttl: StoreTtl = _FOR_EVER) -> None:
-        """`ttl`: what counts for items of which nobody says for how long they are kept."""
+    def __init__(
+        self, database: Database, *, ttl: StoreTtl = _FOR_EVER, embedder: Embedder | None = None
+    ) -> None:
+        """`ttl`: what counts for items of which nobody says for how long they are kept. `embedder`:
+        without it a search with a `query` is refused, and `index` has no effect."""
         self._database = database
+        self._embedder = embedder
         self.ttl_config = _config_of(ttl)
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
@@ -69,7 +76,9 @@ class RunwireStore(BaseStore):
 
         Raises `InvalidNamespaceError`, and `ValueError` for what the store cannot do.
         """
-        batch = _Batch(list(ops))
+        batch = _Batch(list(ops), self._embedder)
+        if self._embedder is not None and batch.has_texts:
+            batch.meanings = self._embedder.embed(batch.texts)
         run = self._database.write_blocking if batch.puts else self._database.read_blocking
         results, read = run(batch.execute)
         if read:
@@ -78,7 +87,9 @@ class RunwireStore(BaseStore):
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
         """Do as `batch` does."""
-        batch = _Batch(list(ops))
+        batch = _Batch(list(ops), self._embedder)
+        if self._embedder is not None and batch.has_texts:
+            batch.meanings = await self._embedder.aembed(batch.texts)
         run = self._database.write if batch.puts else self._database.read
         results, read = await run(batch.execute)
         if read:
@@ -92,16 +103,30 @@ def _config_of(ttl: StoreTtl) -> TTLConfig:
 
 
 class _Batch:
-    """Checked operations."""
+    """Checked operations. What `texts` they have has its `meanings` before they are executed: to
+    embed takes long, and a transaction is not to."""
 
-    def __init__(self, ops: Sequence[Op]) -> None:
+    def __init__(self, ops: Sequence[Op], embedder: Embedder | None) -> None:
         for op in ops:
             _check_place(op)
-        self.reads = [None if isinstance(op, PutOp) else _reading(op) for op in ops]
+        self._is_indexed = embedder is not None
+        self.reads = [None if isinstance(op, PutOp) else self._reading(op) for op in ops]
         self.puts = {
-            ItemPlace(op.namespace, op.key): _checked(op) for op in ops if isinstance(op, PutOp)
+            ItemPlace(op.namespace, op.key): _checked(op, embedder)
+            for op in ops
+            if isinstance(op, PutOp)
         }
+        self.texts = Texts(
+            [text for put in self.puts.values() for text in put.texts.values()],
+            [op.query for op in ops if isinstance(op, SearchOp) and op.query],
+        )
+        self.meanings = Meanings()
         self._writer = current_writer.get()
+
+    @property
+    def has_texts(self) -> bool:
+        """Whether there is anything to embed."""
+        return bool(self.texts.documents or self.texts.queries)
 
     def execute(self, connection: Connection) -> tuple[list[Result], list[ItemPlace]]:
         """Return the results, and the items whose time has to begin anew after that."""
@@ -123,6 +148,47 @@ class _Batch:
                 items.delete_item(connection, place)
             else:
                 items.put_item(connection, place, put.value, now, put.ttl)
+                if self._is_indexed:
+                    vectors.put_vectors(connection, place, self.meanings.of(put.texts))
+
+    def _reading(self, op: GetOp | SearchOp | ListNamespacesOp) -> Read:
+        match op:
+            case GetOp():
+                return partial(_get, op)
+            case SearchOp():
+                _check_page(op.limit, op.offset)
+                conditions = model.read_filter(op.filter or {})
+                if not op.query:
+                    return partial(_search, op, conditions)
+                if not self._is_indexed:
+                    raise ValueError(
+                        "this store has no embedding configured and cannot search by meaning:"
+                        " leave out query, and use filter"
+                    )
+                return partial(self._search_by_meaning, op, conditions)
+            case ListNamespacesOp():
+                _check_page(op.limit, op.offset)
+                if op.max_depth is not None and op.max_depth < 1:
+                    raise ValueError("max_depth must be at least 1")
+                matches = [_match(one) for one in op.match_conditions or ()]
+                return partial(_list_namespaces, op, matches)
+
+    def _search_by_meaning(
+        self, op: SearchOp, conditions: Sequence[model.Condition], connection: Connection
+    ) -> Found:
+        wanted = self.meanings.queries.get(op.query or "")
+        if wanted is None:
+            return [], []
+        found = vectors.nearest_items(
+            connection,
+            wanted,
+            op.namespace_prefix,
+            conditions,
+            current_time(connection),
+            limit=op.limit,
+            offset=op.offset,
+        )
+        return _shown(op, found)
 
 
 def _refresh(places: Sequence[ItemPlace], connection: Connection) -> None:
@@ -154,7 +220,7 @@ def _check(namespace: Sequence[str], key: str | None = None) -> None:
         raise InvalidNamespaceError(f"the namespace {wrong}")
 
 
-def _checked(op: PutOp) -> _Put:
+def _checked(op: PutOp, embedder: Embedder | None) -> _Put:
     if op.value is None:
         return _Put(None, None)
     try:
@@ -164,7 +230,11 @@ def _checked(op: PutOp) -> _Put:
     if size > model.MAX_VALUE_BYTES:
         limit = model.MAX_VALUE_BYTES
         raise ValueError(f"the value of {op.key!r} is {size} bytes, at most {limit} are taken")
-    return _Put(dict(op.value), _checked_ttl(op.ttl))
+    value = dict(op.value)
+    texts: dict[str, str] = {}
+    if embedder is not None and op.index is not False:
+        texts = embedder.texts_of(value, op.index)
+    return _Put(value, _checked_ttl(op.ttl), texts)
 
 
 def _checked_ttl(minutes: float | None) -> timedelta | None:
@@ -173,25 +243,6 @@ def _checked_ttl(minutes: float | None) -> timedelta | None:
     if not 0 < minutes <= model.LONGEST_TTL / timedelta(minutes=1):
         raise ValueError(f"ttl: must be more than 0 minutes and at most {model.LONGEST_TTL}")
     return timedelta(minutes=minutes)
-
-
-def _reading(op: GetOp | SearchOp | ListNamespacesOp) -> Read:
-    match op:
-        case GetOp():
-            return partial(_get, op)
-        case SearchOp():
-            _check_page(op.limit, op.offset)
-            if op.query:
-                raise ValueError(
-                    "this store has no embedding configured and cannot search by meaning:"
-                    " leave out query, and use filter"
-                )
-            return partial(_search, op, model.read_filter(op.filter or {}))
-        case ListNamespacesOp():
-            _check_page(op.limit, op.offset)
-            if op.max_depth is not None and op.max_depth < 1:
-                raise ValueError("max_depth must be at least 1")
-            return partial(_list_namespaces, op, [_match(one) for one in op.match_conditions or ()])
 
 
 def _check_page(limit: int, offset: int) -> None:
@@ -222,9 +273,12 @@ def _search(op: SearchOp, conditions: Sequence[model.Condition], connection: Con
         limit=op.limit,
         offset=op.offset,
     )
-    return [SearchItem(**_described(item), score=item.score) for item in found], _refreshed(
-        op, found
-    )
+    return _shown(op, found)
+
+
+def _shown(op: SearchOp, found: Sequence[model.Item]) -> Found:
+    shown = [SearchItem(**_described(item), score=item.score) for item in found]
+    return shown, _refreshed(op, found)
 
 
 def _refreshed(op: GetOp | SearchOp, found: Iterable[model.Item]) -> list[model.Item]:

@@ -371,6 +371,18 @@ class StorageFull(ResourceExhausted):
         super().__init__("the database has no room left")
 
 
+class EmbeddingFailed(Unavailable):
+    """The store's embedding, which is the user's code, did not do its work."""
+
+    reason = "EMBEDDING_FAILED"
+
+    def __init__(self, error_id: str) -> None:
+        super().__init__(
+            f"the store's embedding failed; the server's log has it under {error_id}",
+            error_id=error_id,
+        )
+
+
 class DatabaseUnavailable(Unavailable):
     reason = "DATABASE_UNAVAILABLE"
 

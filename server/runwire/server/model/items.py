@@ -10,6 +10,9 @@ import orjson
 
 Namespace = tuple[str, ...]
 
+Vector = tuple[float, ...]
+"""What a text means."""
+
 MAX_NAME_BYTES = 2_000
 """What a namespace, its labels joined by one byte, and a key take up at most: PostgreSQL has room
 for 2704 in a row of an index."""
@@ -92,6 +95,16 @@ class StoreTtl:
 
     default: timedelta | None = None
     refresh_on_read: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreIndex:
+    """How items are found by their meaning: `embed` names what makes vectors of `dims` numbers, and
+    `fields` are the paths of a value that count if nobody says; "$" is all of it."""
+
+    dims: int
+    embed: str
+    fields: tuple[str, ...] = ("$",)
 
 
 class FilterError(ValueError):

@@ -114,7 +114,13 @@ def _read_draft(request: wire.PutItemRequest, fields: Fields) -> ItemDraft:
     fields.fits("index_paths", request.index_paths, MAX_INDEX_PATHS)
     fields.names("index_paths", request.index_paths)
     ttl = fields.duration("ttl", request.ttl) if request.HasField("ttl") else None
-    return ItemDraft(place=place, value=_read_value(request.value, fields), ttl=ttl)
+    return ItemDraft(
+        place=place,
+        value=_read_value(request.value, fields),
+        ttl=ttl,
+        index_paths=tuple(request.index_paths) or None,
+        unindexed=request.unindexed,
+    )
 
 
 def _read_value(payload: payload_pb2.Payload, fields: Fields) -> dict[str, Any]:

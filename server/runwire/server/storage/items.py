@@ -149,7 +149,7 @@ def is_there(now: datetime | None = None) -> ColumnElement[bool]:
     return or_(column.is_(None), column > bindparam("now", now, column.type, required=now is None))
 
 
-def item_of(row: Any) -> Item:
+def item_of(row: Any, *, score: float | None = None) -> Item:
     """Return a row as an item."""
     return Item(
         namespace=split(row.namespace),
@@ -158,6 +158,7 @@ def item_of(row: Any) -> Item:
         create_time=row.create_time,
         update_time=row.update_time,
         expire_time=row.expire_time,
+        score=score,
     )
 
 

@@ -27,6 +27,7 @@ from runwire.server.storage.json_contains import json_contains
 from runwire.server.storage.migrate import migrate
 from runwire.server.storage.notifications import Notices, take_noted
 from runwire.server.storage.sharing import note_changes, run_beside_others
+from runwire.server.storage.vector_distance import add_distance
 
 MAX_WRITES = 64
 """Writes that may share one transaction; more would make the first of them wait too long."""
@@ -102,6 +103,7 @@ class SqliteDatabase(Database):
             )
             connection.create_function("json_contains", 2, json_contains, deterministic=True)
             connection.create_function("json_compare", -1, json_compare, deterministic=True)
+            add_distance(connection)
             for pragma in (*pragmas, f"PRAGMA synchronous = {self._synchronous}"):
                 connection.execute(pragma)
             return connection
