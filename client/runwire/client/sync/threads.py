@@ -27,6 +27,7 @@ from runwire.client.convert import (
     thread_of,
     value_of,
 )
+from runwire.client.specs import build_superstep
 from runwire.client.sync.paging import chosen, collect, mask_of, order_of
 from runwire.v1 import threads_pb2
 
@@ -103,7 +104,12 @@ class SyncThreadsClient:
         params: sdk.QueryParamTypes | None = None,
         request_id: str | None = None,
     ) -> Thread:
-        """Create an empty thread. `graph_id` becomes a part of its metadata.
+        """Create a thread. `graph_id` becomes a part of its metadata.
+
+        `supersteps` are what its state begins with: each a dict with `updates`, and each of those
+        one with `values` or a `command`, and `as_node`, the node that counts as their source. They
+        need a `graph_id`, here or in the metadata: its graph applies them. If it does not take
+        one, there is no thread, and `ConflictError` tells which.
 
         `ttl` is for how many minutes it is kept when nothing happens on it, or a dict with that as
         `ttl` and a `strategy`, "delete" or "keep_latest"; 0 is for ever, None the server's default.
@@ -112,7 +118,7 @@ class SyncThreadsClient:
         with the same thread; the client makes one for its own retries. Raises `AlreadyExistsError`
         if `thread_id` is taken, unless `if_exists` is "do_nothing".
         """
-        refuse(params=params, supersteps=supersteps)
+        refuse(params=params)
         labels = {**(metadata or {}), **({"graph_id": graph_id} if graph_id else {})}
         request = threads_pb2.CreateThreadRequest(
             thread_id=thread_id,
@@ -120,6 +126,7 @@ class SyncThreadsClient:
             if_exists=choice("if_exists", if_exists, IF_EXISTS),
             request_id=request_id or new_request_id(),
             ttl=build_ttl(ttl),
+            supersteps=[build_superstep(superstep) for superstep in supersteps or ()],
         )
         response = self._connection.call(
             self._connection.services.threads.CreateThread, request, headers
