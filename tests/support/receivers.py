@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -130,7 +131,7 @@ def dripping(head: bytes) -> Reply:
 
 
 @asynccontextmanager
-async def receiving(*replies: Reply) -> AsyncIterator[Receiver]:
+async def receiving(*replies: Reply, tls: ssl.SSLContext | None = None) -> AsyncIterator[Receiver]:
     """Give a receiver that listens."""
     receiver = Receiver(replies=list(replies))
     tasks: set[asyncio.Task[None]] = set()
@@ -146,7 +147,7 @@ async def receiving(*replies: Reply) -> AsyncIterator[Receiver]:
         finally:
             tasks.discard(task)
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
     receiver.port = server.sockets[0].getsockname()[1]
     try:
         yield receiver

@@ -1,10 +1,14 @@
 """One request to an address that a caller chose."""
 
 import asyncio
+import shutil
+import ssl
+import subprocess
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from pathlib import Path
 
 import pytest
 from tests.support.receivers import (
@@ -237,3 +241,41 @@ async def test_a_proxy_of_the_environment_is_not_used(monkeypatch: pytest.Monkey
             monkeypatch.setenv(name, proxy.url)
         assert (await post(receiver)).is_delivered
         assert proxy.received == []
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A certificate of receiver.example, signed by itself, with its key in one file."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("openssl is not there to make a certificate")
+    path = tmp_path / "certificate.pem"
+    subprocess.run(
+        [
+            *(openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
+            *("-nodes", "-days", "2", "-subj", "/CN=receiver.example"),
+            *("-addext", "subjectAltName=DNS:receiver.example"),
+            *("-keyout", str(path), "-out", str(tmp_path / "only.pem")),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    path.write_bytes((tmp_path / "only.pem").read_bytes() + path.read_bytes())
+    return path
+
+
+async def test_a_certificate_must_be_of_the_host_that_the_url_names(
+    certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate)
+    resolve = addresses("127.0.0.1")
+    async with receiving(tls=tls) as receiver:
+        named = f"https://receiver.example:{receiver.port}/"
+        unknown = await post(receiver, named, resolve=resolve)
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        another = await post(receiver, f"https://other.example:{receiver.port}/", resolve=resolve)
+        assert receiver.received == []
+        assert await post(receiver, named, resolve=resolve) == Answer(200)
+    assert "certificate" in unknown.error
+    assert "other.example" in another.error

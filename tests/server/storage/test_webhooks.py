@@ -1,11 +1,13 @@
 """Queries on the outbox."""
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError
+from tests.support.plans import sqlite_plans
 from tests.support.records import a_delivery, at
 
 from runwire.server.model.requests import TimeRange
@@ -178,3 +180,28 @@ def test_impossible_rows_are_impossible(connection: Connection, change: str) -> 
     add(connection)
     with pytest.raises(IntegrityError), connection.begin_nested():
         connection.execute(text(f"UPDATE webhook_deliveries SET {change}"))
+
+
+QUERIES: dict[str, Callable[[Connection], Any]] = {
+    "next_due": webhooks.next_due,
+    "claim": lambda c: claim(c, at(0), "busy.test"),
+    "end_attempt": lambda c: end(c, a_delivery(sender="s")),
+    "free_all": lambda c: webhooks.free_all(c, at(0)),
+    "list": lambda c: webhooks.list_deliveries(c, DeliveryFilter(), limit=9, cursor=None),
+    "list_of_run": lambda c: webhooks.list_deliveries(
+        c, DeliveryFilter(run_id="r"), limit=9, cursor=None
+    ),
+    "lock_ended": lambda c: webhooks.lock_ended(c, DeliveryFilter(), before=at(0), limit=9),
+    "delete_ended": lambda c: webhooks.delete_ended(c, before=at(0), limit=9),
+}
+
+
+@pytest.mark.parametrize("query", QUERIES.values(), ids=QUERIES)
+def test_nothing_reads_a_whole_table(
+    memory: Connection, query: Callable[[Connection], Any]
+) -> None:
+    found = sqlite_plans(memory, query)
+    assert found
+    # The rows of the CTEs are few.
+    scans = [step for step in found if step.startswith("SCAN") and "USING" not in step]
+    assert set(scans) <= {"SCAN candidates", "SCAN ended"}

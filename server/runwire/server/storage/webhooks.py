@@ -147,7 +147,10 @@ def free_all(connection: Connection, now: datetime) -> None:
 
 
 _free_all = (
-    update(deliveries).where(deliveries.c.sender.is_not(None)).values(sender=None, due_time=_now)
+    update(deliveries)
+    # The first condition is that of the partial index.
+    .where(deliveries.c.due_time.is_not(None), deliveries.c.sender.is_not(None))
+    .values(sender=None, due_time=_now)
 )
 
 
