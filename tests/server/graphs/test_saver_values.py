@@ -9,6 +9,7 @@ import pickle
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,8 +28,9 @@ from tests.support.attempts import Attempts, writing_as
 from typing_extensions import TypedDict
 
 from runwire.server.graphs.saver import RunwireSaver
+from runwire.server.model.errors import CheckpointNotFound
 from runwire.server.storage import pruning
-from runwire.server.storage.checkpoints import list_checkpoints
+from runwire.server.storage.checkpoints import delete_thread, list_checkpoints
 from runwire.server.storage.database import Database
 from runwire.server.storage.tables import checkpoint_writes, checkpoints, metadata
 
@@ -341,3 +343,50 @@ async def test_the_history_of_delta_channels_is_what_langgraph_itself_would_read
     assert await saver.aget_delta_channel_history(config=at(thread_id), channels=[]) == {}
     unknown = saver.get_delta_channel_history(config=at("no thread"), channels=["items"])
     assert unknown == {"items": {"writes": []}}
+
+
+async def test_an_older_state_is_rebuilt_rightly_or_not_at_all_while_it_is_pruned(
+    saver: RunwireSaver, attempts: Attempts, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pruning, "CHECKPOINTS", 5)
+    graph = delta_graph(saver)
+    thread_id = await attempts.thread()
+    attempt = await attempts.start(thread_id)
+    with writing_as(attempt):
+        for number in range(8):
+            await graph.ainvoke({"items": [number]}, at(thread_id))
+    await attempts.end(attempt)
+    before = [state async for state in graph.aget_state_history(at(thread_id))]
+    outcomes = set()
+    cursor, more = pruning.Cursor(), True
+    while more:
+        cursor, more = await database.write(
+            partial(pruning.prune_some, thread_id=thread_id, after=cursor)
+        )
+        for state in before:
+            try:
+                again = await graph.aget_state(state.config)
+            except CheckpointNotFound:
+                outcomes.add("told that it is gone")
+            else:
+                outcomes.add("gone" if again.metadata is None else "there")
+                assert again.metadata is None or again.values == state.values
+    assert outcomes == {"there", "gone", "told that it is gone"}
+    assert (await graph.aget_state(at(thread_id))).values == before[0].values
+
+
+async def test_a_state_that_goes_while_it_is_read_is_not_rebuilt_of_nothing(
+    saver: RunwireSaver, attempts: Attempts, database: Database
+) -> None:
+    graph = delta_graph(saver)
+    thread_id = await attempts.thread()
+    attempt = await attempts.start(thread_id)
+    with writing_as(attempt):
+        await graph.ainvoke({"items": [1]}, at(thread_id))
+    found = await saver.aget_tuple(at(thread_id))
+    assert found is not None
+    await database.write(lambda c: delete_thread(c, thread_id))
+    with pytest.raises(CheckpointNotFound):
+        await saver.aget_delta_channel_history(config=found.config, channels=["items"])
+    with pytest.raises(CheckpointNotFound):
+        saver.get_delta_channel_history(config=found.config, channels=["items"])

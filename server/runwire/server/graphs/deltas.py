@@ -6,8 +6,9 @@ from typing import Any
 
 from langgraph.checkpoint.base import DeltaChannelHistory, PendingWrite
 
+from runwire.server.model.errors import CheckpointNotFound
 from runwire.server.storage import checkpoints
-from runwire.server.storage.checkpoints import Place, StoredCheckpoint
+from runwire.server.storage.checkpoints import StoredCheckpoint
 from runwire.server.storage.database import Connection
 
 _STRIDE = 32
@@ -18,9 +19,15 @@ class DeltaWalk:
     """Walks from a checkpoint through its ancestors, until each channel's whole value is found.
 
     The checkpoint's own writes do not count: they belong to the step that comes next.
+
+    Pruning takes ancestors before their descendants, so that a walk from an older checkpoint may
+    come to a gap: what it would rebuild then never was.
     """
 
-    def __init__(self, channels: Sequence[str], load: Callable[[str, bytes], Any]) -> None:
+    def __init__(
+        self, start: StoredCheckpoint, channels: Sequence[str], load: Callable[[str, bytes], Any]
+    ) -> None:
+        self._start = self._last = start
         self._load = load
         self._missing = set(channels)
         self._walked: set[str] = set()
@@ -28,20 +35,30 @@ class DeltaWalk:
         # Newest first, turned round at the end.
         self._writes: dict[str, list[PendingWrite]] = {channel: [] for channel in channels}
 
-    def reading(self, place: Place) -> Callable[[Connection], Sequence[StoredCheckpoint]]:
+    def reading(self) -> Callable[[Connection], Sequence[StoredCheckpoint]]:
         """Return the transaction that reads the next ancestors."""
-        return partial(checkpoints.list_ancestors, place=place, limit=_STRIDE)
+        return partial(checkpoints.list_ancestors, place=self._last.place, limit=_STRIDE)
 
-    def take(self, place: Place, ancestors: Sequence[StoredCheckpoint]) -> Place | None:
-        """Take in the ancestors of the checkpoint at `place`; return from where to go on."""
+    def take(self, ancestors: Sequence[StoredCheckpoint]) -> bool:
+        """Take in the next ancestors; return whether to go on. Raises `CheckpointNotFound` if one
+        that is needed has gone."""
         for ancestor in ancestors:
             # A checkpoint stored again under a descendant would make the chain a loop.
             if not self._missing or ancestor.place.checkpoint_id in self._walked:
-                return None
+                return False
             self._walked.add(ancestor.place.checkpoint_id)
             self._take_one(ancestor)
-        whole = not self._missing or len(ancestors) < _STRIDE
-        return None if whole else ancestors[-1].place
+            self._last = ancestor
+        if self._missing and len(ancestors) == _STRIDE:
+            return True
+        self._refuse_gap()
+        return False
+
+    def _refuse_gap(self) -> None:
+        # What a checkpoint counts the steps of since it was stored whole, it needs its parent for.
+        counted = self._last.metadata.get("counters_since_delta_snapshot") or ()
+        if self._last.parent_checkpoint_id and self._missing.intersection(counted):
+            raise CheckpointNotFound(self._start.place.thread_id, self._start.place.checkpoint_id)
 
     def _take_one(self, ancestor: StoredCheckpoint) -> None:
         for write in reversed(ancestor.writes):

@@ -32,6 +32,7 @@ from langgraph.checkpoint.serde.types import ERROR
 
 from runwire.server.graphs.deltas import DeltaWalk
 from runwire.server.model.attempts import Attempt, StateUpdate, current_writer
+from runwire.server.model.errors import CheckpointNotFound
 from runwire.server.model.faults import fault
 from runwire.server.storage import checkpoints, pruning
 from runwire.server.storage.checkpoint_writes import Write
@@ -224,21 +225,26 @@ class RunwireSaver(BaseCheckpointSaver[int]):
     def get_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
-        """Return what the channels are rebuilt from: a stored value and the writes since."""
-        walk = DeltaWalk(channels, self._load)
-        place = self._database.read_blocking(_locating(config)) if channels else None
-        while place is not None:
-            place = walk.take(place, self._database.read_blocking(walk.reading(place)))
+        """Return what the channels are rebuilt from: a stored value and the writes since. Raises
+        `CheckpointNotFound` if a part of that has been pruned."""
+        start = self._database.read_blocking(_getting(config)) if channels else None
+        if start is None:
+            return _no_history(config, channels)
+        walk = DeltaWalk(start, channels, self._load)
+        while walk.take(self._database.read_blocking(walk.reading())):
+            pass
         return walk.history()
 
     async def aget_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
         """Do as `get_delta_channel_history` does."""
-        walk = DeltaWalk(channels, self._load)
-        place = await self._database.read(_locating(config)) if channels else None
-        while place is not None:
-            place = walk.take(place, await self._database.read(walk.reading(place)))
+        start = await self._database.read(_getting(config)) if channels else None
+        if start is None:
+            return _no_history(config, channels)
+        walk = DeltaWalk(start, channels, self._load)
+        while walk.take(await self._database.read(walk.reading())):
+            pass
         return walk.history()
 
     def _putting(
@@ -387,14 +393,14 @@ def _getting(config: RunnableConfig) -> Callable[[Connection], StoredCheckpoint 
     )
 
 
-def _locating(config: RunnableConfig) -> Callable[[Connection], Place | None]:
-    get = _getting(config)
-
-    def locate(connection: Connection) -> Place | None:
-        stored = get(connection)
-        return None if stored is None else stored.place
-
-    return locate
+def _no_history(
+    config: RunnableConfig, channels: Sequence[str]
+) -> Mapping[str, DeltaChannelHistory]:
+    """Return the history of channels where there is no checkpoint. Raises `CheckpointNotFound` if
+    one is named: whoever asks has just read it, so it was pruned since."""
+    if channels and (checkpoint_id := get_checkpoint_id(config)):
+        raise CheckpointNotFound(str(config["configurable"]["thread_id"]), checkpoint_id)
+    return {channel: {"writes": []} for channel in channels}
 
 
 def _listing(
