@@ -11,6 +11,7 @@ from tests.support.statuses import failure_of
 from runwire.server.model.ids import new_id
 from runwire.v1 import core_pb2, runs_pb2
 from runwire.v1 import threads_pb2 as wire
+from runwire.v1.assistants_pb2 import CreateAssistantRequest
 
 
 async def create(served: Served, **request: Any) -> wire.Thread:
@@ -476,6 +477,68 @@ class TestStates:
             wire.ListThreadStatesRequest(thread_id=thread_id, checkpoint=update.parent_checkpoint)
         )
         assert [s.checkpoint for s in only.states] == [update.parent_checkpoint]
+
+    async def test_states_hold_the_fields_that_are_asked_for(self, served: Served) -> None:
+        thread_id = new_id()
+        await run(served, thread_id)
+        whole = await state(served, thread_id)
+        part = await state(served, thread_id, read_mask={"paths": ["next", "checkpoint"]})
+        assert part == wire.StateSnapshot(next=whole.next, checkpoint=whole.checkpoint)
+        assert await state(served, thread_id, read_mask={"paths": ["*"]}) == whole
+        request = wire.ListThreadStatesRequest(thread_id=thread_id, page_size=1)
+        first = await served.threads.ListThreadStates(request)
+        request.page_token = first.next_page_token
+        request.read_mask.paths[:] = ["metadata"]
+        second = await served.threads.ListThreadStates(request)
+        [fields] = [[field.name for field, _ in item.ListFields()] for item in second.states]
+        assert fields == ["metadata"]
+
+    async def test_what_names_no_state_is_refused_by_its_field(self, served: Served) -> None:
+        thread_id, threads = new_id(), served.threads
+        await run(served, thread_id)
+        mask = {"paths": ["next", "colour"]}
+        calls = {
+            "read_mask.paths[1]": (
+                state(served, thread_id, read_mask=mask),
+                threads.ListThreadStates(
+                    wire.ListThreadStatesRequest(thread_id=thread_id, read_mask=mask)
+                ),
+            ),
+            "before.checkpoint_id": (
+                threads.ListThreadStates(
+                    wire.ListThreadStatesRequest(
+                        thread_id=thread_id, before={"checkpoint_ns": "inner:1"}
+                    )
+                ),
+            ),
+            "checkpoint.thread_id": (state(served, thread_id, checkpoint={"thread_id": new_id()}),),
+        }
+        for field, those in calls.items():
+            for call in those:
+                assert field in (await failure_of(call)).fields
+
+    async def test_a_state_that_is_not_shown_says_why(self, served: Served) -> None:
+        thread_id = new_id()
+        nodes = {"configurable": {"json": '{"nodes": ["a"]}'}}
+        none = {"configurable": {"json": '{"nodes": []}'}}
+        made = await served.assistants.CreateAssistant(
+            CreateAssistantRequest(graph_id="chain", config=none)
+        )
+        answer = await run(served, thread_id, made.assistant.assistant_id, config=nodes)
+        shown = await state(served, thread_id)
+        await served.runs.DeleteRun(runs_pb2.DeleteRunRequest(run_id=answer.run.run_id))
+        page = await served.threads.ListThreadStates(
+            wire.ListThreadStatesRequest(thread_id=thread_id, page_size=1)
+        )
+        [found] = page.states
+        assert found.not_shown
+        assert not found.HasField("values")
+        assert (found.metadata, found.checkpoint.checkpoint_id) == (
+            shown.metadata,
+            shown.checkpoint.checkpoint_id,
+        )
+        failure = await failure_of(state(served, thread_id))
+        assert (failure.code, failure.reason) == ("FAILED_PRECONDITION", "STATE_NOT_SHOWN")
 
     async def test_an_update_answers_with_the_checkpoint_it_made(self, served: Served) -> None:
         thread_id = new_id()

@@ -22,6 +22,7 @@ from runwire.server.storage import (
     checkpoints,
     items,
     namespaces,
+    origins,
     ownership,
     pruning,
     threads,
@@ -56,6 +57,11 @@ QUERIES: dict[str, Callable[[Connection], Any]] = {
     "head": lambda c: checkpoints.head(c, "thread"),
     "newest_id": lambda c: checkpoints.newest_id(c, "thread"),
     "exists": lambda c: checkpoints.exists(c, "thread", "checkpoint"),
+    "get_origin": lambda c: origins.get_origin(c, "thread", "", ""),
+    "list_origins": lambda c: origins.list_origins(
+        c, "thread", "", before="x", metadata={"source": "loop"}, limit=10
+    ),
+    "get_configuration": lambda c: origins.get_configuration(c, "run"),
     "has_run": lambda c: checkpoints.has_run(c, "thread", "run"),
     "get_checkpoint": lambda c: checkpoints.get_checkpoint(c, "thread", "", None),
     "list_checkpoints": lambda c: checkpoints.list_checkpoints(
@@ -149,3 +155,22 @@ def test_postgresql_reads_a_list_in_its_order(
 ) -> None:
     found = postgres_plans(filled, query)
     assert [line for line in found if "Seq Scan" in line or "Sort" in line] == [], found
+
+
+@pytest.mark.parametrize("name", ["newest_id", "get_origin", "list_origins"])
+def test_the_newest_of_a_long_history_is_found_without_looking_at_the_rest(
+    memory: Connection, name: str
+) -> None:
+    [step] = [step for step in sqlite_plans(memory, QUERIES[name]) if "checkpoints" in step]
+    assert step.startswith("SEARCH")
+    assert "thread_id=?" in step
+    sorts = [step for step in sqlite_plans(memory, QUERIES[name]) if "ORDER BY" in step]
+    assert sorts == []
+
+
+@pytest.mark.parametrize("name", ["newest_id", "get_origin"])
+def test_postgresql_finds_the_newest_of_a_long_history_without_sorting_it(
+    filled: Connection, name: str
+) -> None:
+    found = postgres_plans(filled, QUERIES[name])
+    assert [line for line in found if "Sort" in line] == [], found

@@ -49,3 +49,13 @@ counts = (
     .compile(checkpointer=True)
 )
 counts_within = StateGraph(Seen).add_node("call", call).add_edge(START, "call").compile()
+
+
+# The same as a node: its checkpoints are in one place for all calls.
+remembering = (
+    StateGraph(Calls)
+    .add_node("count", lambda state: {"calls": 1})
+    .add_edge(START, "count")
+    .compile(checkpointer=True)
+)
+keeps_below = StateGraph(Calls).add_node("below", remembering).add_edge(START, "below").compile()

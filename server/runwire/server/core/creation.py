@@ -9,6 +9,7 @@ from runwire.server.core.endings import cancel_active, cancel_pending, settle_th
 from runwire.server.core.limits import NO_LIMITS, RunLimits, check_limits, hold_limits
 from runwire.server.core.logs import Encode
 from runwire.server.core.requests import remember, replay
+from runwire.server.core.setups import find_origin
 from runwire.server.model.assistants import Assistant
 from runwire.server.model.errors import (
     CheckpointNotFound,
@@ -33,8 +34,8 @@ from runwire.server.model.runs import (
     RunSpec,
     RunState,
 )
-from runwire.server.model.threads import ThreadTtl
-from runwire.server.storage import checkpoints, claims, locks, runs, servers, threads
+from runwire.server.model.threads import CheckpointRef, ThreadTtl
+from runwire.server.storage import claims, locks, runs, servers, threads
 from runwire.server.storage.clock import current_time
 from runwire.server.storage.database import Connection
 from runwire.server.storage.notifications import Kind, notify
@@ -150,7 +151,7 @@ def _create_run(
     )
     thread_id = _thread_of(connection, spec, rules, now)
     if thread_id is not None and spec.checkpoint is not None:
-        check_checkpoint(connection, thread_id, spec.checkpoint)
+        spec = replace(spec, checkpoint=find_checkpoint(connection, thread_id, spec.checkpoint))
     blocked = False
     if thread_id is not None:
         _apply_strategy(connection, thread_id, spec, rules, creation, now)
@@ -205,18 +206,30 @@ def hold_thread(
         threads.add_thread(connection, thread_id, {}, now, ttl)
 
 
-def check_checkpoint(connection: Connection, thread_id: str, wanted: RunCheckpoint) -> None:
-    """Return if a thread has a checkpoint; one without an id is the newest of its namespace.
+def find_checkpoint(connection: Connection, thread_id: str, wanted: RunCheckpoint) -> RunCheckpoint:
+    """Return the checkpoint that a run is to start from; one without an id is the newest of its
+    namespace. That of a subgraph comes with those of the graphs above it, from which the run is
+    to start: without them LangGraph would start from the newest.
 
-    Raises `CheckpointNotFound`.
+    Raises `CheckpointNotFound`, also for one that its map names.
     """
-    if wanted.checkpoint_id:
-        place = (thread_id, wanted.checkpoint_id, wanted.checkpoint_ns)
-        found = checkpoints.exists(connection, *place)
-    else:
-        found = checkpoints.head(connection, thread_id, wanted.checkpoint_ns) is not None
-    if not found:
-        raise CheckpointNotFound(thread_id, wanted.checkpoint_id or wanted.checkpoint_ns)
+    reference = CheckpointRef(
+        checkpoint_id=wanted.checkpoint_id,
+        checkpoint_ns=wanted.checkpoint_ns,
+        checkpoint_map=wanted.checkpoint_map,
+    )
+    origin = find_origin(connection, thread_id, reference)
+    if origin is None:
+        raise CheckpointNotFound(thread_id, wanted.checkpoint_id)
+    for checkpoint_ns, checkpoint_id in wanted.checkpoint_map.items():
+        place = CheckpointRef(checkpoint_id=checkpoint_id, checkpoint_ns=checkpoint_ns)
+        find_origin(connection, thread_id, place)
+    if not wanted.checkpoint_ns or wanted.checkpoint_map:
+        return wanted
+    above = origin.metadata.get("parents") or {}
+    return replace(
+        wanted, checkpoint_map={**above, wanted.checkpoint_ns: origin.place.checkpoint_id}
+    )
 
 
 def _apply_strategy(

@@ -1,6 +1,5 @@
 """Which graph shows a checkpoint, and set up how: as it was for whoever wrote the checkpoint."""
 
-from runwire.server.core.threads import get_thread
 from runwire.server.graphs.setups import Setup
 from runwire.server.graphs.state import lasting_namespace
 from runwire.server.model.errors import CheckpointNotFound
@@ -14,9 +13,8 @@ from runwire.server.storage.origins import Origin, Writer
 def find_origin(connection: Connection, thread_id: str, wanted: CheckpointRef) -> Origin | None:
     """Return where the checkpoint that is `wanted` comes from; None if the thread has none at all.
 
-    Raises `ThreadNotFound`, and `CheckpointNotFound` for one that is named and is not there.
+    Raises `CheckpointNotFound` for one that is named and is not there.
     """
-    get_thread(connection, thread_id)
     checkpoint_id = named_checkpoint(wanted)
     found = None
     for checkpoint_ns in namespaces(wanted):

@@ -30,7 +30,7 @@ from runwire.server.model.errors import (
 )
 from runwire.server.model.ids import time_of_checkpoint
 from runwire.server.model.requests import Page
-from runwire.server.model.threads import CheckpointRef, StateSnapshot
+from runwire.server.model.threads import CheckpointRef, StateSnapshot, Thread
 from runwire.server.storage import checkpoints, gone, threads
 from runwire.server.storage.clock import current_time
 from runwire.server.storage.database import Connection, Database
@@ -101,6 +101,7 @@ class States:
         wanted = checkpoint or CheckpointRef()
 
         def look(connection: Connection) -> _Found | None:
+            get_thread(connection, thread_id)
             origin = find_origin(connection, thread_id, wanted)
             if origin is None:
                 return None
@@ -298,9 +299,10 @@ def _begin_update(
     assistant_id: str,
     graph_ids: Sequence[str],
 ) -> _Beginning:
+    thread = get_thread(connection, thread_id)
     origin = find_origin(connection, thread_id, wanted)
     if assistant_id or origin is None:
-        writer = _named_writer(connection, thread_id, assistant_id, graph_ids)
+        writer = _named_writer(connection, thread, assistant_id, graph_ids)
     else:
         writer = origin.writer
     named = named_checkpoint(wanted)
@@ -317,16 +319,16 @@ def _begin_update(
 
 
 def _named_writer(
-    connection: Connection, thread_id: str, assistant_id: str, graph_ids: Sequence[str]
+    connection: Connection, thread: Thread, assistant_id: str, graph_ids: Sequence[str]
 ) -> Writer:
     """Return the assistant that an update names; without one, the graph that the thread was made
     for, as its metadata say."""
-    made_for = get_thread(connection, thread_id).metadata.get("graph_id")
+    made_for = thread.metadata.get("graph_id")
     named = assistant_id or (made_for if made_for in graph_ids else "")
     if not named:
         raise StateUpdateRefused(
             "no graph has run on this thread yet: assistant_id must name one",
-            thread_id=thread_id,
+            thread_id=thread.thread_id,
         )
     assistant = resolve(connection, named, None, graph_ids)
     return Writer(assistant.graph_id, "", assistant.assistant_id, assistant.version)

@@ -8,7 +8,7 @@ from datetime import timedelta
 from enum import Enum, auto
 from typing import TypeVar
 
-from runwire.server.core.creation import check_checkpoint
+from runwire.server.core.creation import find_checkpoint
 from runwire.server.core.endings import (
     ATTEMPTS_EXHAUSTED,
     Finished,
@@ -166,7 +166,7 @@ class Execution:
         def look(connection: Connection) -> tuple[str | None, bool]:
             again = run.attempt > 1 and checkpoints.has_run(connection, thread_id, run.run_id)
             if run.spec.checkpoint is not None and not again:
-                check_checkpoint(connection, thread_id, run.spec.checkpoint)
+                find_checkpoint(connection, thread_id, run.spec.checkpoint)
             return checkpoints.newest_id(connection, thread_id), again
 
         newest_id, resumed = await self._environment.database.read(look)
