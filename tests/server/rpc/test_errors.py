@@ -47,6 +47,7 @@ EXAMPLES: list[tuple[errors.RunwireError, grpc.StatusCode]] = [
     (errors.PayloadTooLarge("metadata", 2, 1), Code.RESOURCE_EXHAUSTED),
     (errors.Draining(), Code.UNAVAILABLE),
     (errors.DatabaseUnavailable(), Code.UNAVAILABLE),
+    (errors.EmbeddingFailed("3f9c2a7be1d04c58"), Code.UNAVAILABLE),
     (errors.StorageFull(), Code.RESOURCE_EXHAUSTED),
     (Defect("3f9c2a7be1d04c58"), Code.INTERNAL),
 ]
