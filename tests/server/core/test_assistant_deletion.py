@@ -3,28 +3,32 @@
 import asyncio
 import threading
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, text
 from tests.server.core.test_default_assistants import configuration
+from tests.server.core.test_lock_order import deadlocks
 from tests.support.engine import Engine, open_engine, until
 from tests.support.replicas import open_replicas
 
 from runwire.server.core import assistant_deletion
 from runwire.server.core.assistants import AssistantDraft
 from runwire.server.core.creation import create_runs
+from runwire.server.model.crons import Cron
 from runwire.server.model.errors import (
     AssistantInUse,
     AssistantNotFound,
     DefaultAssistant,
     ThreadNotFound,
 )
+from runwire.server.model.ids import new_id
 from runwire.server.model.runs import CancelAction, Run, RunSpec, RunState
 from runwire.server.model.threads import ThreadState
-from runwire.server.storage import pruning, retention
+from runwire.server.storage import crons, pruning, retention
 
 LONG = {"seconds": 60}
 
@@ -291,6 +295,16 @@ async def test_runs_of_another_server_are_cancelled_and_their_threads_deleted(
             await one.start(assistant_id)
 
 
+async def waits_for_a_lock(engine: Engine) -> bool:
+    query = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+    return bool(await engine.database.read(lambda connection: connection.scalar(query)))
+
+
+def create_delayed(connection: Connection, engine: Engine, assistant_id: str) -> None:
+    spec = RunSpec(assistant_id=assistant_id, start_delay=timedelta(hours=1))
+    create_runs(connection, [spec], None, engine.rules, slots=0)
+
+
 async def test_who_creates_a_run_keeps_the_assistant_until_the_run_is_there_to_be_seen(
     postgres_url: str,
 ) -> None:
@@ -299,20 +313,60 @@ async def test_who_creates_a_run_keeps_the_assistant_until_the_run_is_there_to_b
         created, go_on = threading.Event(), threading.Event()
 
         def create(connection: Connection) -> None:
-            spec = RunSpec(assistant_id=assistant_id, start_delay=timedelta(hours=1))
-            create_runs(connection, [spec], None, one.rules, slots=0)
+            create_delayed(connection, one, assistant_id)
             created.set()
             assert go_on.wait(20)
-
-        async def waits() -> bool:
-            query = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
-            return bool(await one.database.read(lambda connection: connection.scalar(query)))
 
         creating = asyncio.create_task(asyncio.to_thread(one.database.write_apart, create))
         await until(created.is_set)
         deleting = asyncio.create_task(other.assistants.delete(assistant_id))
-        await until(waits)
+        await until(partial(waits_for_a_lock, one))
         go_on.set()
         await creating
         with pytest.raises(AssistantInUse):
             await deleting
+
+
+async def test_a_cron_that_fires_and_the_deletion_of_its_assistant_make_no_ring(
+    postgres_url: str,
+) -> None:
+    async with open_replicas(postgres_url, 2) as (one, other):
+        assistant_id = await make(one)
+        cron = a_cron(assistant_id)
+        await one.execute(lambda connection: crons.add_cron(connection, cron))
+        held, go_on = threading.Event(), threading.Event()
+
+        def fire(connection: Connection) -> None:
+            crons.lock_cron(connection, cron.cron_id)
+            held.set()
+            assert go_on.wait(20)
+            create_delayed(connection, one, assistant_id)
+
+        firing = asyncio.create_task(asyncio.to_thread(one.database.write_apart, fire))
+        await until(held.is_set)
+        deleting = asyncio.create_task(other.assistants.delete(assistant_id))
+        await until(partial(waits_for_a_lock, one))
+        go_on.set()
+        await firing
+        with pytest.raises(AssistantInUse):
+            await deleting
+        await other.assistants.delete(assistant_id, cancel_runs=True)
+        kept = await one.database.read(lambda connection: crons.get_cron(connection, cron.cron_id))
+        assert kept is None, "it goes with its assistant"
+    assert await deadlocks(postgres_url) == 0
+
+
+def a_cron(assistant_id: str) -> Cron:
+    return Cron(
+        cron_id=new_id(),
+        assistant_id=assistant_id,
+        thread_id=None,
+        spec=RunSpec(assistant_id=assistant_id),
+        schedule="0 0 1 1 *",
+        time_zone="UTC",
+        enabled=True,
+        end_time=None,
+        metadata={},
+        create_time=datetime.now(UTC),
+        update_time=datetime.now(UTC),
+    )

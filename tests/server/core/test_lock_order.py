@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection, text
-from tests.support.records import a_server, add_default_assistant
+from tests.support.records import a_server, add_default_assistant, an_assistant
 from tests.support.transactions import encode
 
+from runwire.server.core.assistant_deletion import delete_unused
 from runwire.server.core.cancels import cancel_runs
 from runwire.server.core.copies import copy_thread
 from runwire.server.core.creation import Rules, create_runs
@@ -45,13 +46,15 @@ from runwire.server.model.runs import (
     RunState,
     StreamMode,
 )
-from runwire.server.storage import claims, runs, threads
+from runwire.server.storage import assistants, claims, locks, runs, threads
 from runwire.server.storage.database import Database
 from runwire.server.storage.opening import database_at
 
 SERVERS = 6
 SECONDS = 6.0
 LEASE = timedelta(seconds=0.4)
+SPARE = new_id()
+"""An assistant that is there from time to time."""
 THREADS = [new_id() for _ in range(4)]
 
 
@@ -73,7 +76,7 @@ class Busy:
         deeds: list[Callable[[], object]] = [
             *(self.create, self.create, self.claim, self.claim, self.finish, self.finish),
             *(self.release, self.cancel, self.flush, self.sweep, self.beat, self.update_thread),
-            *(self.delete, self.copy_thread, self.delete_thread, self.die),
+            *(self.delete, self.copy_thread, self.delete_thread, self.remake_assistant, self.die),
         ]
         while time.monotonic() < until:
             deed = self.chance.choice(deeds)
@@ -89,7 +92,7 @@ class Busy:
         chosen = self.chance.choices([*THREADS, None], k=self.chance.choice([1, 1, 3]))
         specs = [
             RunSpec(
-                assistant_id="graph",
+                assistant_id=self.chance.choice(["graph", SPARE]),
                 thread_id=thread_id,
                 multitask_strategy=self.chance.choice(list(MultitaskStrategy)),
                 if_thread_missing=IfThreadMissing.CREATE,
@@ -194,6 +197,17 @@ class Busy:
         thread_id = self.chance.choice(THREADS)
         self.write(lambda c: delete_thread(c, thread_id))
 
+    def remake_assistant(self) -> None:
+        def remake(connection: Connection) -> None:
+            locks.hold_name(connection, "assistant", SPARE)
+            found = assistants.get_assistant(connection, SPARE)
+            if found is None:
+                assistants.add_assistant(connection, an_assistant(assistant_id=SPARE))
+            else:
+                delete_unused(connection, found)
+
+        self.write(remake)
+
     def die(self) -> None:
         """Be another server from now on; the former one's lease ends by itself."""
         if self.chance.random() < 0.05:
@@ -234,7 +248,16 @@ async def test_no_deadlock_arises_whatever_several_servers_do_and_no_run_is_left
             lives = [pool.submit(server.live, until) for server in servers]
             await asyncio.gather(*(asyncio.wrap_future(life) for life in lives))
         done = {deed for server in servers for deed in server.done}
-        assert done >= {"create", "claim", "finish", "release", "cancel", "flush", "sweep"}
+        assert done >= {
+            "create",
+            "claim",
+            "finish",
+            "release",
+            "cancel",
+            "flush",
+            "sweep",
+            "remake_assistant",
+        }
         assert "copy_thread" in done
         last = Busy(first, loop, random.Random(0))
         await asyncio.to_thread(carry_all_to_their_end, last)

@@ -15,7 +15,7 @@ from runwire.server.model.assistants import Assistant
 from runwire.server.model.errors import AssistantInUse
 from runwire.server.model.runs import CancelAction
 from runwire.server.storage import assistant_threads as own
-from runwire.server.storage import assistants, claims, locks, pruning, threads
+from runwire.server.storage import assistants, claims, crons, locks, pruning, threads
 from runwire.server.storage.clock import current_time
 from runwire.server.storage.database import Connection, Database
 from runwire.server.storage.pruning import Cursor
@@ -66,6 +66,7 @@ def _delete_if_unused(connection: Connection, assistant_id: str, since: datetime
     """Delete an assistant unless it has a run in flight, or, if `since` is set, a thread of its own
     on which a run was created after that. Return whether it is gone."""
     locks.hold_name(connection, "assistant", assistant_id)
+    crons.hold_crons_of(connection, assistant_id)  # they go with it
     # Who creates a run of it keeps it until then: what has been created is there to be seen.
     if not assistants.lock_assistant(connection, assistant_id):
         return True

@@ -146,10 +146,7 @@ def _create_run(
     principal: str,
     cron_id: str | None,
 ) -> None:
-    assistant = resolve(
-        connection, spec.assistant_id, spec.assistant_version, rules.graph_ids, keep=True
-    )
-    thread_id = _thread_of(connection, spec, rules, now)
+    assistant, thread_id = _place_of(connection, spec, rules, now)
     if thread_id is not None and spec.checkpoint is not None:
         spec = replace(spec, checkpoint=find_checkpoint(connection, thread_id, spec.checkpoint))
     blocked = False
@@ -175,6 +172,22 @@ def _create_run(
     if run.state is RunState.PENDING and (delayed or thread_id is None):
         notify(connection, Kind.WORK)
     creation.runs.append(run)
+
+
+def _place_of(
+    connection: Connection, spec: RunSpec, rules: Rules, now: datetime
+) -> tuple[Assistant, str | None]:
+    """Return what will run, and on which thread. The assistant is kept until the run is there to be
+    seen."""
+    pin = (spec.assistant_id, spec.assistant_version, rules.graph_ids)
+    if spec.thread_id is None:
+        assistant = resolve(connection, *pin, keep=True)
+        return assistant, _thread_of(connection, spec, rules, now)
+    if spec.if_thread_missing is IfThreadMissing.CREATE:
+        resolve(connection, *pin)  # what is wrong is told before a thread is made
+    thread_id = _thread_of(connection, spec, rules, now)
+    # Kept only now: locks of threads come first.
+    return resolve(connection, *pin, keep=True), thread_id
 
 
 def _thread_of(connection: Connection, spec: RunSpec, rules: Rules, now: datetime) -> str | None:

@@ -24,6 +24,7 @@ from sqlalchemy import (
 
 from runwire.server.model.crons import Cron, CronError
 from runwire.server.model.requests import Order, Page, SortKey
+from runwire.server.storage import locks
 from runwire.server.storage.json_contains import contains
 from runwire.server.storage.pages import read_page
 from runwire.server.storage.tables import assistant_versions, assistants, crons
@@ -78,6 +79,20 @@ def lock_cron(connection: Connection, cron_id: str) -> Cron | None:
 
 
 _lock = _get.with_for_update()
+
+
+def hold_crons_of(connection: Connection, assistant_id: str) -> None:
+    """Keep the crons of an assistant, and the threads they fire on, from being changed by others
+    before this transaction ends."""
+    if locks.needed(connection):
+        values = {"assistant_id": assistant_id}
+        locks.hold_threads(connection, connection.scalars(_threads_of, values).all())
+        connection.execute(_lock_of, values).all()
+
+
+_of_assistant = crons.c.assistant_id == bindparam("assistant_id")
+_threads_of = select(crons.c.thread_id).where(_of_assistant, crons.c.thread_id.is_not(None))
+_lock_of = select(crons.c.cron_id).where(_of_assistant).order_by(crons.c.cron_id).with_for_update()
 
 
 def list_crons(

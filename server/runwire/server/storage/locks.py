@@ -6,8 +6,9 @@ the one with the smaller id comes first, of several runs too. What only looks wh
 for a run (`ownership.owns_run`, `ownership.owned_of`) locks no thread, and of several runs those
 alone that nobody else has locked.
 
-Who creates a run keeps its assistant (`assistants.keep_assistant`), at whatever point: who waits
-for that to end, to delete the assistant, locks nothing after it but what is the assistant's.
+Between threads and runs come crons, and after them the assistants that are kept from being deleted
+by who creates a run (`assistants.keep_assistant`). Who deletes an assistant holds its crons first,
+and their threads before.
 
 SQLite has one writer, who needs no locks: there nothing here asks the database anything.
 """
