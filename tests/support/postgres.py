@@ -240,7 +240,8 @@ def _with_vectors(binaries: Path, directory: Path) -> dict[str, str]:
     extension.mkdir(parents=True)
     for file in (source / "share" / "postgresql" / "extension").glob("vector*"):
         shutil.copy(file, extension)
-    shutil.copy(source / "lib" / "postgresql" / "vector.so", target)
+    for file in (source / "lib" / "postgresql").glob("vector.*"):  # its ending is the platform's
+        shutil.copy(file, target)
     return {
         "extension_control_path": f"$system:{target / 'share'}",
         "dynamic_library_path": f"$libdir:{target}",

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, func, select
 from tests.server.graphs.conftest import WriteConfig
 from tests.support.graphs import letters
 
+from runwire.server.core.retention import Retention, sweep
 from runwire.server.graphs.config import ConfigError
 from runwire.server.graphs.embedding import Embedder
 from runwire.server.graphs.store import RunwireStore
@@ -126,6 +127,9 @@ async def test_what_has_expired_is_not_found(
     await store.aput(("n",), "gone", {"text": "cab"}, ttl=1 / 60e6)
     await store.aput(("n",), "kept", {"text": "cab"}, ttl=60)
     assert await keys(store, "cab") == ["kept"]
+    await sweep(database, Retention())
+    counted = select(func.count()).select_from(vectors.store_vectors)
+    assert await database.read(lambda c: c.scalar(counted)) == 1
 
 
 async def test_a_batch_embeds_each_text_once_and_outside_of_its_transaction(

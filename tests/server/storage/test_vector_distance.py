@@ -4,11 +4,13 @@ import ctypes
 import importlib
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import pytest
+import sqlalchemy
 
 from runwire.server.storage.vector_distance import NAME, add_distance, distance, packed
+from runwire.server.storage.vectors import compares_slowly
 
 PAIRS = [
     ([1.0, 0.0], [1.0, 0.0], 0.0),
@@ -57,3 +59,13 @@ def test_every_connection_has_a_distance() -> None:
     vectors = (packed([1.0, 0.0]), packed([0.0, 1.0]))
     assert connection.execute(f"SELECT {NAME}(?, ?)", vectors).fetchone() == (1.0,)
     connection.close()
+
+
+@pytest.mark.parametrize("loadable", [True, False])
+def test_it_is_known_whether_python_has_to_compare(loadable: bool) -> None:
+    with with_sqlite_vec() if loadable else closing(sqlite3.connect(":memory:")) as driver:
+        engine = sqlalchemy.create_engine(
+            "sqlite://", creator=lambda: driver, poolclass=sqlalchemy.StaticPool
+        )
+        with engine.connect() as connection:
+            assert compares_slowly(connection) is not loadable

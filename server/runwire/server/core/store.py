@@ -21,6 +21,11 @@ from runwire.server.storage.items import Mark
 
 _logger = logging.getLogger(__name__)
 
+_SLOW = (
+    "searches of the store by meaning are slower than they could be: install sqlite-vec (the extra"
+    " semantic), for a Python whose sqlite3 can load extensions"
+)
+
 PAGE_BYTES = 3 * 1024 * 1024
 """After so many bytes of values a page of items ends: its answer is to fit into one message."""
 
@@ -72,6 +77,8 @@ class Store:
             await self._embedder.load()
             index = self._embedder.index
             await self._database.write(lambda connection: vectors.prepare(connection, index))
+            if await self._database.read(vectors.compares_slowly):
+                _logger.warning(_SLOW)
 
     async def put(self, draft: ItemDraft) -> Item:
         """Store an item and return it; one that is there gets the new value. Raises

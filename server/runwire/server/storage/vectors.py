@@ -122,6 +122,14 @@ def prepare(connection: Connection, index: StoreIndex) -> None:
         )
 
 
+def compares_slowly(connection: Connection) -> bool:
+    """Return whether vectors are compared by Python, for want of an extension of the database."""
+    return connection.dialect.name == "sqlite" and not connection.scalar(text(_HAS_SQLITE_VEC))
+
+
+_HAS_SQLITE_VEC = "SELECT true FROM pragma_function_list WHERE name = 'vec_version'"
+
+
 def _add_extension(connection: Connection) -> None:
     named = {"name": EXTENSION}
     if connection.scalar(text("SELECT true FROM pg_extension WHERE extname = :name"), named):
