@@ -8,10 +8,18 @@ from sqlalchemy import Connection
 
 from runwire.server.model.assistants import Assistant
 from runwire.server.model.ids import default_assistant_id, new_id
-from runwire.server.model.runs import Run, RunConfig, RunSpec, RunState
+from runwire.server.model.runs import (
+    Cancel,
+    CancelAction,
+    CancelCause,
+    Run,
+    RunConfig,
+    RunSpec,
+    RunState,
+)
 from runwire.server.model.servers import Server
 from runwire.server.model.webhooks import Delivery
-from runwire.server.storage import assistants, runs, threads
+from runwire.server.storage import assistants, endings, runs, threads
 
 START_TIME = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -42,6 +50,22 @@ def a_run(seconds: float = 0, **changes: Any) -> Run:
         update_time=at(seconds),
     )
     return replace(run, **changes)
+
+
+def running(seconds: float = 0, owner: str = "server", **changes: Any) -> Run:
+    """Return a run that executes in its first attempt."""
+    return a_run(seconds, state=RunState.RUNNING, attempt=1, owner=owner, **changes)
+
+
+CANCEL = Cancel(
+    action=CancelAction.INTERRUPT, cause=CancelCause.CLIENT, request_time=at(3), abandoned=False
+)
+
+
+def end(connection: Connection, run: Run, seconds: float = 9, **ending: Any) -> Run | None:
+    """End a run, whatever it does; return it as it ended."""
+    how = endings.Ending(**{"state": RunState.SUCCEEDED, **ending})
+    return endings.end_run(connection, run.run_id, how, at(seconds), was=frozenset(RunState))
 
 
 def add_run(

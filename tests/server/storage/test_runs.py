@@ -6,10 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, func, select, update
 from sqlalchemy.exc import IntegrityError
 from tests.support.plans import postgres_plans, sqlite_plans
-from tests.support.records import a_run, add_run, at, get_run
+from tests.support.records import CANCEL, a_run, add_run, at, end, get_run, running
 
 from runwire.server.model.attempts import Attempt
 from runwire.server.model.events import EventId, Segment
@@ -19,34 +19,17 @@ from runwire.server.model.runs import (
     ACTIVE_STATES,
     FINAL_STATES,
     IN_FLIGHT_STATES,
-    Cancel,
     CancelAction,
-    CancelCause,
     Interrupt,
     Run,
     RunError,
     RunState,
 )
 from runwire.server.storage import claims, endings, events, ownership, runs
-from runwire.server.storage.claims import Queue
 from runwire.server.storage.endings import Ending
-from runwire.server.storage.ownership import Owned
 from runwire.server.storage.runs import RunFilter
 from runwire.server.storage.tables import run_events
 from runwire.server.storage.tables import runs as runs_table
-
-CANCEL = Cancel(
-    action=CancelAction.INTERRUPT, cause=CancelCause.CLIENT, request_time=at(3), abandoned=False
-)
-
-
-def running(seconds: float = 0, owner: str = "server", **changes: Any) -> Run:
-    return a_run(seconds, state=RunState.RUNNING, attempt=1, owner=owner, **changes)
-
-
-def end(connection: Connection, run: Run, seconds: float = 9, **ending: Any) -> Run | None:
-    how = Ending(**{"state": RunState.SUCCEEDED, **ending})
-    return endings.end_run(connection, run.run_id, how, at(seconds), was=frozenset(RunState))
 
 
 def ids(found: list[Run]) -> list[str]:
@@ -312,239 +295,6 @@ def test_a_run_that_was_taken_back_is_not_listed(connection: Connection) -> None
     assert runs.list_run_ids(connection, RunFilter(run_ids=[run.run_id]), limit=9) == []
 
 
-# Queues.
-
-
-def test_an_empty_thread_has_an_empty_queue(connection: Connection) -> None:
-    assert claims.queue_of_thread(connection, new_id()) == Queue(False, None, None, False)
-
-
-def test_a_queue_tells_who_executes_who_is_first_and_who_can_be_claimed(
-    connection: Connection,
-) -> None:
-    thread_id = new_id()
-    delayed = a_run(0, thread_id=thread_id, due_time=at(5))
-    add_run(connection, delayed, wake_time=at(5))
-    assert claims.queue_of_thread(connection, thread_id) == Queue(False, None, None, True)
-    second = add_run(connection, a_run(2, thread_id=thread_id))
-    first = add_run(connection, a_run(1, thread_id=thread_id), runnable=True)
-    queue = claims.queue_of_thread(connection, thread_id)
-    assert queue == Queue(False, first.run_id, first.run_id, True)
-    (claimed,) = claims.claim_runs(
-        connection, owner="server", graph_ids=["graph"], limit=5, now=at(3)
-    )
-    assert claimed.run_id == first.run_id
-    assert claims.queue_of_thread(connection, thread_id) == Queue(True, second.run_id, None, True)
-    found = claims.in_flight_of_thread(connection, thread_id)
-    assert ids(found) == [first.run_id, second.run_id, delayed.run_id]
-
-
-def test_of_runs_created_at_once_the_first_made_is_first(connection: Connection) -> None:
-    thread_id = new_id()
-    made = [add_run(connection, a_run(thread_id=thread_id)) for _ in range(5)]
-    assert claims.queue_of_thread(connection, thread_id).head == made[0].run_id
-
-
-def test_a_run_that_is_delayed_before_a_later_attempt_keeps_its_place(
-    connection: Connection,
-) -> None:
-    thread_id = new_id()
-    retried = a_run(0, thread_id=thread_id, attempt=1)
-    add_run(connection, retried, wake_time=at(5))
-    add_run(connection, a_run(1, thread_id=thread_id))
-    assert claims.queue_of_thread(connection, thread_id).head == retried.run_id
-    assert not claims.make_runnable(connection, retried.run_id)
-
-
-def test_ended_runs_are_in_no_queue(connection: Connection) -> None:
-    thread_id = new_id()
-    run = add_run(connection, running(thread_id=thread_id))
-    assert claims.has_in_flight(connection, thread_id=thread_id)
-    assert claims.has_in_flight(connection, assistant_id=run.assistant_id)
-    end(connection, run)
-    assert not claims.has_in_flight(connection, thread_id=thread_id)
-    assert not claims.has_in_flight(connection, assistant_id=run.assistant_id)
-    assert claims.queue_of_thread(connection, thread_id) == Queue(False, None, None, False)
-
-
-def test_pending_runs_are_counted_up_to_a_limit(connection: Connection) -> None:
-    add_run(connection, running())
-    for _ in range(3):
-        add_run(connection, a_run())
-    assert claims.count_pending(connection, up_to=9) == 3
-    assert claims.count_pending(connection, up_to=2) == 2
-
-
-def test_what_is_made_to_wait_is_not_claimed(connection: Connection) -> None:
-    run = add_run(connection, a_run(), runnable=True)
-    claims.make_wait(connection, run.run_id)
-    assert (
-        claims.claim_runs(connection, owner="server", graph_ids=["graph"], limit=1, now=at(1)) == []
-    )
-    assert claims.make_runnable(connection, run.run_id)
-    assert (
-        len(claims.claim_runs(connection, owner="server", graph_ids=["graph"], limit=1, now=at(1)))
-        == 1
-    )
-    assert not claims.make_runnable(connection, run.run_id), "it is pending no longer"
-
-
-# Claims and delays.
-
-
-def test_a_claim_takes_what_is_due_first_and_no_more_than_it_may(connection: Connection) -> None:
-    late = add_run(connection, a_run(0, due_time=at(8)), runnable=True)
-    early = add_run(connection, a_run(3), runnable=True)
-    add_run(connection, a_run(1))
-    first = claims.claim_runs(connection, owner="one", graph_ids=["graph"], limit=1, now=at(9))
-    second = claims.claim_runs(connection, owner="two", graph_ids=["graph"], limit=5, now=at(10))
-    assert (ids(first), ids(second)) == ([early.run_id], [late.run_id])
-    wanted = replace(
-        early,
-        state=RunState.RUNNING,
-        owner="one",
-        attempt=1,
-        start_time=at(9),
-        update_time=at(9),
-    )
-    assert first == [wanted] == [get_run(connection, early)]
-
-
-def test_a_claim_leaves_runs_alone_whose_graph_its_server_does_not_know(
-    connection: Connection,
-) -> None:
-    unknown = add_run(connection, a_run(0, graph_id="other"), runnable=True)
-    known = add_run(connection, a_run(1), runnable=True)
-
-    def claim(*graph_ids: str) -> list[str]:
-        found = claims.is_any_due(connection, graph_ids, at(2))
-        claimed = ids(
-            claims.claim_runs(connection, owner="one", graph_ids=graph_ids, limit=1, now=at(2))
-        )
-        assert found == bool(claimed)
-        return claimed
-
-    assert claim() == []
-    assert claim("graph", "third") == [known.run_id]
-    assert claim("graph", "third") == []
-    assert get_run(connection, unknown) == unknown
-    assert claim("graph", "other") == [unknown.run_id]
-
-
-def test_the_start_is_that_of_the_first_attempt(connection: Connection) -> None:
-    add_run(connection, a_run(attempt=1, start_time=at(1)), runnable=True)
-    (claimed,) = claims.claim_runs(
-        connection, owner="server", graph_ids=["graph"], limit=1, now=at(9)
-    )
-    assert (claimed.attempt, claimed.start_time) == (2, at(1))
-
-
-def wake(connection: Connection, seconds: float) -> list[str]:
-    due = [run.run_id for run in claims.list_due(connection, at(seconds), limit=9)]
-    return [run.run_id for run in claims.wake_runs(connection, due, at(seconds))]
-
-
-def test_delays_end_when_their_time_has_come(connection: Connection) -> None:
-    assert claims.next_wake(connection) is None
-    later = add_run(connection, a_run(0, due_time=at(6)), wake_time=at(6))
-    sooner = add_run(connection, a_run(1, due_time=at(5)), wake_time=at(5))
-    last = add_run(connection, a_run(2, due_time=at(7)), wake_time=at(7))
-    assert claims.next_wake(connection) == at(5)
-    assert wake(connection, 4.999999) == []
-    assert wake(connection, 6) == [sooner.run_id, later.run_id]
-    assert claims.next_wake(connection) == at(7)
-    assert wake(connection, 8) == [last.run_id]
-    assert claims.next_wake(connection) is None
-
-
-# Moves.
-
-
-def test_a_cancel_is_stored_with_a_run_that_executes(connection: Connection) -> None:
-    run = add_run(connection, running())
-    assert endings.request_cancel(connection, run.run_id, CANCEL, at(4))
-    assert get_run(connection, run) == replace(
-        run, state=RunState.CANCELLING, cancel=CANCEL, update_time=at(4)
-    )
-    again = replace(CANCEL, action=CancelAction.ROLLBACK)
-    assert endings.request_cancel(connection, run.run_id, again, at(5))
-    assert get_run(connection, run).cancel == again
-
-
-def test_a_cancel_is_not_stored_with_a_run_that_nobody_executes(connection: Connection) -> None:
-    pending = add_run(connection, a_run())
-    ended = add_run(connection, running())
-    end(connection, ended)
-    for run in (pending, ended):
-        before = get_run(connection, run)
-        assert not endings.request_cancel(connection, run.run_id, CANCEL, at(4))
-        assert get_run(connection, run) == before
-
-
-def test_a_run_ends_only_if_it_is_where_it_is_thought_to_be(connection: Connection) -> None:
-    run = add_run(connection, a_run())
-    how = Ending(state=RunState.SUCCEEDED)
-    assert endings.end_run(connection, run.run_id, how, at(1), was=ACTIVE_STATES) is None
-    assert endings.end_run(connection, new_id(), how, at(1), was=frozenset(RunState)) is None
-    assert get_run(connection, run) == run
-
-
-def test_an_attempt_is_given_up_by_who_has_it(connection: Connection) -> None:
-    run = add_run(connection, running())
-    assert not endings.release_run(connection, run.run_id, 2, at(4), give_back=False)
-    assert endings.release_run(connection, run.run_id, 1, at(4), give_back=False)
-    released = get_run(connection, run)
-    assert released == replace(run, state=RunState.PENDING, owner=None, update_time=at(4))
-    assert not endings.release_run(connection, run.run_id, 1, at(5), give_back=False)
-    assert (
-        claims.claim_runs(connection, owner="server", graph_ids=["graph"], limit=9, now=at(5)) == []
-    )
-
-
-def test_an_attempt_that_is_given_back_keeps_its_number(connection: Connection) -> None:
-    run = add_run(connection, running())
-    endings.release_run(connection, run.run_id, 1, at(4), give_back=True, wake_time=at(6))
-    released = get_run(connection, run)
-    assert (released.attempt, released.attempts_used) == (1, 0)
-    assert claims.next_wake(connection) == at(6)
-
-
-def test_an_attempt_of_a_run_that_is_being_cancelled_is_not_given_up(
-    connection: Connection,
-) -> None:
-    run = add_run(connection, running())
-    endings.request_cancel(connection, run.run_id, CANCEL, at(4))
-    assert not endings.release_run(connection, run.run_id, 1, at(5), give_back=True)
-
-
-def test_the_right_to_write_is_that_of_one_attempt_of_one_server(connection: Connection) -> None:
-    run = add_run(connection, running())
-    attempt = Attempt(run.run_id, None, "graph", 1, "server")
-    assert ownership.owns_run(connection, attempt)
-    for other in (
-        replace(attempt, number=2),
-        replace(attempt, owner="other"),
-        replace(attempt, run_id=new_id()),
-    ):
-        assert not ownership.owns_run(connection, other)
-    endings.request_cancel(connection, run.run_id, CANCEL, at(4))
-    assert ownership.owns_run(connection, attempt), "it has to store how it ends"
-    end(connection, run, state=RunState.CANCELLED, cancel=CANCEL)
-    assert not ownership.owns_run(connection, attempt)
-
-
-def test_owners_are_told_apart(connection: Connection) -> None:
-    mine = add_run(connection, running(0, "me"))
-    later = add_run(connection, running(2, "you"))
-    earlier = add_run(connection, running(1, "you"))
-    add_run(connection, a_run())
-    assert [run.run_id for run in ownership.owned_by(connection, "you")] == [
-        earlier.run_id,
-        later.run_id,
-    ]
-    assert ownership.owned_by(connection, "me") == [Owned(mine.run_id, None, 1, 1, False)]
-
-
 # Deleting.
 
 
@@ -736,44 +486,3 @@ def test_postgresql_finds_by_an_index_what_is_asked_often(
     found = postgres_plans(filled, query)
     # Servers are few, and soon read.
     assert [line for line in found if "Seq Scan" in line and " on servers" not in line] == [], found
-
-
-def test_a_claim_costs_the_same_however_many_runs_have_ended(memory: Connection) -> None:
-    connection = memory
-    template = add_run(connection, running())
-    end(connection, template)
-    row = dict(connection.execute(select(runs_table)).mappings().one())
-    connection.execute(insert(runs_table), [{**row, "run_id": new_id()} for _ in range(2000)])
-    add_run(connection, a_run(), runnable=True)
-    driver: Any = connection.connection.driver_connection
-    steps = 0
-
-    def count() -> int:
-        nonlocal steps
-        steps += 1
-        return 0
-
-    driver.set_progress_handler(count, 100)
-    assert (
-        len(claims.claim_runs(connection, owner="server", graph_ids=["graph"], limit=5, now=at(1)))
-        == 1
-    )
-    assert claims.count_pending(connection, up_to=10) == 0
-    driver.set_progress_handler(None, 0)
-    assert steps < 20, "hundreds of instructions, not tens of thousands"
-
-
-def test_of_many_attempts_each_is_told_whether_it_may_write(connection: Connection) -> None:
-    mine, taken, again = (add_run(connection, running()) for _ in range(3))
-    attempts = [
-        Attempt(run.run_id, None, "graph", run.attempt, run.owner or "")
-        for run in (mine, taken, again)
-    ]
-    attempts.append(Attempt("nowhere", None, "graph", 1, "server"))
-    assert ownership.owned_of(connection, attempts) == [True, True, True, False]
-    assert endings.release_run(connection, taken.run_id, taken.attempt, at(1), give_back=False)
-    assert endings.release_run(connection, again.run_id, again.attempt, at(1), give_back=False)
-    claims.make_runnable(connection, again.run_id)
-    claims.claim_runs(connection, owner=again.owner or "", graph_ids=["graph"], limit=1, now=at(2))
-    assert ownership.owned_of(connection, attempts) == [True, False, False, False]
-    assert ownership.owned_of(connection, []) == []
