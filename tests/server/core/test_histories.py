@@ -48,7 +48,7 @@ steps = st.one_of(
 )
 
 ANY_DATABASE = settings(
-    max_examples=20,
+    max_examples=12,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
