@@ -126,9 +126,12 @@ async def test_what_a_thread_takes_up(client: RunwireClient) -> None:
     assert storage["thread_id"] == thread_id
     assert storage["checkpoints"]["count"] == len(history)
     assert storage["runs"]["count"] == 3
+    total = 0
     for kind in ("checkpoints", "pending_writes", "runs", "event_segments"):
         use = storage[kind]  # type: ignore[literal-required]
         assert (use["count"] > 0, use["bytes"] > 0, use["at_least"]) == (True, True, False)
+        total += use["bytes"]
+    assert storage["total_bytes"] == total
     newest, oldest = (state["created_at"] for state in (history[0], history[-1]))
     told = (storage["newest_checkpoint_at"], storage["oldest_checkpoint_at"])
     for made, shown in zip(told, (newest, oldest), strict=True):
@@ -150,6 +153,7 @@ async def test_what_an_empty_thread_takes_up(client: RunwireClient) -> None:
         "event_segments": nothing,
         "oldest_checkpoint_at": None,
         "newest_checkpoint_at": None,
+        "total_bytes": 0,
     }
     with pytest.raises(NotFoundError) as raised:
         await client.threads.get_storage(str(uuid.uuid4()))

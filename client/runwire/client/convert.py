@@ -171,6 +171,7 @@ def storage_of(storage: threads_pb2.ThreadStorage) -> ThreadStorage:
         "event_segments": _use_of(storage.event_segments),
         "oldest_checkpoint_at": time_of(storage, "oldest_checkpoint_time"),
         "newest_checkpoint_at": time_of(storage, "newest_checkpoint_time"),
+        "total_bytes": storage.total_bytes,
     }
 
 

@@ -125,6 +125,8 @@ if TYPE_CHECKING:
         event_segments: StorageUse
         oldest_checkpoint_at: str | None
         newest_checkpoint_at: str | None
+        total_bytes: int
+        """Of all kinds together."""
 
     class GraphSchema(sdk.GraphSchema):
         """What a graph takes and gives. `graph_id` is empty for a graph within another one."""

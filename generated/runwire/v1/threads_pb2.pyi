@@ -118,7 +118,7 @@ class ThreadTtl(_message.Message):
     def __init__(self, duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., strategy: _Optional[_Union[PruneStrategy, str]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class ThreadStorage(_message.Message):
-    __slots__ = ("thread_id", "checkpoints", "pending_writes", "runs", "event_segments", "oldest_checkpoint_time", "newest_checkpoint_time")
+    __slots__ = ("thread_id", "checkpoints", "pending_writes", "runs", "event_segments", "oldest_checkpoint_time", "newest_checkpoint_time", "total_bytes")
     THREAD_ID_FIELD_NUMBER: _ClassVar[int]
     CHECKPOINTS_FIELD_NUMBER: _ClassVar[int]
     PENDING_WRITES_FIELD_NUMBER: _ClassVar[int]
@@ -126,6 +126,7 @@ class ThreadStorage(_message.Message):
     EVENT_SEGMENTS_FIELD_NUMBER: _ClassVar[int]
     OLDEST_CHECKPOINT_TIME_FIELD_NUMBER: _ClassVar[int]
     NEWEST_CHECKPOINT_TIME_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_BYTES_FIELD_NUMBER: _ClassVar[int]
     thread_id: str
     checkpoints: StorageUse
     pending_writes: StorageUse
@@ -133,7 +134,8 @@ class ThreadStorage(_message.Message):
     event_segments: StorageUse
     oldest_checkpoint_time: _timestamp_pb2.Timestamp
     newest_checkpoint_time: _timestamp_pb2.Timestamp
-    def __init__(self, thread_id: _Optional[str] = ..., checkpoints: _Optional[_Union[StorageUse, _Mapping]] = ..., pending_writes: _Optional[_Union[StorageUse, _Mapping]] = ..., runs: _Optional[_Union[StorageUse, _Mapping]] = ..., event_segments: _Optional[_Union[StorageUse, _Mapping]] = ..., oldest_checkpoint_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., newest_checkpoint_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    total_bytes: int
+    def __init__(self, thread_id: _Optional[str] = ..., checkpoints: _Optional[_Union[StorageUse, _Mapping]] = ..., pending_writes: _Optional[_Union[StorageUse, _Mapping]] = ..., runs: _Optional[_Union[StorageUse, _Mapping]] = ..., event_segments: _Optional[_Union[StorageUse, _Mapping]] = ..., oldest_checkpoint_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., newest_checkpoint_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., total_bytes: _Optional[int] = ...) -> None: ...
 
 class StorageUse(_message.Message):
     __slots__ = ("count", "bytes", "at_least")

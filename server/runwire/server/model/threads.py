@@ -90,6 +90,12 @@ class ThreadStorage:
     oldest_checkpoint_time: datetime | None
     newest_checkpoint_time: datetime | None
 
+    @property
+    def total_bytes(self) -> int:
+        """All bytes that were counted."""
+        uses = (self.checkpoints, self.pending_writes, self.runs, self.event_segments)
+        return sum(use.bytes for use in uses)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointRef:

@@ -229,6 +229,7 @@ def storage_message(storage: ThreadStorage) -> threads_pb2.ThreadStorage:
         event_segments=_use_message(storage.event_segments),
         oldest_checkpoint_time=storage.oldest_checkpoint_time,
         newest_checkpoint_time=storage.newest_checkpoint_time,
+        total_bytes=storage.total_bytes,
     )
 
 
