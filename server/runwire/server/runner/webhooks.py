@@ -26,7 +26,7 @@ from runwire.server.core.delivering import (
     give_back,
     is_any_due,
 )
-from runwire.server.model.errors import DatabaseUnavailable
+from runwire.server.model.errors import DatabaseUnavailable, StorageFull
 from runwire.server.model.faults import fault
 from runwire.server.model.ids import new_id
 from runwire.server.model.webhook_urls import UrlPolicy, problem_of_url
@@ -126,9 +126,9 @@ class WebhookSender:
             try:
                 await self._send_due()
                 is_away = False
-            except DatabaseUnavailable:
+            except (DatabaseUnavailable, StorageFull):
                 if not is_away:
-                    _logger.warning("the sender of webhooks cannot reach the database")
+                    _logger.warning("the sender of webhooks cannot write to the database")
                 is_away = True
             except Exception:
                 _logger.exception("the sender of webhooks failed")
@@ -187,8 +187,19 @@ class WebhookSender:
 
     async def _attempt(self, delivery: Delivery) -> None:
         answer = await self._send(delivery)
+        try:
+            state = await self._conclude(delivery, answer)
+        except (DatabaseUnavailable, StorageFull):
+            # Nobody knows what came of it, so it is made again when it is taken for lost.
+            extra = {"delivery_id": delivery.delivery_id, "run_id": delivery.run_id}
+            _logger.warning("what came of a webhook could not be stored", extra=extra)
+            return
+        fault("deliver.after_commit")
+        _log(delivery, answer, state)
+
+    async def _conclude(self, delivery: Delivery, answer: Answer) -> DeliveryState | None:
         options = self._options
-        state = await self._database.write(
+        return await self._database.write(
             lambda connection: conclude(
                 connection,
                 delivery,
@@ -197,8 +208,6 @@ class WebhookSender:
                 first_wait=options.retry_wait,
             )
         )
-        fault("deliver.after_commit")
-        _log(delivery, answer, state)
 
     async def _send(self, delivery: Delivery) -> Answer:
         # What was allowed when the run was created need not be any more, or not here.
@@ -243,7 +252,7 @@ class WebhookSender:
             attempt.cancel()
         if left:
             await asyncio.wait(left)
-        with suppress(TimeoutError, DatabaseUnavailable):
+        with suppress(TimeoutError, DatabaseUnavailable, StorageFull):
             async with asyncio.timeout(GIVE_BACK_SECONDS):
                 for delivery in broken:
                     await self._database.write(partial(give_back, delivery=delivery))
