@@ -43,7 +43,11 @@ def public_methods(client: type) -> dict[str, Callable[..., Any]]:
     }
 
 
-ONLY_OURS = {(threads.ThreadsClient, "get_storage"), (crons.CronsClient, "get")}
+ONLY_OURS = {
+    (runs.RunsClient, "watch"),
+    (threads.ThreadsClient, "get_storage"),
+    (crons.CronsClient, "get"),
+}
 
 METHODS = [
     pytest.param(method, public_methods(theirs)[name], id=f"{ours.__module__}.{name}")

@@ -26,7 +26,7 @@ from runwire.client.errors import (
     ServerError,
     UnavailableError,
 )
-from runwire.client.schema import StreamPart
+from runwire.client.schema import StreamPart, ThreadStreamPart
 from runwire.client.sync import SyncRunwireClient, get_sync_client
 
 __all__ = [
@@ -46,6 +46,7 @@ __all__ = [
     "ServerError",
     "StreamPart",
     "SyncRunwireClient",
+    "ThreadStreamPart",
     "UnavailableError",
     "get_client",
     "get_sync_client",

@@ -144,6 +144,16 @@ if TYPE_CHECKING:
         """Why it could not, such as "RUN_FINISHED"; empty if it could."""
         message: str
 
+    class RunChange(TypedDict):
+        """What has become of a run."""
+
+        change: Literal["moved", "rolled_back", "deleted"]
+        """Whether it was created or has another state, or is gone."""
+        run: Run
+        """The run as it is now; of one that was deleted its ids, last state and metadata."""
+        resume_token: str
+        """Goes on after this change, though some before it may come again."""
+
     class PruneOutcome(TypedDict):
         """What became of one thread of a prune."""
 
@@ -206,7 +216,7 @@ if TYPE_CHECKING:
     Subgraphs = dict[str, GraphSchema]
     ThreadState = sdk.ThreadState
 else:
-    RunFailure = Cancel = Run = Thread = CancelOutcome = dict
+    RunFailure = Cancel = Run = RunChange = Thread = CancelOutcome = dict
     Cron = CronFailure = dict
     ThreadTtl = StorageUse = ThreadStorage = PruneOutcome = PruneOutcomes = dict
     Assistant = AssistantVersion = Checkpoint = Interrupt = ThreadState = dict
@@ -222,3 +232,16 @@ class StreamPart(NamedTuple):
     data: Any
     id: str | None = None
     """Where the stream has arrived: give it as `last_event_id` to go on after this part."""
+
+
+class ThreadStreamPart(NamedTuple):
+    """One part of the stream of a thread: one of a run's stream, with its run, or an update of the
+    thread's state. `run_id`, `assistant_id` and `graph_id` are empty if it is not about a run."""
+
+    event: str
+    data: Any
+    id: str | None = None
+    """What to give as `last_event_id` to go on after this part."""
+    run_id: str = ""
+    assistant_id: str = ""
+    graph_id: str = ""
