@@ -37,7 +37,8 @@ async def follow(
     request: Request,
     headers: Mapping[str, str] | None,
 ) -> AsyncGenerator[Any, None]:
-    """Give the messages of a call of `method`; None whenever it is cut and goes on, after the last of them.
+    """Give the messages of a call of `method`; None whenever it is cut and goes on, after the last
+    of them.
 
     Raises what the call raises; `UnavailableError` if the server stays away.
     """

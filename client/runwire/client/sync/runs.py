@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from runwire.client.arguments import TimeSpan, choice, payload_or_none, refuse, time_range
-from runwire.client.convert import RUN_STATUSES, cancel_outcome_of, run_of
+from runwire.client.convert import RUN_STATUSES, cancel_outcome_of, run_of, word
 from runwire.client.errors import ConflictError, NotFoundError
 from runwire.client.specs import CANCEL_ACTIONS, stream_modes
+from runwire.client.sync.endless import run_changes
 from runwire.client.sync.following import check_thread, join_run, output_of, stream_parts
 from runwire.client.sync.paging import chosen, collect, order_of
 from runwire.client.sync.reconnect import persist
@@ -23,13 +24,15 @@ from runwire.v1 import core_pb2, runs_pb2
 if TYPE_CHECKING:
     from langgraph_sdk import schema as sdk
 
-    from runwire.client.schema import CancelOutcome, Run, StreamPart
+    from runwire.client.schema import CancelOutcome, Run, RunChange, StreamPart
 
 _PAGE_LIMIT = 500
 
 _STATES: dict[str, list[core_pb2.RunState]] = {}
 for _state, _status in RUN_STATUSES.items():
     _STATES.setdefault(_status, []).append(_state)
+
+_EXACT_STATES = {word(core_pb2.RunState, state): state for state in RUN_STATUSES}
 
 _IN_FLIGHT = {
     "pending": _STATES["pending"],
@@ -259,6 +262,37 @@ class SyncRunsClient(RunStarts):
         return stream_parts(
             RunEvents(self._connection, request, headers), stream_mode, on_run, "v1"
         )
+
+    def watch(
+        self,
+        *,
+        thread_id: str | None = None,
+        assistant_id: str | None = None,
+        states: Sequence[str] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        resume_token: str | None = None,
+        include_unfinished: bool = False,
+        headers: Mapping[str, str] | None = None,
+    ) -> Iterator[RunChange]:
+        """Give each run that passes all filters whenever it has changed; they do not end. Not in
+        langgraph_sdk.
+
+        `states` are exact, such as "cancelling" or "timed_out". What is told of a run is its state
+        now: some that it has passed through may be left out, its last one never is. With
+        `include_unfinished`, all runs that have not ended come first. Goes on after the change that
+        had `resume_token`; what came just before it may come again. The client joins again by
+        itself when its server is lost. Raises `OutOfRangeError` for a token that is too old.
+        """
+        names = [choice("states", state, _EXACT_STATES) for state in states or ()]
+        request = runs_pb2.WatchRunsRequest(
+            thread_id=thread_id,
+            assistant_id=assistant_id,
+            states=names,
+            metadata=payload_or_none(metadata or None, "metadata"),
+            resume_token=resume_token,
+            include_unfinished=include_unfinished,
+        )
+        return run_changes(self._connection, request, headers)
 
     def delete(
         self,

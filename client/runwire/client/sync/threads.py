@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -27,7 +27,8 @@ from runwire.client.convert import (
     thread_of,
     value_of,
 )
-from runwire.client.specs import build_superstep
+from runwire.client.specs import build_superstep, stream_modes
+from runwire.client.sync.endless import FROM_THE_BEGINNING, THREAD_MODES, thread_parts
 from runwire.client.sync.paging import chosen, collect, mask_of, order_of
 from runwire.v1 import threads_pb2
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
         Thread,
         ThreadState,
         ThreadStorage,
+        ThreadStreamPart,
     )
     from runwire.client.sync.channel import Connection
 
@@ -395,6 +397,39 @@ class SyncThreadsClient:
             self._connection.services.threads.UpdateThreadState, request, headers
         )
         return {"checkpoint": checkpoint_of(response.checkpoint)}
+
+    def join_stream(
+        self,
+        thread_id: str,
+        *,
+        last_event_id: str | None = None,
+        stream_mode: sdk.ThreadStreamMode | Sequence[sdk.ThreadStreamMode] = "run_modes",
+        headers: Mapping[str, str] | None = None,
+        params: sdk.QueryParamTypes | None = None,
+        run_stream_mode: sdk.StreamMode | Sequence[sdk.StreamMode] | None = None,
+    ) -> Iterator[ThreadStreamPart]:
+        """Return the parts of all that happens on a thread, as it happens; they do not end.
+
+        `stream_mode`: "run_modes" is every part of every run's stream, "lifecycle" tells of each
+        run when it is created and whenever its state changes, "state_update" of each update of the
+        thread's state; several of them come together. `run_stream_mode` narrows the first to some
+        modes; messages come as pieces ("messages-tuple") unless it has "messages".
+
+        Goes on after `last_event_id`, the id of a part of such a stream; without one with what
+        happens from now on, with "-" from the beginning of what is kept. The client joins again by
+        itself when its server is lost. While the parts are read, raises `NotFoundError`, also when
+        the thread is deleted, and `OutOfRangeError` for a `last_event_id` that is too old.
+        """
+        refuse(params=params)
+        names = [stream_mode] if isinstance(stream_mode, str) else stream_mode
+        request = threads_pb2.ThreadStreamRequest(
+            thread_id=thread_id,
+            modes=[choice("stream_mode", name, THREAD_MODES) for name in dict.fromkeys(names)],
+            stream_modes=stream_modes(run_stream_mode) if run_stream_mode else (),
+            resume_token="" if last_event_id == FROM_THE_BEGINNING else last_event_id,
+            live_only=not last_event_id,
+        )
+        return thread_parts(self._connection, request, run_stream_mode, headers)
 
     def get_history(
         self,
