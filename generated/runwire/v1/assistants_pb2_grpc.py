@@ -188,8 +188,8 @@ class AssistantServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteAssistant(self, request, context):
-        """Deletes an assistant with all its versions. Runs that have ended, and threads, stay, unless
-        `delete_threads` says otherwise.
+        """Deletes an assistant with all its versions and crons. Runs that have ended, and threads, stay,
+        unless `delete_threads` says otherwise.
 
         With `cancel_runs` or `delete_threads` it may take a while, in many steps, of which the assistant
         itself is the last. A call that fails or whose caller goes away has done a part of them, and

@@ -71,8 +71,8 @@ class AssistantServiceStub:
     GRAPH_NOT_FOUND if the server does not have the graph of that version.
     """
     DeleteAssistant: _aio.UnaryUnaryMultiCallable[_assistants_pb2.DeleteAssistantRequest, _assistants_pb2.DeleteAssistantResponse]
-    """Deletes an assistant with all its versions. Runs that have ended, and threads, stay, unless
-    `delete_threads` says otherwise.
+    """Deletes an assistant with all its versions and crons. Runs that have ended, and threads, stay,
+    unless `delete_threads` says otherwise.
 
     With `cancel_runs` or `delete_threads` it may take a while, in many steps, of which the assistant
     itself is the last. A call that fails or whose caller goes away has done a part of them, and
@@ -206,8 +206,8 @@ class AssistantServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _assistants_pb2.DeleteAssistantRequest,
         context: _aio.ServicerContext[_assistants_pb2.DeleteAssistantRequest, _abc.Awaitable[_assistants_pb2.DeleteAssistantResponse]],
     ) -> _abc.Awaitable[_assistants_pb2.DeleteAssistantResponse]:
-        """Deletes an assistant with all its versions. Runs that have ended, and threads, stay, unless
-        `delete_threads` says otherwise.
+        """Deletes an assistant with all its versions and crons. Runs that have ended, and threads, stay,
+        unless `delete_threads` says otherwise.
 
         With `cancel_runs` or `delete_threads` it may take a while, in many steps, of which the assistant
         itself is the last. A call that fails or whose caller goes away has done a part of them, and

@@ -161,7 +161,7 @@ class ThreadServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteThread(self, request, context):
-        """Deletes a thread with its runs and checkpoints.
+        """Deletes a thread with its runs, its checkpoints and its crons.
 
         Fails with NOT_FOUND and reason THREAD_NOT_FOUND, and with FAILED_PRECONDITION and reason
         THREAD_BUSY if runs on it have not ended, unless `cancel_runs` says to cancel them.

@@ -49,7 +49,7 @@ class ThreadServiceStub:
     Fails with NOT_FOUND and reason THREAD_NOT_FOUND.
     """
     DeleteThread: _aio.UnaryUnaryMultiCallable[_threads_pb2.DeleteThreadRequest, _threads_pb2.DeleteThreadResponse]
-    """Deletes a thread with its runs and checkpoints.
+    """Deletes a thread with its runs, its checkpoints and its crons.
 
     Fails with NOT_FOUND and reason THREAD_NOT_FOUND, and with FAILED_PRECONDITION and reason
     THREAD_BUSY if runs on it have not ended, unless `cancel_runs` says to cancel them.
@@ -178,7 +178,7 @@ class ThreadServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _threads_pb2.DeleteThreadRequest,
         context: _aio.ServicerContext[_threads_pb2.DeleteThreadRequest, _abc.Awaitable[_threads_pb2.DeleteThreadResponse]],
     ) -> _abc.Awaitable[_threads_pb2.DeleteThreadResponse]:
-        """Deletes a thread with its runs and checkpoints.
+        """Deletes a thread with its runs, its checkpoints and its crons.
 
         Fails with NOT_FOUND and reason THREAD_NOT_FOUND, and with FAILED_PRECONDITION and reason
         THREAD_BUSY if runs on it have not ended, unless `cancel_runs` says to cancel them.

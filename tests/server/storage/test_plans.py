@@ -20,6 +20,7 @@ from runwire.server.storage import (
     changes,
     checkpoint_writes,
     checkpoints,
+    crons,
     items,
     namespaces,
     origins,
@@ -123,6 +124,16 @@ def test_items_that_have_expired_are_found_by_their_time(
 
     for found in (sqlite_plans(memory, sweep), postgres_plans(filled, sweep)):
         assert any("ix_store_items_expire_time" in step for step in found), found
+
+
+def test_crons_that_are_due_are_found_by_their_time(memory: Connection) -> None:
+    def look(connection: Connection) -> None:
+        crons.list_due(connection, ["graph"], NOW, limit=10)
+        crons.next_fire_time(connection, ["graph"])
+
+    found = sqlite_plans(memory, look)
+    assert sum("ix_crons_next_fire_time" in step for step in found) == 2, found
+    assert not any("SCAN assistant" in step or "TEMP B-TREE" in step for step in found), found
 
 
 LISTS: dict[str, Callable[[Connection], Any]] = {

@@ -148,10 +148,12 @@ class Crons:
         fired = 0
         for start in range(0, len(order), FIRED_AT_ONCE):
             chunk = order[start : start + FIRED_AT_ONCE]
-            tasks = [asyncio.create_task(self._fire(cron)) for cron in chunk]
             # All of them come to their end, also when one has no database any more.
-            await asyncio.wait(tasks)
-            fired += sum(task.result() for task in tasks)
+            tries = (self._fire(cron) for cron in chunk)
+            for result in await asyncio.gather(*tries, return_exceptions=True):
+                if isinstance(result, BaseException):
+                    raise result
+                fired += result
         return fired
 
     async def _fire(self, due: DueCron) -> bool:

@@ -190,10 +190,16 @@ _due = (
     )
     .select_from(_with_graphs)
     .where(*_known, crons.c.next_fire_time <= bindparam("now", type_=_time))
-    .order_by(crons.c.next_fire_time, crons.c.cron_id)
+    .order_by(crons.c.next_fire_time)
     .limit(bindparam("limit"))
 )
-_next = select(func.min(crons.c.next_fire_time)).select_from(_with_graphs).where(*_known)
+_next = (
+    select(crons.c.next_fire_time)
+    .select_from(_with_graphs)
+    .where(*_known)
+    .order_by(crons.c.next_fire_time)
+    .limit(1)
+)
 
 
 def lock_due(connection: Connection, due: DueCron) -> Cron | None:
