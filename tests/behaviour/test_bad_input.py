@@ -504,7 +504,8 @@ async def test_other_fields_at_odds_are_named(stubs: Stubs, there: dict[str, str
         (
             "ListThreadStates",
             threads_pb2.ListThreadStatesRequest(
-                thread_id=thread_id, before=core_pb2.CheckpointRef(thread_id=MISSING_ID)
+                thread_id=thread_id,
+                before=core_pb2.CheckpointRef(thread_id=MISSING_ID, checkpoint_id="c"),
             ),
             "before.thread_id",
         ),
