@@ -21,7 +21,7 @@ from runwire.server.model.requests import RequestKey
 from runwire.server.model.runs import CancelAction, RunSpec, RunState
 from runwire.server.model.threads import PruneStrategy
 from runwire.server.model.webhooks import DeliveryFilter, DeliveryState
-from runwire.server.storage import items, servers
+from runwire.server.storage import gone, items, servers
 from runwire.server.storage import retention as queries
 from runwire.server.storage.database import Connection, Database
 from runwire.server.storage.tables import checkpoints, run_events
@@ -160,20 +160,21 @@ def test_each_kind_has_a_time_of_its_own(server: Server, moving_clock: type[Mova
         webhook_retention=timedelta(hours=7),
     )
     items.put_item(server.connection, ItemPlace(("n",), "k"), {}, at(0), timedelta(hours=6))
+    gone.note_state_update(server.connection, server.thread(), b"told")
     seen = []
     for hours in range(9):
         moving_clock.time = at(hours * 3600 + 1)
         seen.append(found(server, retention))
     assert seen == [
-        [0, 0, 0, 0, 0, 0, 0],
-        [1, 0, 0, 0, 0, 0, 0],
-        [0, 1, 0, 0, 0, 0, 0],
-        [0, 0, 1, 0, 0, 0, 0],
-        [0, 0, 0, 1, 0, 0, 0],
-        [0, 0, 0, 0, 1, 0, 0],
-        [0, 0, 0, 0, 0, 1, 0],
-        [0, 0, 0, 0, 0, 0, 1],
-        [0, 0, 0, 0, 0, 0, 0],
+        [0, 0, 0, 0, 0, 0, 0, 0],
+        [1, 0, 0, 0, 0, 0, 0, 1],
+        [0, 1, 0, 0, 0, 0, 0, 0],
+        [0, 0, 1, 0, 0, 0, 0, 0],
+        [0, 0, 0, 1, 0, 0, 0, 0],
+        [0, 0, 0, 0, 1, 0, 0, 0],
+        [0, 0, 0, 0, 0, 1, 0, 0],
+        [0, 0, 0, 0, 0, 0, 1, 0],
+        [0, 0, 0, 0, 0, 0, 0, 0],
     ]
 
 
@@ -183,7 +184,7 @@ def test_what_has_not_ended_is_never_too_old(
     run, waiting = server.start(), server.create()
     on_thread = server.start(server.thread())
     moving_clock.time = at(10**8)
-    assert found(server, EVERYTHING) == [0, 0, 0, 0, 0, 0, 0]
+    assert found(server, EVERYTHING) == [0, 0, 0, 0, 0, 0, 0, 0]
     assert server.states(run, waiting, on_thread) == ["running", "pending", "running"]
 
 

@@ -63,10 +63,10 @@ def steps(retention: Retention) -> Sequence[Step]:
         _leftovers(Leftover.STATELESS_RUN, retention.stateless_run_retention),
         _leftovers(Leftover.ROLLED_BACK_RUN, retention.rolled_back_run_retention),
         _request_ids(retention.request_retention),
-        _notes(notes_kept(retention.event_retention)),
         _lost_servers(retention.server_retention),
         _expired_items,
         _deliveries(retention.webhook_retention),
+        _notes(notes_kept(retention.event_retention)),
     )
 
 
