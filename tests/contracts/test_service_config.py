@@ -17,6 +17,8 @@ GENERATED = Path(__file__).resolve().parents[2] / "generated/runwire/v1"
 PLAIN = GENERATED / "service_config.json"
 WITH_REQUEST_IDS = GENERATED / "service_config_request_ids.json"
 READS = ("Get", "List", "Search", "Join", "Watch", "ThreadStream")
+PROLONGING = {"StoreService.GetItem", "StoreService.SearchItems"}
+"""What reads items lets their time to live begin anew."""
 TRIES = 3
 
 
@@ -40,7 +42,13 @@ def retried(config: Path) -> set[str]:
 def test_what_only_reads_says_so_and_nothing_else_does(name: str) -> None:
     level = methods()[name].options.idempotency_level
     reads = name.partition(".")[2].startswith(READS)
-    assert (level == MethodOptions.NO_SIDE_EFFECTS) == reads
+    assert (level == MethodOptions.NO_SIDE_EFFECTS) == (reads and name not in PROLONGING)
+
+
+@pytest.mark.parametrize("name", sorted(PROLONGING))
+def test_reading_items_can_be_repeated_but_changes_when_they_go(name: str) -> None:
+    assert methods()[name].options.idempotency_level == MethodOptions.IDEMPOTENT
+    assert name in retried(PLAIN)
 
 
 def test_what_makes_something_is_retried_only_for_those_who_give_it_a_request_id() -> None:
