@@ -322,19 +322,63 @@ async def test_a_cancelled_call_is_cancelled() -> None:
                 await client.runs.get(None, RUN_ID)
 
 
+class Listening(ScriptedRuns):
+    """Notes what comes with calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[str, str]] = []
+        self.seconds_left: Any = None
+
+    async def GetRun(self, request: Any, context: Context) -> Any:
+        sent = context.invocation_metadata() or ()
+        self.seen = [(str(key), str(value)) for key, value in sent if str(key).startswith("x-")]
+        self.seconds_left = context.time_remaining()
+        return runs_pb2.GetRunResponse(run=RUN)
+
+
 async def test_headers_of_the_client_and_of_the_call_are_sent() -> None:
-    seen: dict[str, str] = {}
-
-    class Listening(ScriptedRuns):
-        async def GetRun(self, request: Any, context: Context) -> Any:
-            sent = context.invocation_metadata() or ()
-            seen.update({str(key): str(value) for key, value in sent})
-            return runs_pb2.GetRunResponse(run=RUN)
-
-    async with client_of(Listening(), headers={"X-Team": "a", "x-both": "client"}) as client:
+    listening = Listening()
+    async with client_of(listening, headers={"X-Team": "a", "x-both": "client"}) as client:
         await client.runs.get(None, RUN_ID, headers={"X-Both": "call"})
-    assert seen["x-team"] == "a"
-    assert seen["x-both"] == "call"
+    assert listening.seen == [("x-team", "a"), ("x-both", "call")]
+
+
+async def test_an_api_key_is_sent_with_every_call_and_never_looked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LANGSMITH_API_KEY", "for somebody else")
+    listening = Listening()
+    async with client_of(listening, api_key="k", headers={"x-team": "a"}) as client:
+        await client.runs.get(None, RUN_ID)
+    assert listening.seen == [("x-team", "a"), ("x-api-key", "k")]
+    async with client_of(listening) as client:
+        await client.runs.get(None, RUN_ID)
+    assert listening.seen == []
+    with pytest.raises(ValueError, match="api_key, headers"):
+        get_client(api_key="k", headers={"X-API-Key": "l"})
+
+
+@pytest.mark.parametrize("timeout", [30, (10.0, 20.0), (5, 10, 10, 5)])
+async def test_the_limits_of_a_calls_parts_are_that_of_the_call(timeout: Any) -> None:
+    listening = Listening()
+    async with client_of(listening, timeout=timeout) as client:
+        await client.runs.get(None, RUN_ID)
+    assert 20 < listening.seconds_left <= 30
+
+
+@pytest.mark.parametrize("timeout", [None, (5.0, None)])
+async def test_a_call_of_which_a_part_has_no_limit_has_none(timeout: Any) -> None:
+    listening = Listening()
+    async with client_of(listening, timeout=timeout) as client:
+        await client.runs.get(None, RUN_ID)
+    assert listening.seconds_left is None or listening.seconds_left > 10**6
+
+
+def test_a_timeout_that_is_none_is_refused() -> None:
+    wrong: Any = "5s"
+    with pytest.raises(TypeError, match="timeout: '5s'"):
+        get_client(timeout=wrong)
 
 
 def test_a_client_is_made_outside_of_a_loop_and_used_on_one() -> None:

@@ -10,7 +10,7 @@ import grpc
 
 from runwire.client.assistants import AssistantsClient
 from runwire.client.channel import Connection
-from runwire.client.connecting import Reconnect
+from runwire.client.connecting import DEFAULT_ADDRESS, Reconnect, Timeout, keyed, seconds_of
 from runwire.client.crons import CronsClient
 from runwire.client.runs import RunsClient
 from runwire.client.store import StoreClient
@@ -54,11 +54,12 @@ class RunwireClient:
 
 
 def get_client(
-    url: str = "localhost:50051",
+    url: str | None = None,
     *,
+    api_key: str | None = None,
     headers: Mapping[str, str] | None = None,
+    timeout: Timeout = 60.0,
     credentials: grpc.ChannelCredentials | None = None,
-    timeout: float | None = 60.0,
     reconnect: Reconnect = _DEFAULT_RECONNECT,
     options: Sequence[tuple[str, Any]] = (),
 ) -> RunwireClient:
@@ -70,19 +71,23 @@ def get_client(
             a database: a balancer's address, a list ("10.0.0.1:50051,10.0.0.2:50051"), or a name
             that stands for all of them ("dns:///agents.internal:50051"). Calls go to those of a
             list or such a name in turn, and streams go on with another one when theirs is lost.
+            "localhost:50051" if it is None.
+        api_key: Sent with every call, as `x-api-key`: what stands in front of the server may ask
+            for it. It is not looked for in the environment.
         headers: Sent as metadata with every call.
+        timeout: Seconds until a call fails with `DeadlineExceededError`; None for no limit, which
+            streams and calls that wait for a run have anyway. Or what httpx has, a tuple with the
+            limits of a call's parts: their sum is that of the call.
         credentials: For TLS with certificates of one's own.
-        timeout: Seconds until a call fails with `DeadlineExceededError`. Streams, and calls that
-            wait for a run, have no such limit.
         reconnect: How streams and waiting calls outlive a lost server.
         options: Settings of the gRPC channel, which replace the client's own. For example,
             `("grpc.max_receive_message_length", …)` takes answers of more than 64 MiB.
     """
     connection = Connection(
-        url,
-        headers=headers,
+        url or DEFAULT_ADDRESS,
+        headers=keyed(headers, api_key),
         credentials=credentials,
-        timeout=timeout,
+        timeout=seconds_of(timeout),
         reconnect=reconnect,
         options=options,
     )

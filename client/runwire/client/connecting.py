@@ -23,6 +23,16 @@ if TYPE_CHECKING:
 
 MEBIBYTE = 1024 * 1024
 
+DEFAULT_ADDRESS = "localhost:50051"
+
+Timeout = (
+    float
+    | tuple[float | None, float | None]
+    | tuple[float | None, float | None, float | None, float | None]
+    | None
+)
+"""A limit of calls in seconds, or httpx's limits of their parts."""
+
 # What the contract says can be repeated, and what starts something: that always has a request_id
 # here. Calls that wait, and streams, have `reconnect` instead: a channel tries five times at most.
 _CONFIG_FILE = "service_config_request_ids.json"
@@ -71,6 +81,28 @@ class Reconnect:
     first_pause: float = 0.1
     longest_pause: float = 5.0
     give_up_after: float = 60.0
+
+
+def keyed(headers: Mapping[str, str] | None, api_key: str | None) -> dict[str, str]:
+    """Return headers, with the key among them if there is one. Raises ValueError for two keys."""
+    given = {name.lower(): value for name, value in (headers or {}).items()}
+    if api_key is None:
+        return given
+    if _API_KEY in given:
+        raise ValueError(f"api_key, headers[{_API_KEY!r}]: only one of the two can be given")
+    return {**given, _API_KEY: api_key}
+
+
+_API_KEY = "x-api-key"
+
+
+def seconds_of(timeout: Timeout) -> float | None:
+    """Return the limit of a whole call: no limit if a part of it has none. Raises TypeError."""
+    parts = timeout if isinstance(timeout, tuple) else (timeout,)
+    seconds = [part for part in parts if isinstance(part, int | float)]
+    if len(seconds) + parts.count(None) < len(parts):
+        raise TypeError(f"timeout: {timeout!r} is neither seconds, nor a tuple of such")
+    return None if len(seconds) < len(parts) else sum(seconds)
 
 
 class Services(NamedTuple):
@@ -126,8 +158,8 @@ class Endpoint:
         self._options = [*{**defaults, **dict(options)}.items()]
 
     def _metadata(self, headers: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:
-        merged = {**self._headers, **(headers or {})}
-        return tuple((key.lower(), value) for key, value in merged.items())
+        merged = {**self._headers, **keyed(headers, None)}
+        return tuple(merged.items())
 
     def _failure(self, error: grpc.aio.AioRpcError | grpc.Call) -> RunwireError:
         failure = from_call(error, self.target)
