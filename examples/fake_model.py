@@ -36,6 +36,9 @@ SUM = re.compile(rf"\b(?:is|calculate)\s+{NUMBER}\s*([-+*/])\s*{NUMBER}", re.IGN
 # "the weather in Paris", "weather like today in New York"
 NAME = r"([^\W\d_]+(?:[ -][A-Z][^\W\d_]*)*)"
 WEATHER = re.compile(rf"\b[Ww]eather\b[^.?!]{{0,40}}?\bin\s+{NAME}")
+# "book a flight to Oslo and a room at the Plaza"
+FLIGHT = re.compile(rf"\bflight\s+to\s+{NAME}")
+HOTEL = re.compile(rf"\broom\s+at\s+(?:the\s+)?{NAME}")
 
 
 class FakeChatModel(BaseChatModel):
@@ -132,6 +135,8 @@ def wanted_calls(message: BaseMessage, tools: set[str]) -> list[tuple[str, dict[
         arguments = {"left": number(left), "operator": operator, "right": number(right)}
         calls.append(("calculate", arguments))
     calls.extend(("get_weather", {"city": city}) for city in WEATHER.findall(question))
+    calls.extend(("book_flight", {"city": city}) for city in FLIGHT.findall(question))
+    calls.extend(("book_hotel", {"hotel": hotel}) for hotel in HOTEL.findall(question))
     return [call for call in calls if call[0] in tools]
 
 
@@ -160,9 +165,10 @@ def answer(messages: list[BaseMessage]) -> str:
     """Return the words of the reply, taken from the end of the conversation."""
     questions = [str(message.text) for message in messages if isinstance(message, HumanMessage)]
     question = questions[-1] if questions else ""
-    tool_messages = takewhile(lambda message: isinstance(message, ToolMessage), messages[::-1])
-    if results := [str(message.text) for message in tool_messages]:
-        return f"I looked it up. {' '.join(reversed(results))}"
+    results = [*takewhile(lambda message: isinstance(message, ToolMessage), messages[::-1])][::-1]
+    if results:
+        done = "I have seen to it." if "book" in str(results[0].name) else "I looked it up."
+        return " ".join([done, *(str(message.text) for message in results)])
     if "instructions" in question.lower():
         given = [str(message.text) for message in messages if isinstance(message, SystemMessage)]
         return f"My instructions are: {' '.join(given) or 'none'}"

@@ -65,6 +65,12 @@ def approval(load: Any) -> Graph:
 
 
 @pytest.fixture
+def booking(load: Any) -> Graph:
+    graph: Graph = load("booking")
+    return graph
+
+
+@pytest.fixture
 def research(load: Any) -> Graph:
     graph: Graph = load("research")
     return graph
@@ -202,6 +208,39 @@ async def test_approval_asks_on_after_an_answer_of_the_wrong_shape(approval: Gra
     assert state["status"] == "refunded"
 
 
+TRIP = {"messages": [HumanMessage("Please book a flight to Oslo and a room at the Plaza.")]}
+
+
+async def test_booking_asks_about_each_tool_call_by_itself(booking: Graph) -> None:
+    state = await booking.ainvoke(TRIP, THREAD)
+
+    assert [interrupt.value for interrupt in state["__interrupt__"]] == [
+        {"tool": "book_flight", "args": {"city": "Oslo"}},
+        {"tool": "book_hotel", "args": {"hotel": "Plaza"}},
+    ]
+
+
+async def test_booking_books_what_is_accepted_as_it_was_changed_and_not_what_is_rejected(
+    booking: Graph,
+) -> None:
+    flight, hotel = (await booking.ainvoke(TRIP, THREAD))["__interrupt__"]
+    changed = {"decision": "edit", "args": {"city": "Bergen"}}
+
+    waiting = await booking.ainvoke(Command(resume={flight.id: changed}), THREAD)
+    answer = {"decision": "reject", "reason": "I stay with friends."}
+    state = await booking.ainvoke(Command(resume=answer), THREAD)
+
+    assert waiting["__interrupt__"] == [hotel]
+    booked = "I have seen to it. A flight to Bergen is booked. Not booked. I stay with friends."
+    assert state["messages"][-1].text == booked
+
+
+async def test_booking_has_nothing_to_ask_about_other_things(booking: Graph) -> None:
+    state = await booking.ainvoke({"messages": [HumanMessage("hello")]}, THREAD)
+
+    assert state["messages"][-1].text.startswith('You asked: "hello"')
+
+
 QUESTION = {"question": "How do tides and volcanoes shape an island?"}
 
 
@@ -242,7 +281,7 @@ async def test_research_takes_a_very_short_question_as_its_topic(research: Graph
     assert report["sources"] == ["A short history of Why?"]
 
 
-@pytest.mark.parametrize("graph_id", ["chat", "approval", "research"])
+@pytest.mark.parametrize("graph_id", ["chat", "approval", "booking", "research"])
 def test_every_graph_has_json_schemas(load: Any, graph_id: str) -> None:
     graph = load(graph_id)
 
