@@ -100,6 +100,21 @@ async def meet_an_embedding_that_breaks(client: Client, server: App) -> None:
     await client.store.put_item(["users", "ann"], "diet", {"text": "vegan"})
 
 
+async def name_no_cron(client: Client, server: App) -> None:
+    await client.crons.delete(MISSING_ID)
+
+
+async def name_no_delivery(client: Client, server: App) -> None:
+    await client.webhooks.get(MISSING_ID)
+
+
+async def replay_what_is_about_to_be_sent_again(client: Client, server: App) -> None:
+    # Nobody listens there, and the second try is some seconds away.
+    await client.runs.wait(None, "echo", input={}, webhook="http://127.0.0.1:9/")
+    (delivery,) = await client.webhooks.list()
+    await client.webhooks.replay(delivery["delivery_id"])
+
+
 async def create_an_assistant_twice(client: Client, server: App) -> None:
     for _ in range(2):
         await client.assistants.create("echo", assistant_id=MISSING_ID)
@@ -228,6 +243,13 @@ PROVOCATIONS: dict[str, tuple[Provocation, type[RunwireError], str]] = {
     "ITEM_NOT_FOUND": (name_no_item, NotFoundError, "NOT_FOUND"),
     "SEARCH_NOT_CONFIGURED": (search_without_an_index, ConflictError, "FAILED_PRECONDITION"),
     "EMBEDDING_FAILED": (meet_an_embedding_that_breaks, UnavailableError, "UNAVAILABLE"),
+    "CRON_NOT_FOUND": (name_no_cron, NotFoundError, "NOT_FOUND"),
+    "WEBHOOK_DELIVERY_NOT_FOUND": (name_no_delivery, NotFoundError, "NOT_FOUND"),
+    "WEBHOOK_DELIVERY_PENDING": (
+        replay_what_is_about_to_be_sent_again,
+        ConflictError,
+        "FAILED_PRECONDITION",
+    ),
     "ASSISTANT_EXISTS": (create_an_assistant_twice, AlreadyExistsError, "ALREADY_EXISTS"),
     "THREAD_EXISTS": (create_a_thread_twice, AlreadyExistsError, "ALREADY_EXISTS"),
     "REQUEST_ID_REUSED": (use_a_request_id_twice, AlreadyExistsError, "ALREADY_EXISTS"),
@@ -266,6 +288,9 @@ METADATA = {
     "ITEM_NOT_FOUND": {"namespace", "key"},
     "SEARCH_NOT_CONFIGURED": set(),
     "EMBEDDING_FAILED": {"error_id"},
+    "CRON_NOT_FOUND": {"cron_id"},
+    "WEBHOOK_DELIVERY_NOT_FOUND": {"delivery_id"},
+    "WEBHOOK_DELIVERY_PENDING": {"delivery_id"},
     "ASSISTANT_EXISTS": {"assistant_id"},
     "THREAD_EXISTS": {"thread_id"},
     "REQUEST_ID_REUSED": {"request_id"},
@@ -291,6 +316,11 @@ METADATA = {
 SETTINGS: dict[str, dict[str, Any]] = {
     "EMBEDDING_FAILED": {"graphs": SUPPORT_GRAPHS.with_name("breaking.json")},
     "QUEUE_FULL": {"max_concurrent_runs": 1, "max_pending_runs": 1},
+    "WEBHOOK_DELIVERY_PENDING": {
+        "webhook_unsigned": True,
+        "webhook_require_https": False,
+        "webhook_loopback": True,
+    },
     "RUN_LIMIT_REACHED": {"max_runs_per_assistant": 1},
 }
 
