@@ -77,11 +77,18 @@ def test_the_readme_shows_both_commands(command: str) -> None:
 
 @pytest.mark.parametrize(
     "verb",
-    ["setup", "run", "demo", "test", "chaos", "bench", "check", "protos", "format", "help"],
+    ["setup", "run", "demo", "test", "chaos", "bench", "check", "protos", "sync", "format", "help"],
 )
 def test_every_verb_is_in_the_makefile_with_its_sentence(verb: str) -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert re.search(rf"^{verb}:.*## \w", makefile, re.MULTILINE)
+
+
+def test_those_who_contribute_are_told_of_every_verb() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    verbs = set(re.findall(r"^([a-z]+):.*## \w", makefile, re.MULTILINE)) - {"help"}
+    told = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `make ([a-z]+)` \|", told, re.MULTILINE)) == verbs
 
 
 def test_every_ignored_rule_carries_its_reason() -> None:

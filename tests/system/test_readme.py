@@ -26,15 +26,16 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess
         yield server
 
 
-def calls() -> list[str]:
-    """Return the README's calls with buf, in order, each as one shell command."""
+def call_of(name: str) -> str:
+    """Return the README's call of a method, or one by its flag, as a shell command."""
     block = next(
         block for block in re.findall(r"```sh\n(.*?)```", README, re.S) if "alias" in block
     )
     alias = re.search(r"alias call='(.*)'", block)
     assert alias is not None
     found = re.findall(r"^call .*?http://\S+$", block, re.S | re.M)
-    return [command.replace("call", alias[1], 1) for command in found]
+    (command,) = [command for command in found if f"/{name}" in command or f"--{name}" in command]
+    return str(command).replace("call", alias[1], 1)
 
 
 def paste(command: str, server: ServerProcess, run_id: str = "") -> Ended:
@@ -61,18 +62,18 @@ def messages(output: str) -> list[dict[str, object]]:
 
 
 def test_reflection_lists_every_method(examples: ServerProcess) -> None:
-    listing = paste(calls()[0], examples)
+    listing = paste(call_of("list-methods"), examples)
     assert "runwire.v1.RunService/RunStream" in listing.stdout
     assert "runwire.v1.RunService/CancelRun" in listing.stdout
 
 
 def test_a_thread_is_created_from_hand_written_json(examples: ServerProcess) -> None:
-    (answer,) = messages(paste(calls()[1], examples).stdout)
+    (answer,) = messages(paste(call_of("CreateThread"), examples).stdout)
     assert answer["thread"]["state"] == "THREAD_STATE_IDLE"  # type: ignore[index]
 
 
 def test_a_run_is_streamed_as_json_that_people_can_read(examples: ServerProcess) -> None:
-    streamed = messages(paste(calls()[2], examples).stdout)
+    streamed = messages(paste(call_of("RunStream"), examples).stdout)
     events = [event for message in streamed for event in message["events"]]  # type: ignore[attr-defined]
     assert "run" in events[0]
     assert events[-1]["runEnded"]["state"] == "RUN_STATE_SUCCEEDED"
@@ -81,15 +82,23 @@ def test_a_run_is_streamed_as_json_that_people_can_read(examples: ServerProcess)
     assert "read" in steps
 
 
-def test_a_run_is_cancelled_from_hand_written_json(examples: ServerProcess) -> None:
-    create = (
-        calls()[2]
-        .replace("RunStream", "CreateRun")
-        .replace('"input"', '"context": {"value": {"search_seconds": 30}}, "input"')
-    )
-    (created,) = messages(paste(create, examples).stdout)
+def test_a_run_in_the_background_is_followed_from_its_beginning(examples: ServerProcess) -> None:
+    (created,) = messages(paste(call_of("CreateRun"), examples).stdout)
     run_id = created["run"]["runId"]  # type: ignore[index]
-    (answer,) = messages(paste(calls()[3], examples, run_id).stdout)
+    streamed = messages(paste(call_of("JoinRunStream"), examples, run_id).stdout)
+    events = [event for message in streamed for event in message["events"]]  # type: ignore[attr-defined]
+    assert events[-1]["runEnded"]["state"] == "RUN_STATE_SUCCEEDED"
+    values = [event["values"]["data"]["value"] for event in events if "values" in event]
+    assert "tides" in values[-1]["report"]
+
+
+def test_a_run_is_cancelled_from_hand_written_json(examples: ServerProcess) -> None:
+    slow = call_of("CreateRun").replace(
+        '"input"', '"context": {"value": {"search_seconds": 30}}, "input"'
+    )
+    (created,) = messages(paste(slow, examples).stdout)
+    run_id = created["run"]["runId"]  # type: ignore[index]
+    (answer,) = messages(paste(call_of("CancelRun"), examples, run_id).stdout)
     assert answer["run"]["state"] == "RUN_STATE_CANCELLED"  # type: ignore[index]
 
 
