@@ -29,7 +29,7 @@ from runwire.v1 import events_pb2 as runwire_dot_v1_dot_events__pb2
 from runwire.v1 import payload_pb2 as runwire_dot_v1_dot_payload__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15runwire/v1/runs.proto\x12\nrunwire.v1\x1a google/protobuf/field_mask.proto\x1a\x15runwire/v1/core.proto\x1a\x17runwire/v1/errors.proto\x1a\x17runwire/v1/events.proto\x1a\x18runwire/v1/payload.proto\"R\n\tRunChange\x12\'\n\x04kind\x18\x01 \x01(\x0e\x32\x19.runwire.v1.RunChangeKind\x12\x1c\n\x03run\x18\x02 \x01(\x0b\x32\x0f.runwire.v1.Run\"y\n\x0f\x43\x61ncelRunResult\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x1c\n\x03run\x18\x02 \x01(\x0b\x32\x0f.runwire.v1.Run\x12\'\n\x06reason\x18\x03 \x01(\x0e\x32\x17.runwire.v1.ErrorReason\x12\x0f\n\x07message\x18\x04 \x01(\t\"I\n\x10\x43reateRunRequest\x12!\n\x04spec\x18\x01 \x01(\x0b\x32\x13.runwire.v1.RunSpec\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"C\n\x11\x43reateRunResponse\x12\x1c\n\x03run\x18\x01 \x01(\x0b\x32\x0f.runwire.v1.Run\x12\x10\n\x08replayed\x18\x02 \x01(\x08\"P\n\x16\x42\x61tchCreateRunsRequest\x12\"\n\x05specs\x18\x01 \x03(\x0b\x32\x13.runwire.v1.RunSpec\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"J\n\x17\x42\x61tchCreateRunsResponse\x12\x1d\n\x04runs\x18\x01 \x03(\x0b\x32\x0f.runwire.v1.Run\x12\x10\n\x08replayed\x18\x02 \x01(\x08\"I\n\x10RunStreamRequest\x12!\n\x04spec\x18\x01 \x01(\x0b\x32\x13.runwire.v1.RunSpec\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"9\n\x11RunStreamResponse\x12$\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x14.runwire.v1.RunEvent\"G\n\x0eRunWaitRequest\x12!\n\x04spec\x18\x01 \x01(\x0b\x32\x13.runwire.v1.RunSpec\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\x91\x01\n\x0fRunWaitResponse\x12\x1c\n\x03run\x18\x01 \x01(\x0b\x32\x0f.runwire.v1.Run\x12#\n\x06output\x18\x02 \x01(\x0b\x32\x13.runwire.v1.Payload\x12)\n\ninterrupts\x18\x03 \x03(\x0b\x32\x15.runwire.v1.Interrupt\x12\x10\n\x08replayed\x18\x04 \x01(\x08\"\x7f\n\x14JoinRunStreamRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x66ter_event_id\x18\x02 \x01(\t\x12\x11\n\tlive_only\x18\x03 \x01(\x08\x12,\n\x0cstream_modes\x18\x04 \x03(\x0e\x32\x16.runwire.v1.StreamMode\"=\n\x15JoinRunStreamResponse\x12$\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x14.runwire.v1.RunEvent\" \n\x0eJoinRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"\x7f\n\x0fJoinRunResponse\x12\x1c\n\x03run\x18\x01 \x01(\x0b\x32\x0f.runwire.v1.Run\x12#\n\x06output\x18\x02 \x01(\x0b\x32\x13.runwire.v1.Payload\x12)\n\ninterrupts\x18\x03 \x03(\x0b\x32\x15.runwire.v1.Interrupt\"\x1f\n\rGetRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\".\n\x0eGetRunResponse\x12\x1c\n\x03run\x18\x01 \x01(\x0b\x32\x0f.runwire.v1.Run\"\xde\x03\n\x0fListRunsRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12\x14\n\x0c\x61ssistant_id\x18\x02 \x01(\t\x12$\n\x06states\x18\x03 \x03(\x0e\x32\x14.runwire.v1.RunState\x12%\n\x08metadata\x18\x04 \x01(\x0b\x32\x13.runwire.v1.Payload\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x12\n\npage_token\x18\x06 \x01(\t\x12\x0f\n\x07run_ids\x18\x07 \x03(\t\x12\x10\n\x08graph_id\x18\x08 \x01(\t\x12\x11\n\tprincipal\x18\t \x01(\t\x12*\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x15.runwire.v1.TimeRange\x12)\n\nstart_time\x18\x0b \x01(\x0b\x32\x15.runwire.v1.TimeRange\x12\'\n\x08\x65nd_time\x18\x0c \x01(\x0b\x32\x15.runwire.v1.TimeRange\x12#\n\x05order\x18\r \x01(\x0e\x32\x14.runwire.v1.RunOrder\x12-\n\tread_mask\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x13\n\x0b\x63ount_total\x18\x0f \x01(\x08\x12\x0f\n\x07\x63ron_id\x18\x16 \x01(\t\"r\n\x10ListRunsResponse\x12\x1d\n\x04runs\x18\x01 \x03(\x0b\x32\x0f.runwire.v1.Run\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x17\n\ntotal_size\x18\x03 \x01(\x03H\x00\x88\x01\x01\x42\r\n\x0b_total_size\"\"\n\x10\x44\x65leteRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"\x13\n\x11\x44\x65leteRunResponse\"Z\n\x10\x43\x61ncelRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12(\n\x06\x61\x63tion\x18\x02 \x01(\x0e\x32\x18.runwire.v1.CancelAction\x12\x0c\n\x04wait\x18\x03 \x01(\x08\"1\n\x11\x43\x61ncelRunResponse\x12\x1c\n\x03run\x18\x01 \x01(\x0b\x32\x0f.runwire.v1.Run\"\x8a\x02\n\x11\x43\x61ncelRunsRequest\x12\x0f\n\x07run_ids\x18\x01 \x03(\t\x12\x11\n\tthread_id\x18\x02 \x01(\t\x12\x14\n\x0c\x61ssistant_id\x18\x03 \x01(\t\x12%\n\x08metadata\x18\x04 \x01(\x0b\x32\x13.runwire.v1.Payload\x12$\n\x06states\x18\x05 \x03(\x0e\x32\x14.runwire.v1.RunState\x12(\n\x06\x61\x63tion\x18\x06 \x01(\x0e\x32\x18.runwire.v1.CancelAction\x12\x0c\n\x04wait\x18\x07 \x01(\x08\x12\x11\n\tpage_size\x18\x08 \x01(\x05\x12\x12\n\npage_token\x18\t \x01(\t\x12\x0f\n\x07\x63ron_id\x18\x16 \x01(\t\"[\n\x12\x43\x61ncelRunsResponse\x12,\n\x07results\x18\x01 \x03(\x0b\x32\x1b.runwire.v1.CancelRunResult\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xba\x01\n\x10WatchRunsRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12\x14\n\x0c\x61ssistant_id\x18\x02 \x01(\t\x12$\n\x06states\x18\x03 \x03(\x0e\x32\x14.runwire.v1.RunState\x12%\n\x08metadata\x18\x04 \x01(\x0b\x32\x13.runwire.v1.Payload\x12\x14\n\x0cresume_token\x18\x05 \x01(\t\x12\x1a\n\x12include_unfinished\x18\x06 \x01(\x08\"d\n\x11WatchRunsResponse\x12&\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x15.runwire.v1.RunChange\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\x12\x11\n\tcaught_up\x18\x03 \x01(\x08*\xdc\x01\n\x08RunOrder\x12\x19\n\x15RUN_ORDER_UNSPECIFIED\x10\x00\x12\x1e\n\x1aRUN_ORDER_CREATE_TIME_DESC\x10\x01\x12\x1d\n\x19RUN_ORDER_CREATE_TIME_ASC\x10\x02\x12\x1e\n\x1aRUN_ORDER_UPDATE_TIME_DESC\x10\x03\x12\x1d\n\x19RUN_ORDER_UPDATE_TIME_ASC\x10\x04\x12\x1b\n\x17RUN_ORDER_END_TIME_DESC\x10\x05\x12\x1a\n\x16RUN_ORDER_END_TIME_ASC\x10\x06*\x89\x01\n\rRunChangeKind\x12\x1f\n\x1bRUN_CHANGE_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15RUN_CHANGE_KIND_MOVED\x10\x01\x12\x1f\n\x1bRUN_CHANGE_KIND_ROLLED_BACK\x10\x02\x12\x1b\n\x17RUN_CHANGE_KIND_DELETED\x10\x03\x32\xac\x07\n\nRunService\x12H\n\tCreateRun\x12\x1c.runwire.v1.CreateRunRequest\x1a\x1d.runwire.v1.CreateRunResponse\x12Z\n\x0f\x42\x61tchCreateRuns\x12\".runwire.v1.BatchCreateRunsRequest\x1a#.runwire.v1.BatchCreateRunsResponse\x12J\n\tRunStream\x12\x1c.runwire.v1.RunStreamRequest\x1a\x1d.runwire.v1.RunStreamResponse0\x01\x12\x42\n\x07RunWait\x12\x1a.runwire.v1.RunWaitRequest\x1a\x1b.runwire.v1.RunWaitResponse\x12[\n\rJoinRunStream\x12 .runwire.v1.JoinRunStreamRequest\x1a!.runwire.v1.JoinRunStreamResponse\"\x03\x90\x02\x01\x30\x01\x12G\n\x07JoinRun\x12\x1a.runwire.v1.JoinRunRequest\x1a\x1b.runwire.v1.JoinRunResponse\"\x03\x90\x02\x01\x12\x44\n\x06GetRun\x12\x19.runwire.v1.GetRunRequest\x1a\x1a.runwire.v1.GetRunResponse\"\x03\x90\x02\x01\x12J\n\x08ListRuns\x12\x1b.runwire.v1.ListRunsRequest\x1a\x1c.runwire.v1.ListRunsResponse\"\x03\x90\x02\x01\x12H\n\tDeleteRun\x12\x1c.runwire.v1.DeleteRunRequest\x1a\x1d.runwire.v1.DeleteRunResponse\x12H\n\tCancelRun\x12\x1c.runwire.v1.CancelRunRequest\x1a\x1d.runwire.v1.CancelRunResponse\x12K\n\nCancelRuns\x12\x1d.runwire.v1.CancelRunsRequest\x1a\x1e.runwire.v1.CancelRunsResponse\x12O\n\tWatchRuns\x12\x1c.runwire.v1.WatchRunsRequest\x1a\x1d.runwire.v1.WatchRunsResponse\"\x03\x90\x02\x01\x30\x01\x42\x44\n\x0e\x64\x65v.runwire.v1P\x01Z#runwire.dev/go/runwire/v1;runwirev1\xaa\x02\nRunwire.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15runwire/v1/runs.proto\x12\nrunwire.v1\x1a google/protobuf/field_mask.proto\x1a\x15runwire/v1/core.proto\x1a\x17runwire/v1/errors.proto\x1a\x17runwire/v1/events.proto\x1a\x18runwire/v1/payload.proto\"R\n\tRunChange\x12\'\n\x04kind\x18\x01 \x01(\x0e\x32\x19.runwire.v1.RunChangeKind\x12\x1c\n\x03run\x18\x02 \x01(\x0b\x32\x0f.runwire.v1.Run\"y\n\x0f\x43\x61ncelRunResult\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x1c\n\x03run\x18\x02 \x01(\x0b\x32\x0f.runwire.v1.Run\x12\'\n\x06reason\x18\x03 \x01(\x0e\x32\x17.runwire.v1.ErrorReason\x12\x0f\n\x07message\x18\x04 \x01(\t\"I\n\x10\x43reateRunRequest\x12!\n\x04spec\x18\x01 \x01(\x0b\x32\x13.runwire.v1.RunSpec\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"C\n\x11\x43reateRunResponse\x12\x1c\n\x03run\x18\x01 \x01(\x0b\x32\x0f.runwire.v1.Run\x12\x10\n\x08replayed\x18\x02 \x01(\x08\"P\n\x16\x42\x61tchCreateRunsRequest\x12\"\n\x05specs\x18\x01 \x03(\x0b\x32\x13.runwire.v1.RunSpec\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"J\n\x17\x42\x61tchCreateRunsResponse\x12\x1d\n\x04runs\x18\x01 \x03(\x0b\x32\x0f.runwire.v1.Run\x12\x10\n\x08replayed\x18\x02 \x01(\x08\"I\n\x10RunStreamRequest\x12!\n\x04spec\x18\x01 \x01(\x0b\x32\x13.runwire.v1.RunSpec\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"9\n\x11RunStreamResponse\x12$\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x14.runwire.v1.RunEvent\"G\n\x0eRunWaitRequest\x12!\n\x04spec\x18\x01 \x01(\x0b\x32\x13.runwire.v1.RunSpec\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\x91\x01\n\x0fRunWaitResponse\x12\x1c\n\x03run\x18\x01 \x01(\x0b\x32\x0f.runwire.v1.Run\x12#\n\x06output\x18\x02 \x01(\x0b\x32\x13.runwire.v1.Payload\x12)\n\ninterrupts\x18\x03 \x03(\x0b\x32\x15.runwire.v1.Interrupt\x12\x10\n\x08replayed\x18\x04 \x01(\x08\"\xb0\x01\n\x14JoinRunStreamRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x66ter_event_id\x18\x02 \x01(\t\x12\x11\n\tlive_only\x18\x03 \x01(\x08\x12,\n\x0cstream_modes\x18\x04 \x03(\x0e\x32\x16.runwire.v1.StreamMode\x12/\n\ron_disconnect\x18\x05 \x01(\x0e\x32\x18.runwire.v1.OnDisconnect\"=\n\x15JoinRunStreamResponse\x12$\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x14.runwire.v1.RunEvent\" \n\x0eJoinRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"\x7f\n\x0fJoinRunResponse\x12\x1c\n\x03run\x18\x01 \x01(\x0b\x32\x0f.runwire.v1.Run\x12#\n\x06output\x18\x02 \x01(\x0b\x32\x13.runwire.v1.Payload\x12)\n\ninterrupts\x18\x03 \x03(\x0b\x32\x15.runwire.v1.Interrupt\"\x1f\n\rGetRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\".\n\x0eGetRunResponse\x12\x1c\n\x03run\x18\x01 \x01(\x0b\x32\x0f.runwire.v1.Run\"\xde\x03\n\x0fListRunsRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12\x14\n\x0c\x61ssistant_id\x18\x02 \x01(\t\x12$\n\x06states\x18\x03 \x03(\x0e\x32\x14.runwire.v1.RunState\x12%\n\x08metadata\x18\x04 \x01(\x0b\x32\x13.runwire.v1.Payload\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x12\n\npage_token\x18\x06 \x01(\t\x12\x0f\n\x07run_ids\x18\x07 \x03(\t\x12\x10\n\x08graph_id\x18\x08 \x01(\t\x12\x11\n\tprincipal\x18\t \x01(\t\x12*\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x15.runwire.v1.TimeRange\x12)\n\nstart_time\x18\x0b \x01(\x0b\x32\x15.runwire.v1.TimeRange\x12\'\n\x08\x65nd_time\x18\x0c \x01(\x0b\x32\x15.runwire.v1.TimeRange\x12#\n\x05order\x18\r \x01(\x0e\x32\x14.runwire.v1.RunOrder\x12-\n\tread_mask\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x13\n\x0b\x63ount_total\x18\x0f \x01(\x08\x12\x0f\n\x07\x63ron_id\x18\x16 \x01(\t\"r\n\x10ListRunsResponse\x12\x1d\n\x04runs\x18\x01 \x03(\x0b\x32\x0f.runwire.v1.Run\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x17\n\ntotal_size\x18\x03 \x01(\x03H\x00\x88\x01\x01\x42\r\n\x0b_total_size\"\"\n\x10\x44\x65leteRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"\x13\n\x11\x44\x65leteRunResponse\"Z\n\x10\x43\x61ncelRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12(\n\x06\x61\x63tion\x18\x02 \x01(\x0e\x32\x18.runwire.v1.CancelAction\x12\x0c\n\x04wait\x18\x03 \x01(\x08\"1\n\x11\x43\x61ncelRunResponse\x12\x1c\n\x03run\x18\x01 \x01(\x0b\x32\x0f.runwire.v1.Run\"\x8a\x02\n\x11\x43\x61ncelRunsRequest\x12\x0f\n\x07run_ids\x18\x01 \x03(\t\x12\x11\n\tthread_id\x18\x02 \x01(\t\x12\x14\n\x0c\x61ssistant_id\x18\x03 \x01(\t\x12%\n\x08metadata\x18\x04 \x01(\x0b\x32\x13.runwire.v1.Payload\x12$\n\x06states\x18\x05 \x03(\x0e\x32\x14.runwire.v1.RunState\x12(\n\x06\x61\x63tion\x18\x06 \x01(\x0e\x32\x18.runwire.v1.CancelAction\x12\x0c\n\x04wait\x18\x07 \x01(\x08\x12\x11\n\tpage_size\x18\x08 \x01(\x05\x12\x12\n\npage_token\x18\t \x01(\t\x12\x0f\n\x07\x63ron_id\x18\x16 \x01(\t\"[\n\x12\x43\x61ncelRunsResponse\x12,\n\x07results\x18\x01 \x03(\x0b\x32\x1b.runwire.v1.CancelRunResult\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xba\x01\n\x10WatchRunsRequest\x12\x11\n\tthread_id\x18\x01 \x01(\t\x12\x14\n\x0c\x61ssistant_id\x18\x02 \x01(\t\x12$\n\x06states\x18\x03 \x03(\x0e\x32\x14.runwire.v1.RunState\x12%\n\x08metadata\x18\x04 \x01(\x0b\x32\x13.runwire.v1.Payload\x12\x14\n\x0cresume_token\x18\x05 \x01(\t\x12\x1a\n\x12include_unfinished\x18\x06 \x01(\x08\"d\n\x11WatchRunsResponse\x12&\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x15.runwire.v1.RunChange\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\x12\x11\n\tcaught_up\x18\x03 \x01(\x08*\xdc\x01\n\x08RunOrder\x12\x19\n\x15RUN_ORDER_UNSPECIFIED\x10\x00\x12\x1e\n\x1aRUN_ORDER_CREATE_TIME_DESC\x10\x01\x12\x1d\n\x19RUN_ORDER_CREATE_TIME_ASC\x10\x02\x12\x1e\n\x1aRUN_ORDER_UPDATE_TIME_DESC\x10\x03\x12\x1d\n\x19RUN_ORDER_UPDATE_TIME_ASC\x10\x04\x12\x1b\n\x17RUN_ORDER_END_TIME_DESC\x10\x05\x12\x1a\n\x16RUN_ORDER_END_TIME_ASC\x10\x06*\x89\x01\n\rRunChangeKind\x12\x1f\n\x1bRUN_CHANGE_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15RUN_CHANGE_KIND_MOVED\x10\x01\x12\x1f\n\x1bRUN_CHANGE_KIND_ROLLED_BACK\x10\x02\x12\x1b\n\x17RUN_CHANGE_KIND_DELETED\x10\x03\x32\xac\x07\n\nRunService\x12H\n\tCreateRun\x12\x1c.runwire.v1.CreateRunRequest\x1a\x1d.runwire.v1.CreateRunResponse\x12Z\n\x0f\x42\x61tchCreateRuns\x12\".runwire.v1.BatchCreateRunsRequest\x1a#.runwire.v1.BatchCreateRunsResponse\x12J\n\tRunStream\x12\x1c.runwire.v1.RunStreamRequest\x1a\x1d.runwire.v1.RunStreamResponse0\x01\x12\x42\n\x07RunWait\x12\x1a.runwire.v1.RunWaitRequest\x1a\x1b.runwire.v1.RunWaitResponse\x12[\n\rJoinRunStream\x12 .runwire.v1.JoinRunStreamRequest\x1a!.runwire.v1.JoinRunStreamResponse\"\x03\x90\x02\x02\x30\x01\x12G\n\x07JoinRun\x12\x1a.runwire.v1.JoinRunRequest\x1a\x1b.runwire.v1.JoinRunResponse\"\x03\x90\x02\x01\x12\x44\n\x06GetRun\x12\x19.runwire.v1.GetRunRequest\x1a\x1a.runwire.v1.GetRunResponse\"\x03\x90\x02\x01\x12J\n\x08ListRuns\x12\x1b.runwire.v1.ListRunsRequest\x1a\x1c.runwire.v1.ListRunsResponse\"\x03\x90\x02\x01\x12H\n\tDeleteRun\x12\x1c.runwire.v1.DeleteRunRequest\x1a\x1d.runwire.v1.DeleteRunResponse\x12H\n\tCancelRun\x12\x1c.runwire.v1.CancelRunRequest\x1a\x1d.runwire.v1.CancelRunResponse\x12K\n\nCancelRuns\x12\x1d.runwire.v1.CancelRunsRequest\x1a\x1e.runwire.v1.CancelRunsResponse\x12O\n\tWatchRuns\x12\x1c.runwire.v1.WatchRunsRequest\x1a\x1d.runwire.v1.WatchRunsResponse\"\x03\x90\x02\x01\x30\x01\x42\x44\n\x0e\x64\x65v.runwire.v1P\x01Z#runwire.dev/go/runwire/v1;runwirev1\xaa\x02\nRunwire.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,7 +38,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\016dev.runwire.v1P\001Z#runwire.dev/go/runwire/v1;runwirev1\252\002\nRunwire.V1'
   _globals['_RUNSERVICE'].methods_by_name['JoinRunStream']._loaded_options = None
-  _globals['_RUNSERVICE'].methods_by_name['JoinRunStream']._serialized_options = b'\220\002\001'
+  _globals['_RUNSERVICE'].methods_by_name['JoinRunStream']._serialized_options = b'\220\002\002'
   _globals['_RUNSERVICE'].methods_by_name['JoinRun']._loaded_options = None
   _globals['_RUNSERVICE'].methods_by_name['JoinRun']._serialized_options = b'\220\002\001'
   _globals['_RUNSERVICE'].methods_by_name['GetRun']._loaded_options = None
@@ -47,10 +47,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RUNSERVICE'].methods_by_name['ListRuns']._serialized_options = b'\220\002\001'
   _globals['_RUNSERVICE'].methods_by_name['WatchRuns']._loaded_options = None
   _globals['_RUNSERVICE'].methods_by_name['WatchRuns']._serialized_options = b'\220\002\001'
-  _globals['_RUNORDER']._serialized_start=2921
-  _globals['_RUNORDER']._serialized_end=3141
-  _globals['_RUNCHANGEKIND']._serialized_start=3144
-  _globals['_RUNCHANGEKIND']._serialized_end=3281
+  _globals['_RUNORDER']._serialized_start=2971
+  _globals['_RUNORDER']._serialized_end=3191
+  _globals['_RUNCHANGEKIND']._serialized_start=3194
+  _globals['_RUNCHANGEKIND']._serialized_end=3331
   _globals['_RUNCHANGE']._serialized_start=170
   _globals['_RUNCHANGE']._serialized_end=252
   _globals['_CANCELRUNRESULT']._serialized_start=254
@@ -71,38 +71,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RUNWAITREQUEST']._serialized_end=884
   _globals['_RUNWAITRESPONSE']._serialized_start=887
   _globals['_RUNWAITRESPONSE']._serialized_end=1032
-  _globals['_JOINRUNSTREAMREQUEST']._serialized_start=1034
-  _globals['_JOINRUNSTREAMREQUEST']._serialized_end=1161
-  _globals['_JOINRUNSTREAMRESPONSE']._serialized_start=1163
-  _globals['_JOINRUNSTREAMRESPONSE']._serialized_end=1224
-  _globals['_JOINRUNREQUEST']._serialized_start=1226
-  _globals['_JOINRUNREQUEST']._serialized_end=1258
-  _globals['_JOINRUNRESPONSE']._serialized_start=1260
-  _globals['_JOINRUNRESPONSE']._serialized_end=1387
-  _globals['_GETRUNREQUEST']._serialized_start=1389
-  _globals['_GETRUNREQUEST']._serialized_end=1420
-  _globals['_GETRUNRESPONSE']._serialized_start=1422
-  _globals['_GETRUNRESPONSE']._serialized_end=1468
-  _globals['_LISTRUNSREQUEST']._serialized_start=1471
-  _globals['_LISTRUNSREQUEST']._serialized_end=1949
-  _globals['_LISTRUNSRESPONSE']._serialized_start=1951
-  _globals['_LISTRUNSRESPONSE']._serialized_end=2065
-  _globals['_DELETERUNREQUEST']._serialized_start=2067
-  _globals['_DELETERUNREQUEST']._serialized_end=2101
-  _globals['_DELETERUNRESPONSE']._serialized_start=2103
-  _globals['_DELETERUNRESPONSE']._serialized_end=2122
-  _globals['_CANCELRUNREQUEST']._serialized_start=2124
-  _globals['_CANCELRUNREQUEST']._serialized_end=2214
-  _globals['_CANCELRUNRESPONSE']._serialized_start=2216
-  _globals['_CANCELRUNRESPONSE']._serialized_end=2265
-  _globals['_CANCELRUNSREQUEST']._serialized_start=2268
-  _globals['_CANCELRUNSREQUEST']._serialized_end=2534
-  _globals['_CANCELRUNSRESPONSE']._serialized_start=2536
-  _globals['_CANCELRUNSRESPONSE']._serialized_end=2627
-  _globals['_WATCHRUNSREQUEST']._serialized_start=2630
-  _globals['_WATCHRUNSREQUEST']._serialized_end=2816
-  _globals['_WATCHRUNSRESPONSE']._serialized_start=2818
-  _globals['_WATCHRUNSRESPONSE']._serialized_end=2918
-  _globals['_RUNSERVICE']._serialized_start=3284
-  _globals['_RUNSERVICE']._serialized_end=4224
+  _globals['_JOINRUNSTREAMREQUEST']._serialized_start=1035
+  _globals['_JOINRUNSTREAMREQUEST']._serialized_end=1211
+  _globals['_JOINRUNSTREAMRESPONSE']._serialized_start=1213
+  _globals['_JOINRUNSTREAMRESPONSE']._serialized_end=1274
+  _globals['_JOINRUNREQUEST']._serialized_start=1276
+  _globals['_JOINRUNREQUEST']._serialized_end=1308
+  _globals['_JOINRUNRESPONSE']._serialized_start=1310
+  _globals['_JOINRUNRESPONSE']._serialized_end=1437
+  _globals['_GETRUNREQUEST']._serialized_start=1439
+  _globals['_GETRUNREQUEST']._serialized_end=1470
+  _globals['_GETRUNRESPONSE']._serialized_start=1472
+  _globals['_GETRUNRESPONSE']._serialized_end=1518
+  _globals['_LISTRUNSREQUEST']._serialized_start=1521
+  _globals['_LISTRUNSREQUEST']._serialized_end=1999
+  _globals['_LISTRUNSRESPONSE']._serialized_start=2001
+  _globals['_LISTRUNSRESPONSE']._serialized_end=2115
+  _globals['_DELETERUNREQUEST']._serialized_start=2117
+  _globals['_DELETERUNREQUEST']._serialized_end=2151
+  _globals['_DELETERUNRESPONSE']._serialized_start=2153
+  _globals['_DELETERUNRESPONSE']._serialized_end=2172
+  _globals['_CANCELRUNREQUEST']._serialized_start=2174
+  _globals['_CANCELRUNREQUEST']._serialized_end=2264
+  _globals['_CANCELRUNRESPONSE']._serialized_start=2266
+  _globals['_CANCELRUNRESPONSE']._serialized_end=2315
+  _globals['_CANCELRUNSREQUEST']._serialized_start=2318
+  _globals['_CANCELRUNSREQUEST']._serialized_end=2584
+  _globals['_CANCELRUNSRESPONSE']._serialized_start=2586
+  _globals['_CANCELRUNSRESPONSE']._serialized_end=2677
+  _globals['_WATCHRUNSREQUEST']._serialized_start=2680
+  _globals['_WATCHRUNSREQUEST']._serialized_end=2866
+  _globals['_WATCHRUNSRESPONSE']._serialized_start=2868
+  _globals['_WATCHRUNSRESPONSE']._serialized_end=2968
+  _globals['_RUNSERVICE']._serialized_start=3334
+  _globals['_RUNSERVICE']._serialized_end=4274
 # @@protoc_insertion_point(module_scope)

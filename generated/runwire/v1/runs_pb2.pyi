@@ -127,16 +127,18 @@ class RunWaitResponse(_message.Message):
     def __init__(self, run: _Optional[_Union[_core_pb2.Run, _Mapping]] = ..., output: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., interrupts: _Optional[_Iterable[_Union[_core_pb2.Interrupt, _Mapping]]] = ..., replayed: _Optional[bool] = ...) -> None: ...
 
 class JoinRunStreamRequest(_message.Message):
-    __slots__ = ("run_id", "after_event_id", "live_only", "stream_modes")
+    __slots__ = ("run_id", "after_event_id", "live_only", "stream_modes", "on_disconnect")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     AFTER_EVENT_ID_FIELD_NUMBER: _ClassVar[int]
     LIVE_ONLY_FIELD_NUMBER: _ClassVar[int]
     STREAM_MODES_FIELD_NUMBER: _ClassVar[int]
+    ON_DISCONNECT_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     after_event_id: str
     live_only: bool
     stream_modes: _containers.RepeatedScalarFieldContainer[_core_pb2.StreamMode]
-    def __init__(self, run_id: _Optional[str] = ..., after_event_id: _Optional[str] = ..., live_only: _Optional[bool] = ..., stream_modes: _Optional[_Iterable[_Union[_core_pb2.StreamMode, str]]] = ...) -> None: ...
+    on_disconnect: _core_pb2.OnDisconnect
+    def __init__(self, run_id: _Optional[str] = ..., after_event_id: _Optional[str] = ..., live_only: _Optional[bool] = ..., stream_modes: _Optional[_Iterable[_Union[_core_pb2.StreamMode, str]]] = ..., on_disconnect: _Optional[_Union[_core_pb2.OnDisconnect, str]] = ...) -> None: ...
 
 class JoinRunStreamResponse(_message.Message):
     __slots__ = ("events",)

@@ -186,7 +186,7 @@ class RunServiceServicer:
 
     def JoinRunStream(self, request, context):
         """Streams the events of a run that exists, whether it waits, executes or has ended; see RunEvent.
-        Ends when the run has ended. Going away never cancels the run.
+        Ends when the run has ended. Going away cancels the run only if `on_disconnect` says so.
 
         Fails with NOT_FOUND and reason RUN_NOT_FOUND or RUN_ROLLED_BACK, with OUT_OF_RANGE and reason
         EVENTS_EXPIRED if the events asked for are no longer kept (by default they are for 24 h after

@@ -178,7 +178,22 @@ class TestDisconnects:
         (tmp_path / "open").touch()
         assert (await ended(served, run_id)).state == core_pb2.RUN_STATE_SUCCEEDED
 
-    async def test_leaving_a_joined_stream_never_cancels(
+    async def test_leaving_a_joined_stream_cancels_the_run_if_it_should(
+        self, served: Served
+    ) -> None:
+        run = (await served.runs.CreateRun(wire.CreateRunRequest(spec=SLOW))).run
+        joined = served.runs.JoinRunStream(
+            wire.JoinRunStreamRequest(
+                run_id=run.run_id, on_disconnect=core_pb2.ON_DISCONNECT_CANCEL
+            )
+        )
+        await joined.read()
+        joined.cancel()
+        stopped = await ended(served, run.run_id)
+        assert stopped.state == core_pb2.RUN_STATE_CANCELLED
+        assert stopped.cancel.cause == core_pb2.CANCEL_CAUSE_DISCONNECT
+
+    async def test_leaving_a_joined_stream_cancels_nothing_by_default(
         self, served: Served, tmp_path: Path
     ) -> None:
         spec = gate(tmp_path, on_disconnect=core_pb2.ON_DISCONNECT_CANCEL)

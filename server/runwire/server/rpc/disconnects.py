@@ -1,13 +1,13 @@
-"""Callers that leave before the call that created their run has ended."""
+"""Callers that leave before the run has ended that their call made, or that they stay with."""
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Iterator, Sequence
 from contextlib import contextmanager
 
 from runwire.server.core.runs import Created, Runs
 from runwire.server.model.errors import RunwireError
-from runwire.server.model.runs import OnDisconnect
+from runwire.server.model.runs import OnDisconnect, Run
 
 logger = logging.getLogger(__name__)
 
@@ -30,8 +30,17 @@ class Disconnects:
         try:
             yield asyncio.shield(creation)
         except asyncio.CancelledError:
-            if wish is OnDisconnect.CANCEL and not self._closed:
-                self._cancel_soon(creation)
+            self._left(creation, wish)
+            raise
+
+    @contextmanager
+    def watching_join(self, run: Run, wish: OnDisconnect) -> Iterator[None]:
+        """Watch over the block: if it is cancelled, the caller has left, and the run, which exists,
+        is treated as `wish` says."""
+        try:
+            yield
+        except asyncio.CancelledError:
+            self._left([run], wish)
             raise
 
     async def close(self) -> None:
@@ -41,15 +50,17 @@ class Disconnects:
         if self._tasks:
             await asyncio.wait(self._tasks)
 
-    def _cancel_soon(self, created: asyncio.Task[Created]) -> None:
+    def _left(self, runs: "asyncio.Task[Created] | Sequence[Run]", wish: OnDisconnect) -> None:
+        if wish is not OnDisconnect.CANCEL or self._closed:
+            return
         # A task of its own: the call's is cancelled, and must end without waiting.
-        task = asyncio.create_task(self._cancel(created), name="cancel-disconnected")
+        task = asyncio.create_task(self._cancel(runs), name="cancel-disconnected")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _cancel(self, created: asyncio.Task[Created]) -> None:
+    async def _cancel(self, runs: "asyncio.Task[Created] | Sequence[Run]") -> None:
         try:
-            for run in (await created).runs:
+            for run in (await runs).runs if isinstance(runs, asyncio.Task) else runs:
                 await self._runs.cancel_disconnected(run.run_id)
         except RunwireError as error:
             logger.warning("a run whose caller left is not cancelled: %s", error)

@@ -8,7 +8,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from runwire.server.model.changes import Place
 from runwire.server.model.events import EventId
 from runwire.server.model.requests import Order, RequestKey
-from runwire.server.model.runs import CancelAction, RunSpec, StreamMode
+from runwire.server.model.runs import CancelAction, OnDisconnect, RunSpec, StreamMode
 from runwire.server.model.webhook_urls import UrlPolicy
 from runwire.server.rpc import enums
 from runwire.server.rpc.fields import Fields, assistant_filter
@@ -35,12 +35,14 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """A run to follow: after an event, from now on, or from the beginning; some modes, or all."""
+    """A run to follow: after an event, from now on, or from the beginning; some modes, or all.
+    `on_disconnect` is what becomes of it if its follower leaves."""
 
     run_id: str
     after: EventId | None
     live_only: bool
     modes: tuple[StreamMode, ...]
+    on_disconnect: OnDisconnect
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,9 @@ def read_join(request: wire.JoinRunStreamRequest, fields: Fields) -> Join:
         after=after,
         live_only=request.live_only,
         modes=fields.words("stream_modes", request.stream_modes, enums.STREAM_MODES),
+        on_disconnect=fields.word(
+            "on_disconnect", request.on_disconnect, enums.ON_DISCONNECT, OnDisconnect.CONTINUE
+        ),
     )
 
 

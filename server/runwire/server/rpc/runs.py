@@ -119,11 +119,12 @@ class RunServicer(runs_pb2_grpc.RunServiceServicer):
         """Stream the events of a run that exists."""
         join = await read_request(request, read.read_join)
         run = await self._runs.get(join.run_id)
-        # Found out before the snapshot is sent: what follows that is not left out.
-        after = await self._runs.place(run.run_id) if join.live_only else join.after
-        events = self._runs.follow(run.run_id, after=after)
-        selection = Selection(join.modes, as_values=wants_values(context))
-        await self._stream(context, run, events, selection)
+        with self._disconnects.watching_join(run, join.on_disconnect):
+            # Found out before the snapshot is sent: what follows that is not left out.
+            after = await self._runs.place(run.run_id) if join.live_only else join.after
+            events = self._runs.follow(run.run_id, after=after)
+            selection = Selection(join.modes, as_values=wants_values(context))
+            await self._stream(context, run, events, selection)
 
     async def JoinRun(self, request: wire.JoinRunRequest, context: Context) -> wire.JoinRunResponse:
         """Wait for the end of a run that exists."""
