@@ -403,7 +403,5 @@ async def test_what_is_wrong_is_named(client: RunwireClient) -> None:
     assert missing.value.reason == "RUN_NOT_FOUND"
     with pytest.raises(TypeError, match="on_disconnect"):
         await client.runs.create(None, "echo", on_disconnect="cancel")  # type: ignore[call-arg]
-    with pytest.raises(NotImplementedError, match="cancel_on_disconnect"):
-        client.runs.join_stream(None, str(uuid.uuid4()), cancel_on_disconnect=True)
     with pytest.raises(NotImplementedError, match="feedback_keys"):
         client.runs.stream(None, "echo", feedback_keys=["a"])

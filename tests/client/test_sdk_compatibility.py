@@ -3,11 +3,8 @@
 import inspect
 from collections.abc import Callable
 from typing import Any, get_type_hints
-from uuid import uuid4
 
 import pytest
-from langgraph.pregel.remote import RemoteGraph
-from langgraph.types import Command
 from langgraph_sdk import schema
 from langgraph_sdk.client import (
     AssistantsClient,
@@ -111,54 +108,3 @@ async def test_results_have_the_shapes_they_had(client: RunwireClient) -> None:
     ]
     for result, kind in results:
         assert shape(kind) <= set(result), kind
-
-
-@pytest.fixture
-def remote(client: RunwireClient) -> Callable[[str], RemoteGraph]:
-    """LangGraph's own user of the client."""
-    return lambda graph_id: RemoteGraph(graph_id, client=client)  # type: ignore[arg-type]
-
-
-async def test_langgraph_s_remote_graph_runs_on_this_client(
-    remote: Callable[[str], RemoteGraph],
-) -> None:
-    config: Any = {"configurable": {"thread_id": str(uuid4())}, "metadata": {"a": 1}}
-    asks = remote("asks")
-    paused = await asks.ainvoke({"question": "why?"}, config)
-    assert paused["answers"] == ["prepared"]
-    state = await asks.aget_state(config)
-    assert state.next == ("ask",)
-    assert state.tasks[0].interrupts[0].value == {"question": "why?"}
-    done = await asks.ainvoke(Command(resume="because"), config)
-    assert done["answers"] == ["prepared", "because"]
-    history = [snapshot async for snapshot in asks.aget_state_history(config)]
-    assert history[0].values["answers"] == ["prepared", "because"]
-    await asks.aupdate_state(config, {"answers": ["by hand"]}, as_node="ask")
-    assert (await asks.aget_state(config)).values["answers"][-1] == "by hand"
-
-
-async def test_langgraph_s_remote_graph_streams_on_this_client(
-    remote: Callable[[str], RemoteGraph],
-) -> None:
-    modes: Any = ["updates", "messages"]
-    parts: list[Any] = [
-        part async for part in remote("messages").astream({"say": "hi"}, stream_mode=modes)
-    ]
-    assert {part.event for part in parts} == {"updates", "messages"}
-    text = [part.data[0]["content"] for part in parts if part.event == "messages"]
-    assert "".join(text) == "hi"
-    nested: list[Any] = [
-        part
-        async for part in remote("nested").astream(
-            {"seen": []}, stream_mode="updates", subgraphs=True
-        )
-    ]
-    assert nested[0] == ((), {"before": {"seen": ["before"]}})
-    assert nested[1][0][0].startswith("inner:")
-
-
-async def test_a_failure_reaches_the_user_of_a_remote_graph(
-    remote: Callable[[str], RemoteGraph],
-) -> None:
-    with pytest.raises(Exception, match="boom"):
-        await remote("fails").ainvoke({"message": "boom"})

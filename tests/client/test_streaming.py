@@ -224,11 +224,15 @@ async def test_going_away_leaves_the_run_or_cancels_it(
         )
         runs.append((await anext(stream)).data)
         await stream.aclose()
+    followed = await client.runs.create(None, "slow_async", input={"seconds": 60})
+    stream = client.runs.join_stream(None, followed["run_id"], cancel_on_disconnect=True)
+    runs.append({**(await anext(stream)).data, "thread_id": None})
+    await stream.aclose()
     states = []
     for run in runs:
         await client.runs.join(run["thread_id"], run["run_id"])
         states.append((await client.runs.get(run["thread_id"], run["run_id"]))["state"])
-    assert states == ["succeeded", "cancelled"]
+    assert states == ["succeeded", "cancelled", "cancelled"]
 
 
 def quick(address: str) -> RunwireClient:

@@ -35,7 +35,7 @@ from runwire.client import (
     UnavailableError,
     get_client,
 )
-from runwire.v1 import core_pb2, events_pb2
+from runwire.v1 import core_pb2, events_pb2, runs_pb2
 
 LOG = [started(1), *(custom(f"1-{index}", str(index)) for index in range(2, 42)), ended("1-42")]
 NUMBERS = list(range(2, 42))
@@ -302,6 +302,26 @@ async def test_leaving_a_stream_ends_its_call() -> None:
                     break
         async with asyncio.timeout(5):
             await gone.wait()
+
+
+@pytest.mark.parametrize("wish", ["cancel", "continue"])
+async def test_a_stream_that_was_joined_again_still_says_what_becomes_of_its_run(wish: Any) -> None:
+    servicer = ScriptedRuns(LOG, [4])
+    async with client_of(servicer) as client:
+        await collect(client.runs.stream(THREAD_ID, "chat", on_disconnect=wish))
+    assert [call.on_disconnect for call in servicer.calls[1:]] == [
+        core_pb2.ON_DISCONNECT_CANCEL if wish == "cancel" else core_pb2.ON_DISCONNECT_CONTINUE
+    ]
+
+
+async def test_who_leaves_while_the_server_is_away_cancels_the_run_if_it_can() -> None:
+    servicer = ScriptedRuns(LOG, [4, 0, 0, 0, 0])
+    servicer.answers = [runs_pb2.CancelRunResponse()]
+    settings = {"reconnect": Reconnect(first_pause=0.01, longest_pause=0.01, give_up_after=0.02)}
+    async with client_of(servicer, **settings) as client:
+        with pytest.raises(UnavailableError):
+            await collect(client.runs.stream(THREAD_ID, "chat", on_disconnect="cancel"))
+    assert servicer.calls[-1] == runs_pb2.CancelRunRequest(run_id=RUN_ID)
 
 
 async def test_closing_the_client_ends_its_streams_with_an_error() -> None:

@@ -48,13 +48,15 @@ class Connection(Endpoint):
         headers: Mapping[str, str] | None,
         *,
         waits: bool = False,
+        timeout: float | None = None,
     ) -> Response:
-        """Return a call's answer. A call that `waits` for a run has no deadline.
+        """Return a call's answer. A call that `waits` for a run has no deadline, any other one
+        `timeout` seconds, by default the client's.
 
         Raises a `RunwireError`.
         """
-        timeout = None if waits else self._timeout
-        call = method(request, timeout=timeout, metadata=self._metadata(headers))
+        limit = None if waits else timeout or self._timeout
+        call = method(request, timeout=limit, metadata=self._metadata(headers))
         try:
             with self._noting_contact(waits):
                 response = await call

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
@@ -19,15 +19,14 @@ if TYPE_CHECKING:
 
 async def stream_parts(
     events: RunEvents,
-    modes: str | Sequence[str] | None,
+    parts: Parts,
     on_run: Callable[[core_pb2.Run], None],
     version: str,
 ) -> AsyncGenerator[Any, None]:
-    """Give a run's events as parts in one of the two forms that langgraph_sdk has for them.
+    """Give a run's events as `parts` makes them, in one of the two forms that langgraph_sdk has.
 
     `on_run` is told what the run is before the first part.
     """
-    parts = Parts(modes)
     async with aclosing(events.read()) as read:
         async for event in read:
             if event.HasField("run"):

@@ -14,6 +14,7 @@ from runwire.client.endless import run_changes
 from runwire.client.errors import ConflictError, NotFoundError
 from runwire.client.following import check_thread, join_run, output_of, stream_parts
 from runwire.client.paging import chosen, collect, order_of
+from runwire.client.parts import Parts
 from runwire.client.reconnect import persist
 from runwire.client.specs import CANCEL_ACTIONS, stream_modes
 from runwire.client.starts import RunStarts
@@ -244,22 +245,24 @@ class RunsClient(RunStarts):
         `last_event_id`, with `live_only` those from now on, otherwise all from the beginning.
 
         `stream_mode` narrows them to some of the modes that the run was created with; messages come
-        as pieces ("messages-tuple") unless "messages" is asked for. Going away never cancels the
-        run. Raises `NotFoundError`, and `OutOfRangeError` for events that are no longer kept.
+        as pieces ("messages-tuple") unless "messages" is asked for. Going away cancels the run only
+        with `cancel_on_disconnect`. Raises `NotFoundError`, and `OutOfRangeError` for events that
+        are no longer kept.
         """
-        refuse(params=params, cancel_on_disconnect=cancel_on_disconnect)
+        refuse(params=params)
         request = runs_pb2.JoinRunStreamRequest(
             run_id=run_id,
             after_event_id=last_event_id,
             live_only=live_only,
             stream_modes=stream_modes(stream_mode) if stream_mode else (),
+            on_disconnect=core_pb2.ON_DISCONNECT_CANCEL if cancel_on_disconnect else None,
         )
 
         def on_run(run: core_pb2.Run) -> None:
             check_thread(run, thread_id)
 
         return stream_parts(
-            RunEvents(self._connection, request, headers), stream_mode, on_run, "v1"
+            RunEvents(self._connection, request, headers), Parts(stream_mode), on_run, "v1"
         )
 
     def watch(

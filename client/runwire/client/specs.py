@@ -16,6 +16,7 @@ from runwire.client.arguments import (
     payload_or_none,
     refuse,
 )
+from runwire.client.nodes import calling_node
 from runwire.v1 import core_pb2, threads_pb2
 
 if TYPE_CHECKING:
@@ -107,6 +108,8 @@ class AttendedRunOptions(RunOptions, total=False):
     """What a call takes that starts a run and stays with it."""
 
     on_disconnect: sdk.DisconnectMode | None
+    """"continue" by default: the run goes on without its caller. In the node of a graph it is
+    "cancel": the run ends with the node that has started it."""
 
 
 def build_spec(
@@ -129,12 +132,20 @@ def build_spec(
     refuse(**{name: options.get(name) for name in _ABSENT})
     given = {name: value for name, value in options.items() if value is not None}
     config = dict(given.get("config", {}))
+    node = calling_node()
+    if node is not None:
+        if attended:
+            given = {"on_disconnect": "cancel", **given}
+        if config.get("configurable"):
+            config["configurable"] = node.without_own(config["configurable"])
+        if node.is_stateless and node.has_thread(thread_id):
+            thread_id = None
     metadata = {**(config.pop("metadata", None) or {}), **given.get("metadata", {})}
     spec = core_pb2.RunSpec(
         assistant_id=assistant_id,
         thread_id=thread_id or "",
         assistant_version=given.get("assistant_version"),
-        command=_command(given["command"]) if given.get("command") else None,
+        command=build_command(given["command"]) if given.get("command") else None,
         checkpoint=one_checkpoint(given.get("checkpoint"), given.get("checkpoint_id")),
         stream_modes=stream_modes(given["stream_mode"]) if "stream_mode" in given else (),
         stream_subgraphs=given.get("stream_subgraphs", False),
@@ -197,12 +208,13 @@ def _node_update(update: Mapping[str, Any]) -> threads_pb2.NodeUpdate:
     command = update.get("command")
     return threads_pb2.NodeUpdate(
         values=payload_or_none(update.get("values"), "supersteps"),
-        command=None if command is None else _command(command),
+        command=None if command is None else build_command(command),
         as_node=update.get("as_node"),
     )
 
 
-def _command(command: Mapping[str, Any]) -> core_pb2.Command:
+def build_command(command: Mapping[str, Any]) -> core_pb2.Command:
+    """Return a command. Raises TypeError, NotImplementedError."""
     unknown = command.keys() - {"goto", "update", "resume", "graph"}
     if unknown:
         raise TypeError(f"command: {min(unknown)!r} is not among goto, update, resume")

@@ -5,11 +5,8 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
-from langgraph.pregel.remote import RemoteGraph
-from langgraph.types import Command
 from tests.support.serving import serve_in_process, start_server_process
 
 from runwire.client import (
@@ -121,18 +118,3 @@ async def test_a_busy_thread_is_told_by_its_error(client: SyncRunwireClient) -> 
     with pytest.raises(ConflictError) as raised:
         await asyncio.to_thread(collide)
     assert raised.value.reason == "THREAD_BUSY"
-
-
-async def test_langgraph_s_remote_graph_runs_on_this_client(client: SyncRunwireClient) -> None:
-    remote = RemoteGraph("asks", sync_client=client)  # type: ignore[arg-type]
-    config: Any = {"configurable": {"thread_id": str(uuid4())}}
-
-    def use() -> tuple[Any, Any, Any]:
-        paused = remote.invoke({"question": "why?"}, config)
-        state = remote.get_state(config)
-        return paused, state, remote.invoke(Command(resume="because"), config)
-
-    paused, state, done = await asyncio.to_thread(use)
-    assert paused["answers"] == ["prepared"]
-    assert state.next == ("ask",)
-    assert done["answers"] == ["prepared", "because"]

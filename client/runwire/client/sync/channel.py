@@ -46,16 +46,18 @@ class Connection(Endpoint):
         headers: Mapping[str, str] | None,
         *,
         waits: bool = False,
+        timeout: float | None = None,
     ) -> Response:
-        """Return a call's answer. A call that `waits` for a run has no deadline.
+        """Return a call's answer. A call that `waits` for a run has no deadline, any other one
+        `timeout` seconds, by default the client's.
 
         Raises a `RunwireError`.
         """
         call = cast("grpc.UnaryUnaryMultiCallable[Request, Response]", method)
-        timeout = None if waits else self._timeout
+        limit = None if waits else timeout or self._timeout
         try:
             with self._noting_contact(waits):
-                response = call(request, timeout=timeout, metadata=self._metadata(headers))
+                response = call(request, timeout=limit, metadata=self._metadata(headers))
         except grpc.RpcError as error:
             raise self._translated(error) from None
         self.reached = True

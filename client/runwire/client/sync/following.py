@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -20,15 +20,14 @@ if TYPE_CHECKING:
 
 def stream_parts(
     events: RunEvents,
-    modes: str | Sequence[str] | None,
+    parts: Parts,
     on_run: Callable[[core_pb2.Run], None],
     version: str,
 ) -> Generator[Any, None]:
-    """Give a run's events as parts in one of the two forms that langgraph_sdk has for them.
+    """Give a run's events as `parts` makes them, in one of the two forms that langgraph_sdk has.
 
     `on_run` is told what the run is before the first part.
     """
-    parts = Parts(modes)
     with closing(events.read()) as read:
         for event in read:
             if event.HasField("run"):

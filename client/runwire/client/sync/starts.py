@@ -3,17 +3,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 from runwire.client.arguments import choice, new_request_id, refuse
 from runwire.client.convert import run_of
-from runwire.client.specs import AttendedRunOptions, RunOptions, build_spec
+from runwire.client.errors import NotFoundError
+from runwire.client.nodes import Node, NodeParts, calling_node
+from runwire.client.parts import Parts
+from runwire.client.specs import AttendedRunOptions, RunOptions, build_command, build_spec
 from runwire.client.sync.following import join_run, output_of, stream_parts
 from runwire.client.sync.reconnect import persist
 from runwire.client.sync.streams import RunEvents
-from runwire.v1 import runs_pb2
+from runwire.v1 import runs_pb2, threads_pb2
 
 if TYPE_CHECKING:
     from langgraph_sdk import schema as sdk
@@ -86,6 +90,8 @@ class RunStarts:
         refuse(params=params)
         choice("version", version, {"v1": 1, "v2": 2})
         modes = options.get("stream_mode") or "values"
+        node = calling_node()
+        parts = Parts(modes) if node is None else NodeParts(modes)
         request = runs_pb2.RunStreamRequest(
             spec=build_spec(thread_id, assistant_id, options, attended=True),
             request_id=request_id or new_request_id(),
@@ -94,7 +100,40 @@ class RunStarts:
         def on_run(run: core_pb2.Run) -> None:
             _tell(on_run_created, run)
 
-        return stream_parts(RunEvents(self._connection, request, headers), modes, on_run, version)
+        stream = partial(stream_parts, parts=parts, on_run=on_run, version=version)
+        if node is None or not node.stands_in(options.get("config")):
+            return stream(RunEvents(self._connection, request, headers))
+        return self._stream_on(node, request, headers, stream)
+
+    def _stream_on(
+        self,
+        node: Node,
+        request: runs_pb2.RunStreamRequest,
+        headers: Mapping[str, str] | None,
+        stream: Callable[[RunEvents], Generator[Any, None]],
+    ) -> Generator[Any, None]:
+        """Stream a run in the place of a node that goes on after a question. If the run's thread
+        waits at one, that is where it goes on, with the answer that the node's run was given."""
+        waiting = self._questions(request.spec.thread_id, headers)
+        if waiting and not request.spec.HasField("command"):
+            request.spec.ClearField("input")
+            if (answer := node.answers_to(waiting)) is not None:
+                request.spec.command.CopyFrom(build_command({"resume": answer}))
+        with closing(stream(RunEvents(self._connection, request, headers))) as parts:
+            for part in parts:
+                yield part
+
+    def _questions(self, thread_id: str, headers: Mapping[str, str] | None) -> list[str]:
+        if not thread_id:
+            return []
+        request = threads_pb2.GetThreadRequest(thread_id=thread_id)
+        try:
+            response = self._connection.call(
+                self._connection.services.threads.GetThread, request, headers
+            )
+        except NotFoundError:
+            return []
+        return [interrupt.interrupt_id for interrupt in response.thread.interrupts]
 
     def create(
         self,

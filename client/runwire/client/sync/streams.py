@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 from runwire.client.errors import RunwireError, UnavailableError
 from runwire.client.sync.reconnect import Outage
-from runwire.v1 import runs_pb2
+from runwire.v1 import core_pb2, runs_pb2
 from runwire.v1.events_pb2 import RunEvent
 
 if TYPE_CHECKING:
@@ -19,13 +19,17 @@ Messages = (
     Generator[runs_pb2.RunStreamResponse, None] | Generator[runs_pb2.JoinRunStreamResponse, None]
 )
 
+_LAST_WORD = 1.0
+"""Seconds for which a reader that leaves tries to have its run cancelled."""
+
 
 class RunEvents:
     """The events of one run: of a new one, or of one that exists.
 
     When the connection breaks, or the server shuts down, the stream is joined again after the last
     event that arrived. `request` must carry a request_id if it starts a run: until the run's own id
-    is known, it is sent again.
+    is known, it is sent again. Where the request says that the run is to be cancelled if its reader
+    leaves, it is, also after the stream was joined again.
     """
 
     def __init__(
@@ -61,7 +65,24 @@ class RunEvents:
                     raise UnavailableError("the stream ended before the run did")
             except RunwireError as error:
                 self._take_hint(error)
-                outage.pause(error)
+                try:
+                    outage.pause(error)
+                except BaseException:
+                    self._leave()
+                    raise
+
+    def _leave(self) -> None:
+        """Cancel the run, if it is not to go on without its reader: there is no call whose end
+        would tell the server. It may be away, and is not waited for."""
+        request, connection = self._request, self._connection
+        if isinstance(request, runs_pb2.RunStreamRequest) or connection.closed:
+            return
+        if request.on_disconnect == core_pb2.ON_DISCONNECT_CANCEL:
+            cancel = runs_pb2.CancelRunRequest(run_id=request.run_id)
+            with suppress(RunwireError):
+                connection.call(
+                    connection.services.runs.CancelRun, cancel, self._headers, timeout=_LAST_WORD
+                )
 
     def _take_hint(self, error: RunwireError) -> None:
         """Go on where a server that shuts down says: a reader of what is new may not have had an
@@ -92,7 +113,9 @@ class RunEvents:
         """Note how far the stream has come; return whether the reader does not have the event."""
         if isinstance(self._request, runs_pb2.RunStreamRequest):
             run_id = event.run.run_id or event.run_id
-            self._request = runs_pb2.JoinRunStreamRequest(run_id=run_id)
+            self._request = runs_pb2.JoinRunStreamRequest(
+                run_id=run_id, on_disconnect=self._request.spec.on_disconnect
+            )
         if event.HasField("run"):
             is_first, self._joined = not self._joined, True
             return is_first

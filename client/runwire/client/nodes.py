@@ -1,0 +1,119 @@
+"""Calls that are made from a node of a graph: what is known there without being said, and what is
+done with it.
+
+RemoteGraph hands on little of the node that it stands in. The rest is looked up where LangChain
+keeps it for the code at hand, asynchronous or on a thread; nothing is imported for that.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from runwire.client.parts import Parts
+
+if TYPE_CHECKING:
+    from runwire.client.schema import StreamPart
+    from runwire.v1.events_pb2 import RunEvent
+
+_LANGCHAIN = "langchain_core.runnables.config"
+_TASK = "__pregel_task_id"
+_RESUMING = "__pregel_resuming"
+_ANSWERS = "__pregel_resume_map"
+_SCRATCHPAD = "__pregel_scratchpad"
+_INTERRUPT = "__interrupt__"
+
+_OF_THE_RUN = ("thread_id", "run_id", "assistant_id", "graph_id", "cron_id")
+_OF_LANGGRAPH = ("__", "langgraph_", "checkpoint_")
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node that is executing, by the `configurable` that LangGraph has for it."""
+
+    configurable: Mapping[str, Any]
+
+    @property
+    def is_stateless(self) -> bool:
+        """Whether the node's run is stateless: such a run of Runwire's is its own thread."""
+        run_id = self.configurable.get("run_id")
+        return run_id is not None and str(run_id) == str(self.configurable.get("thread_id"))
+
+    def has_thread(self, thread_id: str | None) -> bool:
+        """Whether that is the thread of the node's run."""
+        return thread_id is not None and str(self.configurable.get("thread_id")) == str(thread_id)
+
+    def without_own(self, configurable: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what a run may be given of the node's `configurable`: not what LangGraph keeps
+        there, nor what tells of the node's own run, because the other one has its own."""
+        return {
+            key: value
+            for key, value in configurable.items()
+            if not key.startswith(_OF_LANGGRAPH)
+            and not (key in _OF_THE_RUN and str(self.configurable.get(key)) == str(value))
+        }
+
+    def stands_in(self, config: Mapping[str, Any] | None) -> bool:
+        """Whether a run is started in the node's place, which RemoteGraph does when it *is* the
+        node, and the node goes on after a question."""
+        given = (config or {}).get("configurable") or {}
+        return bool(given.get(_RESUMING))
+
+    def answers_to(self, interrupt_ids: Collection[str]) -> Any:
+        """Return what the node's run was resumed with, as far as it answers these questions; None
+        if it does not."""
+        answers = self.configurable.get(_ANSWERS) or {}
+        if chosen := {key: answers[key] for key in interrupt_ids if key in answers}:
+            return chosen
+        take = getattr(self.configurable.get(_SCRATCHPAD), "get_null_resume", None)
+        return take(True) if take is not None else None
+
+
+def calling_node() -> Node | None:
+    """Return the node that the code at hand belongs to; None outside of graphs."""
+    variable = getattr(sys.modules.get(_LANGCHAIN), "var_child_runnable_config", None)
+    config = variable.get() if variable is not None else None
+    configurable = (config or {}).get("configurable") or {}
+    return Node(configurable) if _TASK in configurable else None
+
+
+class NodeParts(Parts):
+    """The parts of a run that takes a node's place.
+
+    Questions come last, when the run has come to its end, and all at once: RemoteGraph leaves the
+    stream at the first one, and neither must the run be cancelled for that, nor what goes on beside
+    the question be lost. A run that was cancelled ends with an error, not as if it were complete.
+    """
+
+    def __init__(self, modes: Any) -> None:
+        super().__init__(modes)
+        self._asked: list[StreamPart] = []
+
+    def of(self, event: RunEvent) -> Iterable[StreamPart]:
+        """Return the parts that an event makes."""
+        told: list[StreamPart] = []
+        for part in super().of(event):
+            if _asks(part):
+                self._asked.append(part)
+            elif part.event == "end" and part.data["state"] == "cancelled":
+                failure = {"error": "RunCancelled", "message": "the run was cancelled"}
+                told.append(part._replace(event="error", data=failure))
+            elif part.event == "end":
+                told += [*self._questions(), part]
+            else:
+                told.append(part)
+        return told
+
+    def _questions(self) -> list[StreamPart]:
+        of_root = [part for part in self._asked if part.event == "updates"]
+        others = [part for part in self._asked if part.event != "updates"]
+        found = {item["id"]: item for part in of_root for item in part.data[_INTERRUPT]}
+        merged = [part._replace(data={_INTERRUPT: [*found.values()]}) for part in of_root[:1]]
+        return [part._replace(id=self._last_id) for part in merged + others]
+
+
+def _asks(part: StreamPart) -> bool:
+    is_update = part.event.partition("|")[0] == "updates"
+    return is_update and isinstance(part.data, dict) and _INTERRUPT in part.data
