@@ -2,32 +2,15 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.callers import Client, collect, data_in
-from tests.support.serving import serve_in_process
+from tests.support.callers import Client, collect, data_in, question
 
-from runwire.client import RunFailedError, get_client
+from runwire.client import RunFailedError
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-
-
-@pytest.fixture
-async def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Client]:
-    for key in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY"):
-        monkeypatch.delenv(key, raising=False)
-    async with (
-        serve_in_process(tmp_path, graphs=EXAMPLES / "langgraph.json") as server,
-        get_client(server.address) as client,
-    ):
-        yield client
-
-
-def question(text: str) -> dict[str, Any]:
-    return {"messages": [{"role": "user", "content": text}]}
 
 
 async def test_chat_streams_its_answer_and_its_tool_calls_token_by_token(client: Client) -> None:

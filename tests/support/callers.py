@@ -62,6 +62,11 @@ def data_of(payload: Payload) -> Any:
     return json.loads(payload.json)
 
 
+def question(text: str) -> dict[str, Any]:
+    """Return what a chat takes: one message from a person."""
+    return {"messages": [{"role": "user", "content": text}]}
+
+
 async def collect(parts: AsyncIterable[Any]) -> list[Any]:
     """Return a stream's parts when it has ended."""
     return [part async for part in parts]
