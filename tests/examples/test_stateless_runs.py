@@ -23,6 +23,8 @@ async def test_a_stateless_run_is_waited_for_and_leaves_no_thread(client: Client
 
 async def test_stateless_runs_know_nothing_of_each_other(client: Client) -> None:
     for _ in range(2):
-        output = await client.runs.wait(None, "chat", input=question("hello"))
+        output = await client.runs.wait(
+            None, "chat", input=question("hello"), context={"token_delay": 0}
+        )
 
         assert "(turn 1 of our conversation)" in output["messages"][-1]["content"]

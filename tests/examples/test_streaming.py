@@ -1,5 +1,6 @@
 """A run's stream in each of its modes."""
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -58,7 +59,7 @@ async def test_messages_grow_until_they_are_complete(stream: Any) -> None:
     partial = [message["content"] for [message] in data_in(parts, "messages/partial")]
     assert partial[-1] == ANSWER
     grown = [text for text in partial if text]
-    assert all(later.startswith(earlier) for earlier, later in zip(grown, grown[1:], strict=False))
+    assert all(later.startswith(earlier) for earlier, later in pairwise(grown))
 
 
 async def test_debug_tells_each_task_and_checkpoint_with_its_step(stream: Any) -> None:
