@@ -98,6 +98,8 @@ async def test_a_redirect_is_not_followed(status: int) -> None:
         ("9" * 4000, LONGEST_ASKED),
         ("-1", timedelta(0)),
         ("soon", timedelta(0)),
+        ("Mon, 01 Jan 99999999999999999999 00:00:00 GMT", timedelta(0)),
+        ("Mon, 01 Jan 2030 00:00:00 +99999999999999", timedelta(0)),
         (format_datetime(datetime(2000, 1, 1, tzinfo=UTC)), timedelta(0)),
         (format_datetime(datetime(2999, 1, 1, tzinfo=UTC)), LONGEST_ASKED),
     ],

@@ -20,12 +20,13 @@ from tests.support.receivers import (
     receiving,
 )
 
-from runwire.server.core.delivering import JITTER, LONGEST_WAIT, wait_after
+from runwire.server.core.delivering import JITTER, LONGEST_WAIT, Answer, wait_after
 from runwire.server.core.webhooks import Webhooks
 from runwire.server.model.faults import armed, parse_faults
 from runwire.server.model.webhook_urls import UrlPolicy
 from runwire.server.model.webhooks import Delivery, DeliveryFilter, DeliveryState
 from runwire.server.runner import webhooks
+from runwire.server.runner.posting import Poster
 from runwire.server.runner.webhooks import SenderOptions, WebhookSender
 from runwire.server.storage.database import Database
 
@@ -146,6 +147,21 @@ async def test_after_the_last_attempt_it_is_given_up_and_a_replay_revives_it(
         (revived,) = await ended(engine.database)
     assert (revived.state, revived.attempts) == (DeliveryState.DELIVERED, 4)
     assert len(set(receiver.ids)) == 1
+
+
+async def test_what_nobody_expected_counts_as_an_attempt_too(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def break_down(*request: Any) -> Answer:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Poster, "post", break_down)
+    async with sending(engine.database):
+        await engine.run("echo", webhook="http://127.0.0.1:1/hook")
+        (dead,) = await ended(engine.database)
+    assert (dead.state, dead.attempts, dead.status) == (DeliveryState.DEAD, 3, None)
+    assert dead.error == "internal error; the log has it under the delivery's id"
+    assert [each.message for each in caplog.records].count("a webhook could not be sent") == 3
 
 
 async def test_who_says_gone_is_told_no_more(engine: Engine) -> None:

@@ -181,7 +181,7 @@ def _retry_after(response: httpcore.Response) -> timedelta:
         return min(timedelta(seconds=int(text[:9])), LONGEST_ASKED)
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return timedelta(0)
     wait = moment.replace(tzinfo=moment.tzinfo or UTC) - datetime.now(UTC)
     return min(max(wait, timedelta(0)), LONGEST_ASKED)

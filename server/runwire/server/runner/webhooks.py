@@ -186,12 +186,17 @@ class WebhookSender:
     # ------------------------------------------------------------------ attempts
 
     async def _attempt(self, delivery: Delivery) -> None:
-        answer = await self._send(delivery)
+        extra = {"delivery_id": delivery.delivery_id, "run_id": delivery.run_id}
+        try:
+            answer = await self._send(delivery)
+        except Exception:
+            # It counts all the same: what is never concluded would be sent for ever.
+            _logger.exception("a webhook could not be sent", extra=extra)
+            answer = Answer(error="internal error; the log has it under the delivery's id")
         try:
             state = await self._conclude(delivery, answer)
         except (DatabaseUnavailable, StorageFull):
             # Nobody knows what came of it, so it is made again when it is taken for lost.
-            extra = {"delivery_id": delivery.delivery_id, "run_id": delivery.run_id}
             _logger.warning("what came of a webhook could not be stored", extra=extra)
             return
         fault("deliver.after_commit")
