@@ -147,7 +147,16 @@ def test_loopback_and_private_networks_can_be_allowed_each_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["169.254.169.254", "::ffff:169.254.169.254", "fd00:ec2::254", "0.0.0.0", "fe80::1"]
+    "address",
+    [
+        "169.254.169.254",
+        "::ffff:169.254.169.254",
+        "::ffff:0:169.254.169.254",
+        "fd00:ec2::254",
+        "0.0.0.0",
+        "fe80::1",
+        "5f00::1",
+    ],
 )
 def test_some_addresses_are_never_called(address: str) -> None:
     assert problem_of_address(ip_address(address), OPEN)

@@ -30,6 +30,10 @@ def _networks(*texts: str) -> tuple[IPv4Network | IPv6Network, ...]:
 
 _LOOPBACK = _networks("127.0.0.0/8", "::1/128")
 _PRIVATE = _networks("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
+_INTERNET = _networks("0.0.0.0/0", "2000::/3")
+"""All that has ever been given out to be reached from everywhere; the rest of IPv6 is for other
+uses, such as IPv4 in one more disguise."""
+
 _NEVER = _networks(
     "100.100.100.200/32",  # where clouds answer machines about themselves
     "168.63.129.16/32",
@@ -140,7 +144,8 @@ def problem_of_address(address: Address, policy: UrlPolicy) -> str:
         return (
             "" if policy.allow_private else f"leads to {address}, an address of a private network"
         )
-    return "" if address.is_global else f"leads to {address}, which this server never calls"
+    is_reachable = address.is_global and _is_in(address, _INTERNET)
+    return "" if is_reachable else f"leads to {address}, which this server never calls"
 
 
 def _is_in(address: Address, networks: tuple[IPv4Network | IPv6Network, ...]) -> bool:
