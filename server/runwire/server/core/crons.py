@@ -192,9 +192,12 @@ def _create(
         if known is not None:
             return _found(known[0], crons.get_cron(connection, known[0]))
     spec = draft.spec
-    assistant = resolve(connection, spec.assistant_id, spec.assistant_version, rules.graph_ids)
+    pin = (spec.assistant_id, spec.assistant_version, rules.graph_ids)
+    resolve(connection, *pin)  # what is wrong is told before a thread is made
     if spec.thread_id is not None:
         hold_thread(connection, spec.thread_id, spec.if_thread_missing, rules.thread_ttl, now)
+    # Kept only now: locks of threads come first.
+    assistant = resolve(connection, *pin, keep=True)
     _check_end(draft.end_time, now)
     cron = Cron(
         cron_id=new_id(),
