@@ -179,6 +179,7 @@ def test_the_store_may_have_an_index(write_config: WriteConfig) -> None:
         ({"embed": "openai"}, 'store.index.embed: must be "file.py:function" or'),
         ({"fields": "text"}, "store.index.fields: must be a list of paths"),
         ({"fields": [""]}, "store.index.fields: must be a list of paths"),
+        ({"fields": ["a" * 401]}, f"store.index.fields: '{'a' * 64}' has 401 bytes"),
     ],
 )
 def test_a_mistake_in_the_index_is_told(

@@ -76,6 +76,17 @@ async def test_the_nearest_comes_first_with_its_score(store: BaseStore) -> None:
     assert found[0].value == {"text": "cab"}
 
 
+async def test_what_an_item_is_found_by_has_limits(
+    write_config: WriteConfig, tmp_path: Path, sqlite_database: Database
+) -> None:
+    store = await indexed(sqlite_database, embedder_of(write_config, tmp_path, fields=["many[*]"]))
+    with pytest.raises(ValueError, match="1000 texts"):
+        await store.aput(("n",), "k", {"many": ["cab"] * 1001})
+    with pytest.raises(ValueError, match="has 401 bytes"):
+        await store.aput(("n",), "k", {}, index=["a" * 401])
+    assert await store.asearch(("n",)) == []
+
+
 async def test_a_filter_and_a_prefix_and_pages_count_too(store: BaseStore) -> None:
     for number, text in enumerate(("a", "ab", "abc", "abcd", "abcde")):
         await store.aput(("n", str(number % 2)), text, {"text": text, "even": number % 2 == 0})

@@ -88,6 +88,21 @@ async def test_a_repeated_create_gives_the_same_assistant(served: Served) -> Non
     assert first == again
 
 
+@pytest.mark.parametrize(("field", "most"), [("name", 512), ("description", 16_384)])
+async def test_what_people_read_has_a_limit(served: Served, field: str, most: int) -> None:
+    made = await create(served, **{field: "é" * most})
+    assert getattr(made, field) == "é" * most
+    longer: dict[str, Any] = {field: "é" * (most + 1)}
+    new = wire.CreateAssistantRequest(graph_id="echo", **longer)
+    change = wire.UpdateAssistantRequest(assistant_id=made.assistant_id, **longer)
+    for call in (
+        served.assistants.CreateAssistant(new),
+        served.assistants.UpdateAssistant(change),
+    ):
+        failure = await failure_of(call)
+        assert (failure.code, [*failure.fields]) == ("INVALID_ARGUMENT", [field])
+
+
 async def test_a_change_makes_a_version_and_leaves_the_rest(served: Served) -> None:
     old = await create(served, **FULL)
     new = await update(served, assistant_id=old.assistant_id, name="Bob", description="")

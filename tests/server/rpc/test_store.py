@@ -1,5 +1,7 @@
 """The service of a store with an index."""
 
+import random
+import string
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -66,6 +68,35 @@ async def test_items_are_found_by_what_they_mean(client: RunwireClient, stubs: S
         ("cabbage", 0.87)
     ]
     assert await found(stubs, "bac", namespace_prefix=["other"]) == []
+
+
+async def test_the_longest_names_and_paths_fit_into_the_index(stubs: Stubs) -> None:
+    # Of random letters: PostgreSQL makes others shorter before it measures them.
+    chance = random.Random(1)
+    key, path = ("".join(chance.choices(string.ascii_letters, k=size)) for size in (1998, 400))
+    value = of_json({path: "cab"})
+    put = store_pb2.PutItemRequest(namespace=["n"], key=key, value=value, index_paths=[path])
+    await stubs.store.PutItem(put)
+    assert await found(stubs, "cab") == [(key, 1)]
+
+
+@pytest.mark.parametrize(
+    ("value", "paths", "field"),
+    [
+        ({"text": "cab"}, ["text", "a" * 401], "index_paths[1]"),
+        ({"many": ["cab"] * 1001}, ["many[*]"], "index_paths"),
+        ({"long": "cab" * 300_000}, [f"{{{','.join(['long'] * 20)}}}"], "index_paths"),
+    ],
+)
+async def test_what_an_item_is_found_by_has_limits(
+    stubs: Stubs, value: Any, paths: list[str], field: str
+) -> None:
+    put = store_pb2.PutItemRequest(
+        namespace=["n"], key="k", value=of_json(value), index_paths=paths
+    )
+    failure = await refusal(stubs, "PutItem", put)
+    assert (failure.code, [*failure.fields]) == ("INVALID_ARGUMENT", [field])
+    assert await found(stubs, "") == []
 
 
 async def test_graphs_and_callers_search_the_same_index(client: RunwireClient) -> None:

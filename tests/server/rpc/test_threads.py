@@ -278,7 +278,7 @@ class TestResources:
             "supersteps[0].updates[0].command.goto[0].node": {
                 "supersteps": [{"updates": [{"command": {"goto": [{}]}}]}]
             },
-            "supersteps": {"supersteps": [{"updates": [update]}] * 1001},
+            "supersteps": {"supersteps": [{"updates": [update] * 501}] * 2},
         }
         for field, request in cases.items():
             named = {} if field == "assistant_id" else {"assistant_id": "asks"}

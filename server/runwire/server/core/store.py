@@ -1,5 +1,6 @@
 """The store: items that outlive threads. Graphs have the same ones through LangGraph's store."""
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,9 +11,22 @@ import orjson
 
 from runwire.server.core.local import LocalRunner
 from runwire.server.graphs.embedding import Embedder, Meanings, Texts
-from runwire.server.model.errors import EmbeddingFailed, ItemNotFound, SearchNotConfigured
+from runwire.server.model.errors import (
+    EmbeddingFailed,
+    InvalidField,
+    ItemNotFound,
+    SearchNotConfigured,
+)
 from runwire.server.model.ids import new_id
-from runwire.server.model.items import Condition, Item, ItemPlace, Match, Namespace, StoreTtl
+from runwire.server.model.items import (
+    Condition,
+    Item,
+    ItemPlace,
+    Match,
+    Namespace,
+    StoreTtl,
+    TextsError,
+)
 from runwire.server.model.requests import Page
 from runwire.server.storage import items, namespaces, vectors
 from runwire.server.storage.clock import current_time
@@ -82,11 +96,9 @@ class Store:
 
     async def put(self, draft: ItemDraft) -> Item:
         """Store an item and return it; one that is there gets the new value. Raises
-        `EmbeddingFailed`."""
+        `InvalidField`, `EmbeddingFailed`."""
         ttl = self._ttl.default if draft.ttl is None else draft.ttl or None
-        texts: dict[str, str] = {}
-        if self._embedder is not None and not draft.unindexed:
-            texts = self._embedder.texts_of(draft.value, draft.index_paths)
+        texts = await self._texts_of(draft)
         meanings = await self._embed(Texts(documents=list(texts.values())))
 
         def put(connection: Connection) -> Item:
@@ -97,6 +109,18 @@ class Store:
             return item
 
         return await self._database.write(put)
+
+    async def _texts_of(self, draft: ItemDraft) -> dict[str, str]:
+        """Return what of an item is found by its meaning."""
+        embedder = self._embedder
+        if embedder is None or draft.unindexed:
+            return {}
+        try:
+            # Not on the loop that answers calls: a value may be large, and paths lead to it often.
+            return await asyncio.to_thread(embedder.texts_of, draft.value, draft.index_paths)
+        except TextsError as error:
+            field = "value" if draft.index_paths is None else "index_paths"
+            raise InvalidField(field, str(error)) from None
 
     async def _embed(self, texts: Texts) -> Meanings:
         embedder = self._embedder

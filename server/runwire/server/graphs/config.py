@@ -14,7 +14,7 @@ from dotenv import dotenv_values
 
 from runwire.server.graphs.webhooks import URL_USED, USED, WebhooksConfig, read_webhooks
 from runwire.server.model.ids import canonical_id
-from runwire.server.model.items import StoreIndex, StoreTtl
+from runwire.server.model.items import StoreIndex, StoreTtl, wrong_path
 from runwire.server.model.threads import PruneStrategy, ThreadTtl
 
 _READ = ("graphs", "env", "dependencies", "checkpointer", "store", "webhooks", "$schema")
@@ -293,6 +293,9 @@ def _read_store_index(path: Path, value: Any) -> StoreIndex | None:
         raise ConfigError(path, 'store.index.embed: must be "file.py:function" or "provider:model"')
     if not isinstance(fields, list) or not all(isinstance(one, str) and one for one in fields):
         raise ConfigError(path, "store.index.fields: must be a list of paths")
+    for one in fields:
+        if wrong := wrong_path(one):
+            raise ConfigError(path, f"store.index.fields: {one[:64]!r} {wrong}")
     return StoreIndex(dims=dims, embed=embed, fields=tuple(fields))
 
 

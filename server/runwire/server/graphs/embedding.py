@@ -14,7 +14,14 @@ from langgraph.store.base.embed import EmbeddingsLambda
 
 from runwire.server.graphs.config import ConfigError, GraphEntry, GraphsConfig
 from runwire.server.graphs.loading import GraphLoadError, load_attribute, put_on_path
-from runwire.server.model.items import StoreIndex, Vector
+from runwire.server.model.items import (
+    MAX_TEXT_CHARACTERS,
+    MAX_TEXTS,
+    StoreIndex,
+    TextsError,
+    Vector,
+    wrong_path,
+)
 
 _KEY = "store.index.embed"
 _FILE_OR_MODULE = re.compile(r"(?P<source>.+\.py|.*/.*|\w+(\.\w+)+):(?P<attribute>[^\W\d]\w*)")
@@ -76,10 +83,19 @@ class Embedder:
 
     def texts_of(self, value: Mapping[str, Any], paths: Sequence[str] | None) -> dict[str, str]:
         """Return the texts of an item's value to be embedded, by path; of the configured paths if
-        there are none."""
+        there are none. Raises `TextsError`. Takes a while where the value is large."""
         texts: dict[str, str] = {}
-        for path in self.index.fields if paths is None else paths:
+        characters = 0
+        for path in dict.fromkeys(self.index.fields if paths is None else paths):
+            if wrong := wrong_path(path):
+                raise TextsError(f"the path {path[:64]!r} {wrong}")
             found = get_text_at_path(dict(value), path if path == "$" else tokenize_path(path))
+            characters += sum(map(len, found))
+            if len(texts) + len(found) > MAX_TEXTS or characters > MAX_TEXT_CHARACTERS:
+                raise TextsError(
+                    f"more is to be found by its meaning than {MAX_TEXTS} texts of"
+                    f" {MAX_TEXT_CHARACTERS} characters together"
+                )
             for number, text in enumerate(found):
                 texts[path if len(found) == 1 else f"{path}.{number}"] = text
         return texts

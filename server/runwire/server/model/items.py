@@ -23,6 +23,16 @@ MAX_LABELS = 64
 MAX_VALUE_BYTES = 3 * 1024 * 1024
 """The largest value of an item, as JSON text: one that any client takes in an answer."""
 
+MAX_PATH_BYTES = 400
+"""The longest path to what of an item is found by its meaning. It stands in an index, too, together
+with the item's name."""
+
+MAX_TEXTS = 1000
+"""How many texts of one item are found by their meaning."""
+
+MAX_TEXT_CHARACTERS = 4 * MAX_VALUE_BYTES
+"""How long those are together: paths can lead to the same place again and again."""
+
 MAX_CONDITIONS = 64
 """How much one filter may ask for."""
 
@@ -116,6 +126,10 @@ class FilterError(ValueError):
         super().__init__(f"filter {'.'.join(path)!r} {description}")
 
 
+class TextsError(ValueError):
+    """What of an item is to be found by its meaning is no path, or too much."""
+
+
 def wrong_label(label: str) -> str | None:
     """Return what keeps a text from being a label of a namespace; None if nothing does."""
     if not label:
@@ -133,6 +147,17 @@ def wrong_key(key: str) -> str | None:
         return "is empty"
     if _UNSTORABLE.search(key):
         return "holds the character U+0000, or half a character"
+    return None
+
+
+def wrong_path(path: str) -> str | None:
+    """Return what keeps a text from being the path to what is found by its meaning; None if nothing
+    does."""
+    if _UNSTORABLE.search(path):
+        return "holds the character U+0000, or half a character"
+    size = len(path.encode())
+    if size > MAX_PATH_BYTES:
+        return f"has {size} bytes, at most {MAX_PATH_BYTES} are taken"
     return None
 
 

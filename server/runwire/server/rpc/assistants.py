@@ -20,6 +20,11 @@ from runwire.server.storage.assistants import AssistantFilter
 from runwire.v1 import assistants_pb2 as wire
 from runwire.v1 import assistants_pb2_grpc
 
+NAME_CHARACTERS = 512
+"""The longest name of an assistant: PostgreSQL has room for 2704 bytes in a row of an index."""
+
+DESCRIPTION_CHARACTERS = 16_384
+
 
 class AssistantServicer(assistants_pb2_grpc.AssistantServiceServicer):
     """Answers for `runwire.v1.AssistantService`."""
@@ -159,14 +164,26 @@ def _read_draft(
     draft = AssistantDraft(
         assistant_id=fields.optional_id("assistant_id", request.assistant_id),
         graph_id=fields.required("graph_id", request.graph_id),
-        name=request.name,
-        description=request.description,
+        name=_read_name(request, fields),
+        description=_read_description(request, fields),
         config=read_config(request.config, fields, "config"),
         context=fields.object("context", request.context),
         metadata=fields.metadata("metadata", request.metadata),
         return_existing=if_exists is enums.IfExists.RETURN_EXISTING,
     )
     return draft, read_key("AssistantService/CreateAssistant", request, fields)
+
+
+def _read_name(
+    request: wire.CreateAssistantRequest | wire.UpdateAssistantRequest, fields: Fields
+) -> str:
+    return fields.short("name", request.name, NAME_CHARACTERS)
+
+
+def _read_description(
+    request: wire.CreateAssistantRequest | wire.UpdateAssistantRequest, fields: Fields
+) -> str:
+    return fields.short("description", request.description, DESCRIPTION_CHARACTERS)
 
 
 def _read_id(
@@ -225,8 +242,10 @@ def _read_change(
     has_config, has_metadata = request.HasField("config"), payloads.is_set(request.metadata)
     change = AssistantChange(
         graph_id=request.graph_id if request.HasField("graph_id") else None,
-        name=request.name if request.HasField("name") else None,
-        description=request.description if request.HasField("description") else None,
+        name=_read_name(request, fields) if request.HasField("name") else None,
+        description=(
+            _read_description(request, fields) if request.HasField("description") else None
+        ),
         config=read_config(request.config, fields, "config") if has_config else None,
         context=fields.object("context", request.context),
         metadata=fields.metadata("metadata", request.metadata) if has_metadata else None,

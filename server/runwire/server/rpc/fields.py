@@ -60,6 +60,12 @@ class Fields:
             self.refuse(field, "is required")
         return text
 
+    def short(self, field: str, text: str, at_most: int) -> str:
+        """Read a text that must not have more characters than this."""
+        if len(text) > at_most:
+            self.refuse(field, f"has more than {at_most} characters")
+        return text
+
     def required_id(self, field: str, text: str) -> str:
         """Read the id of a run, a thread or an assistant that must be there."""
         return self.optional_id(field, self.required(field, text)) or ""

@@ -23,8 +23,7 @@ def read_key(method: str, request: Any, fields: Fields) -> RequestKey | None:
     """Read the `request_id` of a request; None if it has none."""
     if not request.request_id:
         return None
-    if len(request.request_id) > REQUEST_ID_CHARACTERS:
-        fields.refuse("request_id", f"has more than {REQUEST_ID_CHARACTERS} characters")
+    fields.short("request_id", request.request_id, REQUEST_ID_CHARACTERS)
     body = type(request)()
     body.CopyFrom(request)
     body.ClearField("request_id")

@@ -111,8 +111,10 @@ def _read_draft(request: wire.PutItemRequest, fields: Fields) -> ItemDraft:
         fields.refuse("namespace[0]", f"is {RESERVED_ROOT!r}, which is LangGraph's own")
     if request.unindexed and request.index_paths:
         fields.refuse("unindexed", "cannot be set together with index_paths")
-    fields.fits("index_paths", request.index_paths, MAX_INDEX_PATHS)
-    fields.names("index_paths", request.index_paths)
+    if fields.fits("index_paths", request.index_paths, MAX_INDEX_PATHS):
+        for index, path in enumerate(fields.names("index_paths", request.index_paths)):
+            if wrong := items.wrong_path(path):
+                fields.refuse(f"index_paths[{index}]", wrong)
     ttl = fields.duration("ttl", request.ttl) if request.HasField("ttl") else None
     return ItemDraft(
         place=place,

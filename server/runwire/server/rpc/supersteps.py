@@ -8,10 +8,17 @@ from runwire.server.rpc.fields import Fields
 from runwire.server.rpc.specs import read_command
 from runwire.v1 import threads_pb2 as wire
 
+MAX_UPDATES = 1000
+"""Updates of all supersteps together: they are stored in one transaction."""
+
 
 def read_supersteps(supersteps: Sequence[wire.Superstep], fields: Fields) -> list[Superstep]:
     """Read the supersteps of a new thread."""
     if not fields.fits("supersteps", supersteps):
+        return []
+    updates = sum(len(superstep.updates) for superstep in supersteps)
+    if updates > MAX_UPDATES:
+        fields.refuse("supersteps", f"have {updates} updates, at most {MAX_UPDATES} are taken")
         return []
     return [
         _read_superstep(superstep, fields, f"supersteps[{index}]")
@@ -23,8 +30,6 @@ def _read_superstep(superstep: wire.Superstep, fields: Fields, path: str) -> Sup
     path = f"{path}.updates"
     if not superstep.updates:
         fields.refuse(path, "is required")
-    if not fields.fits(path, superstep.updates):
-        return []
     several = len(superstep.updates) > 1
     return [
         _read_update(update, fields, f"{path}[{index}]", several=several)
