@@ -4,9 +4,9 @@ translated."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import grpc
 import grpc.aio
@@ -15,6 +15,9 @@ from runwire.client.connecting import Endpoint, Services, services_on
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
+
+Token = str | Callable[[], str | Awaitable[str]]
+"""A token, or a function, which may be asynchronous, that gives one for each call."""
 
 
 class Connection(Endpoint):
@@ -26,6 +29,10 @@ class Connection(Endpoint):
     _channel: grpc.aio.Channel | None = None
     _services: Services | None = None
     _loop: asyncio.AbstractEventLoop | None = None
+
+    def __init__(self, url: str, *, token: Token | None, **settings: Any) -> None:
+        super().__init__(url, has_token=token is not None, **settings)
+        self._token = token
 
     @property
     def services(self) -> Services:
@@ -55,13 +62,13 @@ class Connection(Endpoint):
 
         Raises a `RunwireError`.
         """
-        limit = None if waits else timeout or self._timeout
-        call = method(request, timeout=limit, metadata=self._metadata(headers))
+        metadata = await self._sent(headers)
+        call = method(request, metadata=metadata, **self._limits(timeout, waits=waits))
         try:
             with self._noting_contact(waits):
                 response = await call
         except grpc.aio.AioRpcError as error:
-            raise self._failure(error) from None
+            raise self._failure(error, limited=not waits) from None
         except asyncio.CancelledError:
             self._check_closed()
             raise
@@ -95,7 +102,7 @@ class Connection(Endpoint):
         headers: Mapping[str, str] | None,
     ) -> AsyncGenerator[Response, None]:
         """Give a call's messages as they come, without deadline. Raises a `RunwireError`."""
-        call = method(request, metadata=self._metadata(headers))
+        call = method(request, metadata=await self._sent(headers))
         try:
             async for message in call:
                 self.reached = True
@@ -107,6 +114,15 @@ class Connection(Endpoint):
             raise
         finally:
             call.cancel()
+
+    async def _sent(self, headers: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:
+        """Return the metadata of a call, with a token that is fresh."""
+        token = self._token() if callable(self._token) else self._token
+        if isinstance(token, Awaitable):
+            token = await token
+            if self.closed:
+                raise self._closed_during_call()
+        return self._metadata(headers, token)
 
     async def close(self) -> None:
         """Close the channel; calls that are under way end with `UnavailableError`."""

@@ -9,10 +9,11 @@ from typing import Any, Self
 import grpc
 
 from runwire.client.assistants import AssistantsClient
-from runwire.client.channel import Connection
+from runwire.client.channel import Connection, Token
 from runwire.client.connecting import DEFAULT_ADDRESS, Reconnect, Timeout, keyed, seconds_of
 from runwire.client.crons import CronsClient
 from runwire.client.runs import RunsClient
+from runwire.client.securing import Tls
 from runwire.client.store import StoreClient
 from runwire.client.threads import ThreadsClient
 from runwire.client.webhooks import WebhooksClient
@@ -59,6 +60,8 @@ def get_client(
     api_key: str | None = None,
     headers: Mapping[str, str] | None = None,
     timeout: Timeout = 60.0,
+    token: Token | None = None,
+    tls: Tls | None = None,
     credentials: grpc.ChannelCredentials | None = None,
     reconnect: Reconnect = _DEFAULT_RECONNECT,
     options: Sequence[tuple[str, Any]] = (),
@@ -78,14 +81,22 @@ def get_client(
         timeout: Seconds until a call fails with `DeadlineExceededError`; None for no limit, which
             streams and calls that wait for a run have anyway. Or what httpx has, a tuple with the
             limits of a call's parts: their sum is that of the call.
-        credentials: For TLS with certificates of one's own.
+        token: Sent with every call, as `authorization: Bearer …`. A function is asked before each
+            call, and each time that a stream or a wait goes on: it gives one that has not expired.
+            Only over TLS, or within this machine.
+        tls: Certificates of one's own; the address then needs no https://.
+        credentials: What gRPC has for whatever `tls` does not express.
         reconnect: How streams and waiting calls outlive a lost server.
         options: Settings of the gRPC channel, which replace the client's own. For example,
             `("grpc.max_receive_message_length", …)` takes answers of more than 64 MiB.
+
+    Raises ValueError for what contradicts itself, OSError for a certificate that is not there.
     """
     connection = Connection(
         url or DEFAULT_ADDRESS,
         headers=keyed(headers, api_key),
+        token=token,
+        tls=tls,
         credentials=credentials,
         timeout=seconds_of(timeout),
         reconnect=reconnect,

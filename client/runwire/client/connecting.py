@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import grpc
 
-from runwire.client.errors import RunwireError, UnavailableError, from_call
+from runwire.client.errors import RunwireError, UnavailableError
+from runwire.client.failures import from_call
+from runwire.client.securing import Tls, bearer, stays_here
 from runwire.v1.assistants_pb2_grpc import AssistantServiceStub
 from runwire.v1.crons_pb2_grpc import CronServiceStub
 from runwire.v1.runs_pb2_grpc import RunServiceStub
@@ -66,6 +68,8 @@ _OPTIONS: dict[str, Any] = {
     "grpc.initial_reconnect_backoff_ms": 100,
     "grpc.min_reconnect_backoff_ms": 5_000,
     "grpc.max_reconnect_backoff_ms": 2_000,
+    # Nor would it ask for a name's addresses again for half a minute.
+    "grpc.dns_min_time_between_resolutions_ms": 1_000,
 }
 
 
@@ -141,28 +145,48 @@ class Endpoint:
         url: str,
         *,
         headers: Mapping[str, str] | None,
+        has_token: bool,
+        tls: Tls | None,
         credentials: grpc.ChannelCredentials | None,
         timeout: float | None,
         reconnect: Reconnect,
         options: Sequence[tuple[str, Any]],
     ) -> None:
-        self.target, secure = _target(url)
+        self.target, self._credentials = _place(url, tls, credentials)
+        if has_token:
+            _check_token(url, self.target, headers, secure=self._credentials is not None)
         config = _BALANCED_CONFIG if _names_several(self.target) else _SERVICE_CONFIG
         defaults = {**_OPTIONS, "grpc.service_config": json.dumps(config)}
+        defaults |= tls.options() if tls else {}
         self.reconnect = reconnect
         self.reached = False
         self.closed = False
-        self._credentials = credentials or (grpc.ssl_channel_credentials() if secure else None)
         self._headers = dict(headers or {})
         self._timeout = timeout
         self._options = [*{**defaults, **dict(options)}.items()]
 
-    def _metadata(self, headers: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:
-        merged = {**self._headers, **keyed(headers, None)}
-        return tuple(merged.items())
+    def _metadata(
+        self, headers: Mapping[str, str] | None, token: str | None
+    ) -> tuple[tuple[str, str], ...]:
+        told = bearer(token) if token is not None else {}
+        return tuple({**self._headers, **told, **keyed(headers, None)}.items())
 
-    def _failure(self, error: grpc.aio.AioRpcError | grpc.Call) -> RunwireError:
-        failure = from_call(error, self.target)
+    def _limits(self, timeout: float | None, *, waits: bool) -> dict[str, Any]:
+        """Return for how long a call may take: `timeout` seconds, if it has a limit of its own. A
+        server that has been there is waited for when it is away, if there is a limit."""
+        if waits:
+            return {"timeout": None}
+        limit = timeout or self._timeout
+        limits: dict[str, Any] = {"timeout": limit}
+        if self.reached and limit is not None and self.reconnect.give_up_after > 0:
+            limits["wait_for_ready"] = True
+        return limits
+
+    def _failure(
+        self, error: grpc.aio.AioRpcError | grpc.Call, *, limited: bool = False
+    ) -> RunwireError:
+        secure = self._credentials is not None
+        failure = from_call(error, self.target, secure=secure, limited=limited)
         if failure.reason:
             self.reached = True
         return failure
@@ -187,4 +211,30 @@ _LISTS = ("ipv4:", "ipv6:", "unix:", "dns:")
 
 
 def _names_several(target: str) -> bool:
-    return "," in target or target.startswith("dns:///")
+    return "," in target or target.startswith("dns:")
+
+
+def _place(
+    url: str, tls: Tls | None, credentials: grpc.ChannelCredentials | None
+) -> tuple[str, grpc.ChannelCredentials | None]:
+    """Return gRPC's name for an address and how it is reached by TLS, if it is. Raises ValueError
+    for what contradicts itself."""
+    target, secure = _target(url)
+    if tls is not None and credentials is not None:
+        raise ValueError("tls, credentials: only one of the two can be given")
+    if tls is not None and url.startswith("http://"):
+        raise ValueError(f"tls: {url} says http://, which is without")
+    if credentials is None and (tls is not None or secure):
+        credentials = (tls or Tls()).credentials()
+    return target, credentials
+
+
+def _check_token(url: str, target: str, headers: Mapping[str, str] | None, *, secure: bool) -> None:
+    """Raise ValueError if a token cannot be sent, or could be read on its way."""
+    if "authorization" in keyed(headers, None):
+        raise ValueError("token, headers['authorization']: only one of the two can be given")
+    if not secure and not stays_here(target):
+        raise ValueError(
+            f"token: anybody on the way to {url} could read it. Use https:// or tls=…; where the"
+            " network itself encrypts, give headers={'authorization': …} instead"
+        )

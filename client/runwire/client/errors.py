@@ -13,8 +13,10 @@
 | UNAVAILABLE, CANCELLED by the other side     | `UnavailableError`        |
 | INTERNAL, UNKNOWN, UNIMPLEMENTED, DATA_LOSS  | `ServerError`             |
 
-`RunFailedError` and `RunCancelledError` tell how a run ended that somebody waited for. Arguments
-that cannot be sent at all raise what Python raises: TypeError, ValueError, NotImplementedError.
+Those reasons that callers act upon have a class of their own below the one of their status: see
+`BY_REASON`. `RunFailedError` and `RunCancelledError` tell how a run ended that somebody waited for.
+Arguments that cannot be sent at all raise what Python raises: TypeError, ValueError,
+NotImplementedError.
 """
 
 from __future__ import annotations
@@ -23,26 +25,20 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import grpc
-from google.protobuf.message import DecodeError
-from google.rpc import (  # type: ignore[import-untyped]  # has no stubs
-    error_details_pb2,
-    status_pb2,
-)
+
+from runwire.client.reasons import ErrorReason
 
 if TYPE_CHECKING:
     from runwire.client.schema import Run
-
-_DOMAIN = "runwire.dev"
-_DETAILS_KEY = "grpc-status-details-bin"
 
 
 class RunwireError(Exception):
     """Root of what this client raises about a call or a run.
 
     `code` is the gRPC status by name, such as "NOT_FOUND", and empty if no call failed. `reason`
-    is the server's word for the cause, such as "THREAD_NOT_FOUND" (see `ErrorReason` in
-    runwire/v1/errors.proto), and empty if the server did not give one. `metadata` holds what the
-    message speaks of, such as the thread's id.
+    is the server's word for the cause, one of `ErrorReason` such as "THREAD_NOT_FOUND", and empty
+    if the server did not give one. `metadata` holds what the message speaks of, such as the
+    thread's id.
     """
 
     def __init__(
@@ -79,7 +75,7 @@ class ConflictError(RunwireError):
 
 
 class OutOfRangeError(RunwireError):
-    """The events asked for are no longer kept; `metadata["oldest_event_id"]` is the first left."""
+    """What is to be gone on after is no longer known."""
 
 
 class ResourceExhaustedError(RunwireError):
@@ -104,6 +100,50 @@ class ServerError(RunwireError):
     """The server is at fault, or does not know the call. `metadata["error_id"]` is in its log."""
 
 
+class AssistantNotFoundError(NotFoundError):
+    """There is no such assistant, nor a graph of this id."""
+
+
+class ThreadNotFoundError(NotFoundError):
+    """There is no such thread."""
+
+
+class RunNotFoundError(NotFoundError):
+    """There is no such run."""
+
+
+class RunRolledBackError(RunNotFoundError):
+    """The run was taken back, and is gone together with what it did."""
+
+
+class ThreadBusyError(ConflictError):
+    """The thread has a run that has not ended."""
+
+
+class RunFinishedError(ConflictError):
+    """The run has ended and cannot be cancelled any more; `metadata["state"]` says how."""
+
+
+class RequestIdReusedError(AlreadyExistsError):
+    """The `request_id` came before, with another request."""
+
+
+class EventsExpiredError(OutOfRangeError):
+    """The events asked for are no longer kept; `metadata["oldest_event_id"]` is the first left."""
+
+
+class QueueFullError(ResourceExhaustedError):
+    """Too many runs wait. Nothing was created."""
+
+
+class RunLimitReachedError(ResourceExhaustedError):
+    """The assistant, or the caller, has as many runs as it may have. Nothing was created."""
+
+
+class PayloadTooLargeError(ResourceExhaustedError):
+    """The request is larger than the server takes; another try does not help."""
+
+
 class RunFailedError(RunwireError):
     """A run that was waited for failed or timed out. `run` is the run as it ended."""
 
@@ -120,7 +160,7 @@ class RunCancelledError(RunwireError):
         self.run = run
 
 
-_KINDS: dict[grpc.StatusCode, type[RunwireError]] = {
+BY_STATUS: dict[grpc.StatusCode, type[RunwireError]] = {
     grpc.StatusCode.INVALID_ARGUMENT: InvalidArgumentError,
     grpc.StatusCode.NOT_FOUND: NotFoundError,
     grpc.StatusCode.ALREADY_EXISTS: AlreadyExistsError,
@@ -134,71 +174,42 @@ _KINDS: dict[grpc.StatusCode, type[RunwireError]] = {
     grpc.StatusCode.UNAVAILABLE: UnavailableError,
     grpc.StatusCode.CANCELLED: UnavailableError,
 }
+"""What is raised for a status without a reason, or with one of a newer server."""
 
-
-def from_call(error: grpc.aio.AioRpcError | grpc.Call, target: str) -> RunwireError:
-    """Return a failed call's error as one of ours; `target` is the address that was called."""
-    details = _details(error)
-    info = error_details_pb2.ErrorInfo()
-    told = _find(details, info) and info.domain == _DOMAIN
-    message = error.details() or ""
-    if not told:
-        message = _transport_message(error.code(), message, target)
-    raised = _KINDS.get(error.code(), ServerError)(
-        message,
-        code=error.code().name,
-        reason=info.reason if told else "",
-        metadata=info.metadata if told else None,
-    )
-    _add_details(raised, details)
-    return raised
-
-
-def _details(error: grpc.aio.AioRpcError | grpc.Call) -> status_pb2.Status:
-    """Return the google.rpc.Status of a failed call; an empty one if it has none."""
-    for key, value in error.trailing_metadata() or ():
-        if key == _DETAILS_KEY and isinstance(value, bytes):
-            try:
-                return status_pb2.Status.FromString(value)
-            except DecodeError:  # some proxy's own
-                break
-    return status_pb2.Status()
-
-
-def _find(
-    status: status_pb2.Status,
-    wanted: error_details_pb2.ErrorInfo
-    | error_details_pb2.BadRequest
-    | error_details_pb2.RetryInfo,
-) -> bool:
-    """Read the detail of this type into `wanted`; return whether there is one."""
-    return any(detail.Unpack(wanted) for detail in status.details)
-
-
-def _add_details(raised: RunwireError, details: status_pb2.Status) -> None:
-    if isinstance(raised, InvalidArgumentError):
-        bad_request = error_details_pb2.BadRequest()
-        _find(details, bad_request)
-        raised.violations = tuple(
-            (violation.field, violation.description) for violation in bad_request.field_violations
-        )
-    if isinstance(raised, ResourceExhaustedError):
-        retry_info = error_details_pb2.RetryInfo()
-        if _find(details, retry_info):
-            raised.retry_after = retry_info.retry_delay.ToTimedelta().total_seconds()
-
-
-def _transport_message(code: grpc.StatusCode, message: str, target: str) -> str:
-    """Return words for a failure that no Runwire server has described."""
-    if code is grpc.StatusCode.UNAVAILABLE:
-        return f"no answer from a Runwire server at {target}; is it running there? ({message})"
-    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return f"no answer from {target} within the client's timeout"
-    if code is grpc.StatusCode.UNIMPLEMENTED:
-        return f"{target} does not know this call: an older Runwire, a worker, or none ({message})"
-    told = f"{code.name} from {target}: {message}"
-    if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
-        return (
-            f"{told} (larger answers need a larger grpc.max_receive_message_length in get_client)"
-        )
-    return told
+BY_REASON: dict[ErrorReason, type[RunwireError]] = {
+    ErrorReason.INVALID_REQUEST: InvalidArgumentError,
+    ErrorReason.INVALID_FIELD: InvalidArgumentError,
+    ErrorReason.GRAPH_NOT_FOUND: NotFoundError,
+    ErrorReason.ASSISTANT_NOT_FOUND: AssistantNotFoundError,
+    ErrorReason.ASSISTANT_VERSION_NOT_FOUND: NotFoundError,
+    ErrorReason.THREAD_NOT_FOUND: ThreadNotFoundError,
+    ErrorReason.RUN_NOT_FOUND: RunNotFoundError,
+    ErrorReason.RUN_ROLLED_BACK: RunRolledBackError,
+    ErrorReason.CHECKPOINT_NOT_FOUND: NotFoundError,
+    ErrorReason.ASSISTANT_EXISTS: AlreadyExistsError,
+    ErrorReason.THREAD_EXISTS: AlreadyExistsError,
+    ErrorReason.REQUEST_ID_REUSED: RequestIdReusedError,
+    ErrorReason.THREAD_BUSY: ThreadBusyError,
+    ErrorReason.RUN_FINISHED: RunFinishedError,
+    ErrorReason.RUN_IN_FLIGHT: ConflictError,
+    ErrorReason.ASSISTANT_IN_USE: ConflictError,
+    ErrorReason.DEFAULT_ASSISTANT: ConflictError,
+    ErrorReason.EVENTS_EXPIRED: EventsExpiredError,
+    ErrorReason.STATE_UPDATE_REFUSED: ConflictError,
+    ErrorReason.QUEUE_FULL: QueueFullError,
+    ErrorReason.PAYLOAD_TOO_LARGE: PayloadTooLargeError,
+    ErrorReason.DRAINING: UnavailableError,
+    ErrorReason.DATABASE_UNAVAILABLE: UnavailableError,
+    ErrorReason.STORAGE_FULL: ResourceExhaustedError,
+    ErrorReason.INTERNAL: ServerError,
+    ErrorReason.STATE_NOT_SHOWN: ConflictError,
+    ErrorReason.RESUME_TOKEN_EXPIRED: OutOfRangeError,
+    ErrorReason.RUN_LIMIT_REACHED: RunLimitReachedError,
+    ErrorReason.CRON_NOT_FOUND: NotFoundError,
+    ErrorReason.ITEM_NOT_FOUND: NotFoundError,
+    ErrorReason.SEARCH_NOT_CONFIGURED: ConflictError,
+    ErrorReason.WEBHOOK_DELIVERY_NOT_FOUND: NotFoundError,
+    ErrorReason.WEBHOOK_DELIVERY_PENDING: ConflictError,
+    ErrorReason.EMBEDDING_FAILED: UnavailableError,
+}
+"""What is raised for each reason."""

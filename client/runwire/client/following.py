@@ -7,8 +7,9 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from runwire.client.convert import failure_of, run_of, value_of
-from runwire.client.errors import NotFoundError, RunCancelledError, RunFailedError
+from runwire.client.errors import RunCancelledError, RunFailedError, RunNotFoundError
 from runwire.client.parts import Parts, as_v2, with_interrupts
+from runwire.client.reasons import ErrorReason
 from runwire.client.reconnect import persist
 from runwire.v1 import core_pb2, runs_pb2
 
@@ -68,11 +69,11 @@ def output_of(
 
 
 def check_thread(run: core_pb2.Run, thread_id: str | None) -> None:
-    """Raise `NotFoundError` if the run is not on the thread that its caller takes it to be on."""
+    """Raise `RunNotFoundError` if the run is not on the thread that its caller takes it for."""
     if thread_id is not None and thread_id != run.thread_id:
-        raise NotFoundError(
+        raise RunNotFoundError(
             f"thread {thread_id} has no run {run.run_id}",
             code="NOT_FOUND",
-            reason="RUN_NOT_FOUND",
+            reason=ErrorReason.RUN_NOT_FOUND,
             metadata={"run_id": run.run_id, "thread_id": thread_id},
         )

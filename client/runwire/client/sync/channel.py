@@ -3,7 +3,7 @@ where calls are made and their errors translated."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 Request = TypeVar("Request")
 Response = TypeVar("Response")
 
+Token = str | Callable[[], str]
+"""A token, or a function that gives one for each call."""
+
 
 class Connection(Endpoint):
     """A channel to one server, opened by the first call, and what all calls on it share. Any
@@ -28,6 +31,10 @@ class Connection(Endpoint):
     _services: Services | None = None
     # One for all: what it is held for takes no time.
     _opening = Lock()
+
+    def __init__(self, url: str, *, token: Token | None, **settings: Any) -> None:
+        super().__init__(url, has_token=token is not None, **settings)
+        self._token = token
 
     @property
     def services(self) -> Services:
@@ -54,12 +61,13 @@ class Connection(Endpoint):
         Raises a `RunwireError`.
         """
         call = cast("grpc.UnaryUnaryMultiCallable[Request, Response]", method)
-        limit = None if waits else timeout or self._timeout
         try:
             with self._noting_contact(waits):
-                response = call(request, timeout=limit, metadata=self._metadata(headers))
+                response = call(
+                    request, metadata=self._sent(headers), **self._limits(timeout, waits=waits)
+                )
         except grpc.RpcError as error:
-            raise self._translated(error) from None
+            raise self._translated(error, limited=not waits) from None
         self.reached = True
         return response
 
@@ -89,7 +97,7 @@ class Connection(Endpoint):
     ) -> Generator[Response, None, None]:
         """Give a call's messages as they come, without deadline. Raises a `RunwireError`."""
         start = cast("grpc.UnaryStreamMultiCallable[Request, Response]", method)
-        call = start(request, metadata=self._metadata(headers))
+        call = start(request, metadata=self._sent(headers))
         try:
             for message in call:
                 self.reached = True
@@ -98,6 +106,10 @@ class Connection(Endpoint):
             raise self._translated(error) from None
         finally:
             call.cancel()
+
+    def _sent(self, headers: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:
+        """Return the metadata of a call, with a token that is fresh."""
+        return self._metadata(headers, self._token() if callable(self._token) else self._token)
 
     def close(self) -> None:
         """Close the channel; calls that are under way in other threads end with
@@ -114,9 +126,9 @@ class Connection(Endpoint):
         self._channel = channel
         return services_on(channel)
 
-    def _translated(self, error: grpc.RpcError) -> RunwireError:
+    def _translated(self, error: grpc.RpcError, *, limited: bool = False) -> RunwireError:
         # What a channel raises is a call as well, which its type does not say.
         if self.closed:
             return self._closed_during_call()
         failed: Any = error
-        return self._failure(failed)
+        return self._failure(failed, limited=limited)

@@ -10,8 +10,9 @@ from typing import Any, Self
 import grpc
 
 from runwire.client.connecting import DEFAULT_ADDRESS, Reconnect, Timeout, keyed, seconds_of
+from runwire.client.securing import Tls
 from runwire.client.sync.assistants import SyncAssistantsClient
-from runwire.client.sync.channel import Connection
+from runwire.client.sync.channel import Connection, Token
 from runwire.client.sync.crons import SyncCronsClient
 from runwire.client.sync.runs import SyncRunsClient
 from runwire.client.sync.store import SyncStoreClient
@@ -60,6 +61,8 @@ def get_sync_client(
     api_key: str | None = None,
     headers: Mapping[str, str] | None = None,
     timeout: Timeout = 60.0,
+    token: Token | None = None,
+    tls: Tls | None = None,
     credentials: grpc.ChannelCredentials | None = None,
     reconnect: Reconnect = _DEFAULT_RECONNECT,
     options: Sequence[tuple[str, Any]] = (),
@@ -79,14 +82,22 @@ def get_sync_client(
         timeout: Seconds until a call fails with `DeadlineExceededError`; None for no limit, which
             streams and calls that wait for a run have anyway. Or what httpx has, a tuple with the
             limits of a call's parts: their sum is that of the call.
-        credentials: For TLS with certificates of one's own.
+        token: Sent with every call, as `authorization: Bearer …`. A function is asked before each
+            call, and each time that a stream or a wait goes on: it gives one that has not expired.
+            Only over TLS, or within this machine.
+        tls: Certificates of one's own; the address then needs no https://.
+        credentials: What gRPC has for whatever `tls` does not express.
         reconnect: How streams and waiting calls outlive a lost server.
         options: Settings of the gRPC channel, which replace the client's own. For example,
             `("grpc.max_receive_message_length", …)` takes answers of more than 64 MiB.
+
+    Raises ValueError for what contradicts itself, OSError for a certificate that is not there.
     """
     connection = Connection(
         url or DEFAULT_ADDRESS,
         headers=keyed(headers, api_key),
+        token=token,
+        tls=tls,
         credentials=credentials,
         timeout=seconds_of(timeout),
         reconnect=reconnect,
