@@ -18,7 +18,9 @@ RETRY_POLICY = {
     "initialBackoff": "0.1s",
     "maxBackoff": "1s",
     "backoffMultiplier": 2,
-    "retryableStatusCodes": ["UNAVAILABLE"],
+    # CANCELLED, where the caller has not cancelled, is what gRPC makes of a call that reaches a
+    # server in the moment in which it stops.
+    "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
 }
 
 

@@ -73,7 +73,7 @@ def test_nothing_is_retried_that_a_second_time_would_do_more_or_find_undone() ->
 
 
 class Shaky(runs_pb2_grpc.RunServiceServicer):
-    """Is unavailable to all calls but the third."""
+    """Answers the third call: it is away when the first one comes, and stops with the second."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -81,7 +81,9 @@ class Shaky(runs_pb2_grpc.RunServiceServicer):
     async def _answer(self, context: Any, answer: Any) -> Any:
         self.calls += 1
         if self.calls < TRIES:
-            await context.abort(grpc.StatusCode.UNAVAILABLE, "not yet")
+            is_first = self.calls == 1
+            code = grpc.StatusCode.UNAVAILABLE if is_first else grpc.StatusCode.CANCELLED
+            await context.abort(code, "not yet")
         return answer
 
     async def GetRun(self, request: runs_pb2.GetRunRequest, context: Any) -> Any:
