@@ -12,12 +12,12 @@ from langgraph.types import Command
 from pydantic import BaseModel
 
 from runwire.client.arguments import payload
-from runwire.client.specs import build_spec
+from runwire.client.specs import StreamedRunOptions, build_spec
 from runwire.v1 import core_pb2
 
 
 def spec(**options: Any) -> core_pb2.RunSpec:
-    return build_spec("thread", "chat", options, attended=True)
+    return build_spec("thread", "chat", options, StreamedRunOptions)
 
 
 def test_what_is_not_given_is_not_asked() -> None:

@@ -68,8 +68,8 @@ _INTERRUPT_ID = re.compile(r"[0-9a-f]{32}")
 class RunOptions(TypedDict, total=False):
     """What every call that starts a run takes: langgraph_sdk's arguments, and three more.
 
-    The server of this version has no `feedback_keys`, `langsmith_tracing` and `strict_resume`:
-    giving one raises NotImplementedError. Every stream can be resumed, so that
+    The server of this version has no `langsmith_tracing` and `strict_resume`, and streams no
+    `feedback_keys`: giving one raises NotImplementedError. Every stream can be resumed, so that
     `stream_resumable` changes nothing.
     """
 
@@ -87,7 +87,6 @@ class RunOptions(TypedDict, total=False):
     checkpoint_during: bool | None
     interrupt_before: sdk.All | Sequence[str] | None
     interrupt_after: sdk.All | Sequence[str] | None
-    feedback_keys: Sequence[str] | None
     webhook: str | None
     multitask_strategy: sdk.MultitaskStrategy | None
     if_not_exists: sdk.IfNotExists | None
@@ -112,20 +111,24 @@ class AttendedRunOptions(RunOptions, total=False):
     "cancel": the run ends with the node that has started it."""
 
 
+class StreamedRunOptions(AttendedRunOptions, total=False):
+    """What a call takes that starts a run and follows it."""
+
+    feedback_keys: Sequence[str] | None
+
+
 def build_spec(
     thread_id: str | None,
     assistant_id: str,
     options: Mapping[str, Any],
-    *,
-    attended: bool = False,
+    allowed: type[RunOptions] = RunOptions,
 ) -> core_pb2.RunSpec:
-    """Return the specification of a run. `attended`: its call stays with it.
+    """Return the specification of a run. `allowed` are the options that its call takes.
 
     Raises TypeError for another option, a value that is no JSON or a config that is not one,
     ValueError for a word that is none of those allowed, NotImplementedError for what the server
     does not have.
     """
-    allowed = AttendedRunOptions if attended else RunOptions
     unknown = options.keys() - allowed.__annotations__.keys()
     if unknown:
         raise TypeError(f"unexpected keyword argument {min(unknown)!r}")
@@ -134,7 +137,7 @@ def build_spec(
     config = dict(given.get("config", {}))
     node = calling_node()
     if node is not None:
-        if attended:
+        if "on_disconnect" in allowed.__annotations__:
             given = {"on_disconnect": "cancel", **given}
         if config.get("configurable"):
             config["configurable"] = node.without_own(config["configurable"])

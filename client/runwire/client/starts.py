@@ -14,7 +14,13 @@ from runwire.client.following import join_run, output_of, stream_parts
 from runwire.client.nodes import Node, NodeParts, calling_node
 from runwire.client.parts import Parts
 from runwire.client.reconnect import persist
-from runwire.client.specs import AttendedRunOptions, RunOptions, build_command, build_spec
+from runwire.client.specs import (
+    AttendedRunOptions,
+    RunOptions,
+    StreamedRunOptions,
+    build_command,
+    build_spec,
+)
 from runwire.client.streams import RunEvents
 from runwire.v1 import runs_pb2, threads_pb2
 
@@ -49,7 +55,7 @@ class RunStarts:
         on_run_created: OnRunCreated | None = None,
         request_id: str | None = None,
         version: Literal["v1"] = "v1",
-        **options: Unpack[AttendedRunOptions],
+        **options: Unpack[StreamedRunOptions],
     ) -> AsyncIterator[StreamPart]: ...
 
     @overload
@@ -63,7 +69,7 @@ class RunStarts:
         on_run_created: OnRunCreated | None = None,
         request_id: str | None = None,
         version: Literal["v2"],
-        **options: Unpack[AttendedRunOptions],
+        **options: Unpack[StreamedRunOptions],
     ) -> AsyncIterator[dict[str, Any]]: ...
 
     def stream(
@@ -76,7 +82,7 @@ class RunStarts:
         on_run_created: OnRunCreated | None = None,
         request_id: str | None = None,
         version: Literal["v1", "v2"] = "v1",
-        **options: Unpack[AttendedRunOptions],
+        **options: Unpack[StreamedRunOptions],
     ) -> AsyncIterator[StreamPart] | AsyncIterator[dict[str, Any]]:
         """Start a run, stateless if `thread_id` is None, and give the parts of its stream.
 
@@ -92,7 +98,7 @@ class RunStarts:
         node = calling_node()
         parts = Parts(modes) if node is None else NodeParts(modes)
         request = runs_pb2.RunStreamRequest(
-            spec=build_spec(thread_id, assistant_id, options, attended=True),
+            spec=build_spec(thread_id, assistant_id, options, StreamedRunOptions),
             request_id=request_id or new_request_id(),
         )
 
@@ -209,7 +215,7 @@ class RunStarts:
         """
         refuse(params=params)
         request = runs_pb2.RunWaitRequest(
-            spec=build_spec(thread_id, assistant_id, options, attended=True),
+            spec=build_spec(thread_id, assistant_id, options, AttendedRunOptions),
             request_id=request_id or new_request_id(),
         )
         if on_run_created is not None:

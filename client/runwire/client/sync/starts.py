@@ -13,7 +13,13 @@ from runwire.client.convert import run_of
 from runwire.client.errors import NotFoundError
 from runwire.client.nodes import Node, NodeParts, calling_node
 from runwire.client.parts import Parts
-from runwire.client.specs import AttendedRunOptions, RunOptions, build_command, build_spec
+from runwire.client.specs import (
+    AttendedRunOptions,
+    RunOptions,
+    StreamedRunOptions,
+    build_command,
+    build_spec,
+)
 from runwire.client.sync.following import join_run, output_of, stream_parts
 from runwire.client.sync.reconnect import persist
 from runwire.client.sync.streams import RunEvents
@@ -50,7 +56,7 @@ class RunStarts:
         on_run_created: OnRunCreated | None = None,
         request_id: str | None = None,
         version: Literal["v1"] = "v1",
-        **options: Unpack[AttendedRunOptions],
+        **options: Unpack[StreamedRunOptions],
     ) -> Iterator[StreamPart]: ...
 
     @overload
@@ -64,7 +70,7 @@ class RunStarts:
         on_run_created: OnRunCreated | None = None,
         request_id: str | None = None,
         version: Literal["v2"],
-        **options: Unpack[AttendedRunOptions],
+        **options: Unpack[StreamedRunOptions],
     ) -> Iterator[dict[str, Any]]: ...
 
     def stream(
@@ -77,7 +83,7 @@ class RunStarts:
         on_run_created: OnRunCreated | None = None,
         request_id: str | None = None,
         version: Literal["v1", "v2"] = "v1",
-        **options: Unpack[AttendedRunOptions],
+        **options: Unpack[StreamedRunOptions],
     ) -> Iterator[StreamPart] | Iterator[dict[str, Any]]:
         """Start a run, stateless if `thread_id` is None, and give the parts of its stream.
 
@@ -93,7 +99,7 @@ class RunStarts:
         node = calling_node()
         parts = Parts(modes) if node is None else NodeParts(modes)
         request = runs_pb2.RunStreamRequest(
-            spec=build_spec(thread_id, assistant_id, options, attended=True),
+            spec=build_spec(thread_id, assistant_id, options, StreamedRunOptions),
             request_id=request_id or new_request_id(),
         )
 
@@ -208,7 +214,7 @@ class RunStarts:
         """
         refuse(params=params)
         request = runs_pb2.RunWaitRequest(
-            spec=build_spec(thread_id, assistant_id, options, attended=True),
+            spec=build_spec(thread_id, assistant_id, options, AttendedRunOptions),
             request_id=request_id or new_request_id(),
         )
         if on_run_created is not None:

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from langgraph_sdk import schema as sdk
 
     from runwire.client.schema import (
-        Checkpoint,
         PruneOutcomes,
         Thread,
         ThreadState,
@@ -378,7 +377,7 @@ class SyncThreadsClient:
         headers: Mapping[str, str] | None = None,
         params: sdk.QueryParamTypes | None = None,
         assistant_id: str | None = None,
-    ) -> dict[Literal["checkpoint"], Checkpoint]:
+    ) -> sdk.ThreadUpdateStateResponse:
         """Add a checkpoint to a thread, as if a node had returned `values`; return its name.
 
         `assistant_id` says which graph is to take the update, on a thread that none has run on yet.
