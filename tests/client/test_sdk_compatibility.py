@@ -1,110 +1,102 @@
-"""Who comes from langgraph_sdk changes one import: names, parameters, defaults, results stay."""
+"""Who comes from langgraph_sdk changes one import: names, parameters, defaults stay, but for what
+the page about that lists."""
 
-import inspect
-from collections.abc import Callable
-from typing import Any, get_type_hints
+from collections import Counter
+from typing import Any
 
 import pytest
-from langgraph_sdk import schema
-from langgraph_sdk.client import (
-    AssistantsClient,
-    CronClient,
-    RunsClient,
-    StoreClient,
-    ThreadsClient,
+from langgraph_sdk import errors
+from tests.support.migration import differences_on_the_page, table, words
+from tests.support.recorded_calls import observe
+from tests.support.sdk_arguments import all_methods, idle_arguments, required
+from tests.support.sdk_surface import (
+    FACES,
+    Found,
+    differences,
+    methods_of,
+    nouns_of,
+    parameters_of,
+    sdk_client,
 )
 
-from runwire.client import RunwireClient, assistants, crons, runs, store, threads
-from runwire.client.specs import AttendedRunOptions, RunOptions
+from runwire import client as package
+from runwire.client.convert import RUN_STATUSES, word
+from runwire.v1 import core_pb2
 
-CLIENTS = [
-    (assistants.AssistantsClient, AssistantsClient),
-    (threads.ThreadsClient, ThreadsClient),
-    (runs.RunsClient, RunsClient),
-    (store.StoreClient, StoreClient),
-    (crons.CronsClient, CronClient),
-]
-
-OPTIONS: dict[str, type] = {
-    "stream": AttendedRunOptions,
-    "wait": AttendedRunOptions,
-    "create": RunOptions,
-}
+SEEN_BY_CALLING = ("refused", "without effect")
 
 
-def public_methods(client: type) -> dict[str, Callable[..., Any]]:
-    return {
-        name: method
-        for name, method in inspect.getmembers(client, inspect.isfunction)
-        if not name.startswith("_")
-    }
+def test_every_parameter_is_there_with_its_default() -> None:
+    found = {one for face in FACES for one in differences(face)}
+    page = {one for one in differences_on_the_page() if one.kind not in SEEN_BY_CALLING}
+    # Of results there are also those that only a server shows: tests/client/test_sdk_results.py.
+    page -= {one for one in page if one.where[0].isupper()}
+    assert found - page == set(), "differs from langgraph_sdk, and docs/migration.md says nothing"
+    assert page - found == set(), "docs/migration.md says that it differs, and it does not any more"
 
 
-ONLY_OURS = {
-    (runs.RunsClient, "watch"),
-    (threads.ThreadsClient, "get_storage"),
-    (crons.CronsClient, "get"),
-}
+@pytest.mark.parametrize("face", FACES)
+async def test_every_argument_does_something_or_is_refused_by_its_name(face: str) -> None:
+    found = await idle_arguments(face)
+    page = {one for one in differences_on_the_page() if one.kind in SEEN_BY_CALLING}
+    assert found - page == set()
+    assert page - found == set()
+
+
+def test_no_difference_is_listed_twice() -> None:
+    assert [one for one, times in Counter(differences_on_the_page()).items() if times > 1] == []
+
+
+def test_a_client_that_differed_would_be_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def get(self: Any, thread: str, *, headers: Any = 1, more: Any = None) -> None: ...
+
+    monkeypatch.setattr(package.client.ThreadsClient, "get", get)
+    assert {
+        Found("absent", "threads.get(thread_id)"),
+        Found("absent", "threads.get(params)"),
+        Found("added", "threads.get(more)"),
+        Found("default", "threads.get(headers)"),
+        Found("place", "threads.get"),
+        Found("result", "threads.get"),
+    } <= differences("async")
+
 
 METHODS = [
-    pytest.param(method, public_methods(theirs)[name], id=f"{ours.__module__}.{name}")
-    for ours, theirs in CLIENTS
-    for name, method in public_methods(ours).items()
-    if (ours, name) not in ONLY_OURS
+    pytest.param(face, noun, name, method, id=f"{face}-{noun}.{name}")
+    for face in FACES
+    for noun, name, method in all_methods(face)
+    if name in methods_of(nouns_of(sdk_client(face)).get(noun))
 ]
 
 
-@pytest.mark.parametrize(("ours", "theirs"), METHODS)
-def test_every_parameter_is_there_with_its_default(
-    ours: Callable[..., Any], theirs: Callable[..., Any]
+@pytest.mark.parametrize(("face", "noun", "name", "method"), METHODS)
+async def test_a_default_that_is_given_is_the_same_as_one_that_is_not(
+    face: str, noun: str, name: str, method: Any
 ) -> None:
-    known = inspect.signature(ours).parameters
-    options = OPTIONS.get(ours.__name__) if "options" in known else None
-    for name, parameter in inspect.signature(theirs).parameters.items():
-        if options is not None and name in options.__annotations__:
-            continue
-        if type(parameter.default) is not object:  # what stands for "not given"
-            assert known[name].default == parameter.default, name
-        assert known[name].kind == parameter.kind, name
+    needed = required(noun, name, method)
+    theirs = parameters_of(methods_of(nouns_of(sdk_client(face))[noun])[name])
+    plain = {
+        key: one.default
+        for key, one in theirs.items()
+        if key not in needed and type(one.default) is not object
+    }
+    # Modes are sent as they are given: the server's own are the same.
+    modes = {key: plain[key] for key in ("stream_mode",) if key in plain}
+    seen, _ = await observe(face, noun, name, {**needed, **modes})
+    given, _ = await observe(face, noun, name, {**needed, **plain})
+    assert given == seen
 
 
-@pytest.mark.parametrize(("ours", "theirs"), METHODS)
-def test_parameters_that_are_only_ours_are_named(
-    ours: Callable[..., Any], theirs: Callable[..., Any]
-) -> None:
-    positional = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    added = inspect.signature(ours).parameters.keys() - inspect.signature(theirs).parameters.keys()
-    assert all(inspect.signature(ours).parameters[name].kind != positional for name in added)
+def test_statuses_are_what_the_page_says() -> None:
+    page = {words(state)[0]: words(status)[0] for state, status in table("`state`")}
+    assert page == {word(core_pb2.RunState, state): told for state, told in RUN_STATUSES.items()}
 
 
-def shape(kind: type) -> set[str]:
-    optional = {name for name, hint in kind.__annotations__.items() if "NotRequired" in str(hint)}
-    return set(get_type_hints(kind)) - optional
-
-
-async def test_results_have_the_shapes_they_had(client: RunwireClient) -> None:
-    thread = await client.threads.create()
-    await client.runs.wait(thread["thread_id"], "asks_in_subgraph", input={})
-    (run,) = await client.runs.list(thread["thread_id"])
-    cron = await client.crons.create("echo", schedule="@yearly")
-    state = await client.threads.get_state(thread["thread_id"], subgraphs=True)
-    thread = await client.threads.get(thread["thread_id"])
-    await client.store.put_item(["n"], "k", {"a": 1})
-    found = await client.store.search_items(["n"])
-    results: list[tuple[Any, type]] = [
-        (await client.store.get_item(["n"], "k"), schema.Item),
-        (found, schema.SearchItemsResponse),
-        (found["items"][0], schema.SearchItem),
-        (await client.store.list_namespaces(), schema.ListNamespaceResponse),
-        (await client.assistants.get("echo"), schema.Assistant),
-        (await client.assistants.get_schemas("echo"), schema.GraphSchema),
-        (thread, schema.Thread),
-        (run, schema.Run),
-        (cron, schema.Cron),
-        (state, schema.ThreadState),
-        (state["tasks"][0], schema.ThreadTask),
-        (state["checkpoint"], schema.Checkpoint),
-        (state["interrupts"][0], schema.Interrupt),
-    ]
-    for result, kind in results:
-        assert shape(kind) <= set(result), kind
+def test_all_errors_of_the_sdk_have_one_of_ours_on_the_page() -> None:
+    rows = table("`langgraph_sdk.errors`")
+    theirs = {name for row in rows for name in words(row[0])}
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
+    raised = {kind.__name__ for kind in kinds if issubclass(kind, errors.LangGraphError)}
+    assert theirs == raised - {"APIStatusError", "APIResponseValidationError"}
+    ours = {name for row in rows for name in words(row[2])}
+    assert all(issubclass(getattr(package, name), package.RunwireError) for name in ours)

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 from tests.support.callers import MISSING_ID
-from tests.support.migration import listed
+from tests.support.migration import differences_on_the_page
 from tests.support.sdk_arguments import all_methods
 from tests.support.sdk_face import Face, face_on
-from tests.support.sdk_surface import FACES, Found
+from tests.support.sdk_surface import FACES
 from tests.support.serving import serve_in_process
 
 from runwire.client import NotFoundError
@@ -138,7 +138,7 @@ async def test_every_method_gives_what_langgraph_sdk_says_but_for_what_the_page_
         for journey in JOURNEYS:
             await journey(face)
     assert face.called == {f"{noun}.{method}" for noun, method, _ in all_methods(name)}
-    results = {found for found in listed() if found.kind == "result"}
+    results = {found for found in differences_on_the_page() if found.kind == "result"}
     assert face.found - results == set()
     of_typed_dicts = {found for found in results if found.where[0].isupper()}
     assert of_typed_dicts <= face.found

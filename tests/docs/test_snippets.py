@@ -22,7 +22,7 @@ from tests.support.serving import serve_in_process
 from runwire.client import get_client
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("docs/client.md",)
+PAGES = ("docs/client.md", "docs/migration.md")
 
 # What the pages say a server and a receiver of webhooks are at, in place of which there are others.
 SERVER = "localhost:50051"

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from runwire.client import Reconnect, RunwireError
@@ -92,7 +91,7 @@ def made_up(answer: Any) -> Any:
             continue
         if one.name == "events":
             answer.events.extend(_events())
-        elif one.label == FieldDescriptor.LABEL_REPEATED:
+        elif one.is_repeated:
             getattr(answer, one.name).add()
         elif one.message_type.full_name == core_pb2.Run.DESCRIPTOR.full_name:
             getattr(answer, one.name).CopyFrom(_run())
@@ -129,7 +128,7 @@ async def observe(face: str, noun: str, method: str, given: dict[str, Any]) -> t
     """Return all that can be seen of one call, from both sides, and where it was written down."""
     client, calls = recorded_client(face)
     told: list[Any] = []
-    if "on_run_created" in given:
+    if given.get("on_run_created"):
         given = {**given, "on_run_created": told.append}
     call = getattr(getattr(client, noun), method)
     parameters = inspect.signature(call).parameters.values()

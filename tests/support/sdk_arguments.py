@@ -39,15 +39,16 @@ async def idle_arguments(face: str) -> set[Found]:
         for argument in parameters_of(method):
             if argument == "request_id":  # is left out of what is seen
                 continue
+            place = f"{where}({argument})"
             given = another(where, argument) if argument in base else example(where, argument)
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore", DeprecationWarning)
                     changed, _ = await observe(face, noun, name, {**base, argument: given})
             except NotImplementedError as refusal:
-                assert str(refusal).startswith(argument), where
-                found.add(Found("refused", f"{where}({argument})"))
+                is_named = str(refusal).startswith(argument)
+                found.add(Found("refused" if is_named else "refused unnamed", place))
             else:
                 if changed == seen:
-                    found.add(Found("without effect", f"{where}({argument})"))
+                    found.add(Found("without effect", place))
     return found

@@ -3,6 +3,7 @@
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from typing import Any, NamedTuple, get_overloads
 
 import langgraph_sdk
@@ -24,6 +25,7 @@ class Found(NamedTuple):
     where: str
 
 
+@cache
 def sdk_client(face: str) -> Any:
     """Return a client of langgraph_sdk. It calls nobody."""
     return getattr(langgraph_sdk, MAKERS[face])(url="http://localhost", api_key=None)
@@ -57,6 +59,16 @@ def parameters_of(method: Method) -> dict[str, inspect.Parameter]:
         elif name != "self":
             parameters[name] = parameter
     return parameters
+
+
+def parameters_by_place(client: Any) -> list[str]:
+    """Return all arguments of all methods, as "runs.get(run_id)"."""
+    return [
+        f"{noun}.{name}({parameter})"
+        for noun, part in nouns_of(client).items()
+        for name, method in methods_of(part).items()
+        for parameter in parameters_of(method)
+    ]
 
 
 NOT_GIVEN = "stands for the default"
