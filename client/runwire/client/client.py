@@ -14,6 +14,7 @@ from runwire.client.connecting import DEFAULT_ADDRESS, Reconnect, Timeout, keyed
 from runwire.client.crons import CronsClient
 from runwire.client.runs import RunsClient
 from runwire.client.securing import Tls
+from runwire.client.servers import ServersClient
 from runwire.client.store import StoreClient
 from runwire.client.threads import ThreadsClient
 from runwire.client.webhooks import WebhooksClient
@@ -23,7 +24,7 @@ _DEFAULT_RECONNECT = Reconnect()
 
 class RunwireClient:
     """A client of one server, or of several that share a database: `assistants`, `threads`, `runs`,
-    `crons`, `store`, `webhooks`.
+    `crons`, `store`, `webhooks`, `servers`.
 
     Used as it is, and closed with `aclose`, or as `async with`. It belongs to the event loop on
     which it is first used.
@@ -37,6 +38,7 @@ class RunwireClient:
         self.store = StoreClient(connection)
         self.webhooks = WebhooksClient(connection)
         self.crons = CronsClient(connection)
+        self.servers = ServersClient(connection)
 
     async def __aenter__(self) -> Self:
         return self

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,6 +16,7 @@ from runwire.client.securing import Tls, bearer, stays_here
 from runwire.v1.assistants_pb2_grpc import AssistantServiceStub
 from runwire.v1.crons_pb2_grpc import CronServiceStub
 from runwire.v1.runs_pb2_grpc import RunServiceStub
+from runwire.v1.server_pb2_grpc import ServerServiceStub
 from runwire.v1.store_pb2_grpc import StoreServiceStub
 from runwire.v1.threads_pb2_grpc import ThreadServiceStub
 from runwire.v1.webhooks_pb2_grpc import WebhookServiceStub
@@ -79,12 +80,14 @@ class Reconnect:
 
     Between tries they pause for `first_pause`, then for twice as long each time, at most
     `longest_pause`. When nothing has been heard for `give_up_after`, they raise
-    `UnavailableError`; with 0, at once.
+    `UnavailableError`; with 0, at once. `on_lost` is told once of each loss of a server that was
+    there, before the first pause: it must not take long.
     """
 
     first_pause: float = 0.1
     longest_pause: float = 5.0
     give_up_after: float = 60.0
+    on_lost: Callable[[UnavailableError], None] | None = None
 
 
 def keyed(headers: Mapping[str, str] | None, api_key: str | None) -> dict[str, str]:
@@ -118,6 +121,7 @@ class Services(NamedTuple):
     store: StoreServiceStub
     webhooks: WebhookServiceStub
     crons: CronServiceStub
+    servers: ServerServiceStub
 
 
 def services_on(channel: grpc.aio.Channel | grpc.Channel) -> Services:
@@ -131,6 +135,7 @@ def services_on(channel: grpc.aio.Channel | grpc.Channel) -> Services:
         store=StoreServiceStub(on),
         webhooks=WebhookServiceStub(on),
         crons=CronServiceStub(on),
+        servers=ServerServiceStub(on),
     )
 
 

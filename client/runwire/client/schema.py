@@ -209,6 +209,60 @@ if TYPE_CHECKING:
         body: NotRequired[str]
         """What is sent. Only in the result of `get`."""
 
+    class Server(TypedDict):
+        """A process that answers calls, executes runs, or does both."""
+
+        server_id: str
+        host_name: str
+        version: str
+        address: str | None
+        """Where its own machine reaches it."""
+        takes_calls: bool
+        executes_runs: bool
+        max_concurrent_runs: int
+        executing_runs: int
+        draining: bool
+        started_at: str | None
+        updated_at: str | None
+        """When it last said how it is."""
+        lease_expires_at: str | None
+        graph_ids: list[str]
+
+    class ServerInfo(TypedDict):
+        """What the server that was called is, and who else is alive."""
+
+        server: Server | None
+        """The one that was called; None while it does not count as alive."""
+        graph_ids: list[str]
+        limits: dict[str, int | float]
+        """What it allows, by the contract's names; times in seconds."""
+        servers: list[Server]
+
+    class GraphQueue(TypedDict):
+        """The runs of one graph that have not ended."""
+
+        graph_id: str
+        pending_runs: int
+        delayed_runs: int
+        running_runs: int
+        cancelling_runs: int
+
+    class QueueStats(TypedDict):
+        """How many runs of all servers wait and execute, and the room for more."""
+
+        pending_runs: int
+        delayed_runs: int
+        running_runs: int
+        cancelling_runs: int
+        claimable_runs: int
+        """Of the pending ones, those that wait for nothing but a free slot."""
+        oldest_pending_seconds: float | None
+        oldest_claimable_seconds: float | None
+        free_slots: int
+        graphs: list[GraphQueue]
+        capped: bool
+        """There are more runs than were counted."""
+
     Assistant = sdk.Assistant
     AssistantVersion = sdk.AssistantVersion
     Checkpoint = sdk.Checkpoint
@@ -221,6 +275,7 @@ else:
     ThreadTtl = StorageUse = ThreadStorage = PruneOutcome = PruneOutcomes = dict
     Assistant = AssistantVersion = Checkpoint = Interrupt = ThreadState = dict
     GraphSchema = Subgraphs = WebhookDelivery = dict
+    Server = ServerInfo = GraphQueue = QueueStats = dict
     Item = SearchItem = SearchItemsResponse = dict
 
 

@@ -15,6 +15,7 @@ from runwire.client.sync.assistants import SyncAssistantsClient
 from runwire.client.sync.channel import Connection, Token
 from runwire.client.sync.crons import SyncCronsClient
 from runwire.client.sync.runs import SyncRunsClient
+from runwire.client.sync.servers import SyncServersClient
 from runwire.client.sync.store import SyncStoreClient
 from runwire.client.sync.threads import SyncThreadsClient
 from runwire.client.sync.webhooks import SyncWebhooksClient
@@ -24,7 +25,7 @@ _DEFAULT_RECONNECT = Reconnect()
 
 class SyncRunwireClient:
     """A client of one server, or of several that share a database: `assistants`, `threads`, `runs`,
-    `crons`, `store`, `webhooks`.
+    `crons`, `store`, `webhooks`, `servers`.
 
     Used as it is, and closed with `close`, or as `with`. Any number of threads may
     use it at once.
@@ -38,6 +39,7 @@ class SyncRunwireClient:
         self.store = SyncStoreClient(connection)
         self.webhooks = SyncWebhooksClient(connection)
         self.crons = SyncCronsClient(connection)
+        self.servers = SyncServersClient(connection)
 
     def __enter__(self) -> Self:
         return self

@@ -45,7 +45,9 @@ class Outage:
         now = time.monotonic()
         if now - self._tried > _LIVED:
             self.over()
-        self._since = now if self._since is None else self._since
+        if self._since is None:
+            self._since = now
+            self._tell(error)
         left = self._since + self._patience() - now
         if left <= 0:
             raise error
@@ -55,6 +57,11 @@ class Outage:
         # Jitter, so that the clients of a server that comes back do not all come at once.
         sleep(min(left, pause * random.uniform(0.75, 1.25)))
         self._tried = time.monotonic()
+
+    def _tell(self, error: UnavailableError) -> None:
+        on_lost = self._connection.reconnect.on_lost
+        if on_lost is not None and self._connection.reached:
+            on_lost(error)
 
     def _patience(self) -> float:
         patience = self._connection.reconnect.give_up_after
