@@ -1,6 +1,5 @@
 """The command line, run as a person runs it."""
 
-import json
 import re
 import subprocess
 import sys
@@ -69,7 +68,7 @@ async def test_one_process_for_each_role_needs_a_database_for_both(command: list
 
 def test_asking_for_help_imports_nothing_heavy() -> None:
     code = (
-        "import sys, runwire.server.cli;"
+        "import sys, runwire.commands.main; runwire.commands.main.server_commands();"
         "heavy = {'langgraph', 'langchain_core', 'sqlalchemy', 'grpc', 'runwire.client'};"
         "sys.exit(', '.join(heavy & set(sys.modules)) or 0)"
     )
@@ -78,18 +77,6 @@ def test_asking_for_help_imports_nothing_heavy() -> None:
     )
 
     assert (result.returncode, result.stderr) == (0, "")
-
-
-def test_without_the_server_s_packages_the_command_says_what_to_install() -> None:
-    code = "import sys; sys.modules['typer'] = None; import runwire.server.cli"
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=clean_environment()
-    )
-
-    assert result.returncode == 1
-    assert result.stderr == (
-        "The server is not installed. Install it with: pip install 'runwire[server]'\n"
-    )
 
 
 @pytest.mark.parametrize("command", ["serve", "dev"])
@@ -135,77 +122,3 @@ async def test_health_of_nobody_is_unknown() -> None:
     result = await run_command("health", environment={"RUNWIRE_BIND": "0.0.0.0:9"})
 
     assert (result.exit_code, result.errors) == (2, f"nothing answers at {NOBODY}\n")
-
-
-async def test_a_run_s_words_are_printed_as_text(app: App) -> None:
-    result = await run_command(
-        "runs", "stream", "messages", '--input={"say": "Hello there."}', "--address", app.address
-    )
-
-    assert (result.exit_code, result.output) == (0, "Hello there.\n")
-    assert result.errors.endswith(" succeeded\n")
-
-
-async def test_a_run_s_own_events_are_printed_a_line_each(app: App) -> None:
-    result = await run_command(
-        "runs", "stream", "custom_events", '--input={"count": 2}', "--address", app.address
-    )
-
-    events = [json.loads(line) for line in result.output.splitlines()]
-    assert events == [{"index": 0, "text": ""}, {"index": 1, "text": ""}]
-
-
-async def test_a_run_that_says_nothing_shows_the_state_it_left(app: App) -> None:
-    result = await run_command(
-        "runs", "stream", "echo", '--input={"text": "ü"}', environment=address_of(app)
-    )
-
-    assert json.loads(result.output) == {"text": "ü", "answer": "ü"}
-
-
-async def test_a_question_is_printed_and_can_be_answered(app: App) -> None:
-    asked = await run_command(
-        "runs", "stream", "asks", "--thread=new", "--input={}", environment=address_of(app)
-    )
-    thread_id = asked.errors.split()[1]
-    answered = await run_command(
-        *("runs", "stream", "asks", f"--thread={thread_id}", '--resume="yes"'),
-        environment=address_of(app),
-    )
-
-    assert asked.exit_code == 0
-    assert json.loads(asked.output) == {"question": "go on?"}
-    assert asked.errors.endswith(" interrupted\n")
-    assert json.loads(answered.output)["answers"] == ["prepared", "yes"]
-
-
-async def test_a_run_that_fails_says_why(app: App) -> None:
-    result = await run_command(
-        "runs", "stream", "fails", '--input={"message": "no luck"}', environment=address_of(app)
-    )
-
-    assert result.exit_code == 1
-    assert "failed: ValueError: no luck (in node fail)" in result.errors
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["nonsense", "--input={}"], "no assistant and no graph has the id 'nonsense'; graphs: "),
-        (["echo", "--input={"], "--input is not JSON: "),
-        (["echo", "--input={}", "--address", NOBODY], "no answer from a Runwire server"),
-    ],
-)
-async def test_a_call_that_cannot_be_made_says_why(
-    app: App, arguments: list[str], words: str
-) -> None:
-    result = await run_command("runs", "stream", *arguments, environment=address_of(app))
-
-    assert result.exit_code == 2
-    assert result.errors.startswith(words)
-    assert "Traceback" not in result.errors
-
-
-def address_of(app: App) -> dict[str, str]:
-    """Return an environment in which commands find a server."""
-    return {"RUNWIRE_ADDRESS": app.address}

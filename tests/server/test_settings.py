@@ -12,7 +12,6 @@ from runwire.server.settings import (
     Settings,
     SettingsError,
     WorkerSettings,
-    default_address,
     read_settings,
     unknown_variables,
     variables_of,
@@ -340,22 +339,6 @@ def test_flags_carry_settings_to_a_process_of_the_same_environment(
         "--log-format=pretty",
         "--no-reflection",
     ]
-
-
-@pytest.mark.parametrize(
-    ("environment", "address"),
-    [
-        ({}, "127.0.0.1:50051"),
-        ({"RUNWIRE_BIND": "0.0.0.0:1234"}, "127.0.0.1:1234"),
-        ({"RUNWIRE_BIND": "[::]:1234"}, "[::1]:1234"),
-        ({"RUNWIRE_BIND": "10.0.0.1:1234"}, "10.0.0.1:1234"),
-        ({"RUNWIRE_ADDRESS": "agents:1", "RUNWIRE_BIND": "0.0.0.0:1234"}, "agents:1"),
-    ],
-)
-def test_commands_find_the_server_that_this_environment_starts(
-    environment: dict[str, str], address: str
-) -> None:
-    assert default_address(environment) == address
 
 
 @pytest.mark.parametrize("key", ["X-User", "x user", "x-user-bin", "grpc-user"])

@@ -1,6 +1,6 @@
 """`python -m runwire.server` is `runwire`."""
 
-from runwire.server.cli import main
+from runwire.commands.main import main
 
 if __name__ == "__main__":
     main()

@@ -1,76 +1,33 @@
-"""The command line: `runwire serve`, `worker`, `migrate`, `dev`, `health`, `doctor`, `runs stream`.
+"""The commands of the server: `runwire serve`, `worker`, `migrate`, `dev`, `health`, `doctor`.
 
-What a command needs is imported when it runs: LangGraph takes seconds, and asking for help should
-not. A command's answer goes to standard output, everything else to standard error.
+`runwire.commands` puts them beside those that call a server. What a command needs is imported when
+it runs: LangGraph takes seconds, and asking for help should not. A command's answer goes to
+standard output, everything else to standard error.
 """
 
-import json
-import os
 import sys
 from collections.abc import Mapping
-from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
-try:
-    import typer
-except ModuleNotFoundError:
-    # The command is installed with the client too, which needs little of what a server needs.
-    sys.exit("The server is not installed. Install it with: pip install 'runwire[server]'")
+import typer
 
+from runwire.commands.calling import Address, default_address, refuse
 from runwire.server.options import flags_of, takes_settings
 from runwire.server.settings import (
-    DEFAULT_BIND,
     AnySettings,
     DevSettings,
     MigrateSettings,
     Settings,
     SettingsError,
     WorkerSettings,
-    default_address,
     read_settings,
     take_seat,
 )
 
 SOMETHING_WRONG = 1
-WRONG_USE = 2
 
-_ADDRESS_HELP = f"Where the server is. [env: RUNWIRE_ADDRESS] [default: {DEFAULT_BIND}]"
-
-app = typer.Typer(
-    name="runwire",
-    help="Runs LangGraph agents as a gRPC service.",
-    add_completion=False,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    # Its tables cut names off to fit the terminal.
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-runs = typer.Typer(help="Runs on a server that is up.", no_args_is_help=True, rich_markup_mode=None)
-app.add_typer(runs, name="runs")
-
-
-def main() -> None:
-    """Run the command that the process's arguments name."""
-    # Before grpc is imported: its core would tell of every connection that goes away.
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
-    app()
-
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        print(f"runwire {installed_version('runwire')}")
-        raise typer.Exit
-
-
-@app.callback()
-def command(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Say which.")
-    ] = False,
-) -> None:
-    """Run LangGraph agents as a gRPC service."""
+app = typer.Typer(rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]})
 
 
 @app.command()
@@ -154,7 +111,7 @@ def _this_command() -> list[str]:
 
 @app.command()
 def health(
-    address: Annotated[str, typer.Option(help=_ADDRESS_HELP)] = "",
+    address: Address = "",
     service: Annotated[
         str, typer.Option(help="Ask for one service, such as liveness or runwire.v1.RunService.")
     ] = "",
@@ -166,7 +123,7 @@ def health(
     """
     from runwire.server.health import ask_health
 
-    answer, sentence = ask_health(_address(address), service, timeout)
+    answer, sentence = ask_health(address or default_address(), service, timeout)
     print(sentence, file=sys.stderr if answer else sys.stdout)
     raise typer.Exit(answer)
 
@@ -195,61 +152,8 @@ def doctor(
     raise typer.Exit(0 if print_checks(checks, as_json=as_json) else SOMETHING_WRONG)
 
 
-@runs.command()
-def stream(
-    assistant: Annotated[str, typer.Argument(help="A graph's id, or an assistant's.")],
-    run_input: Annotated[
-        str, typer.Option("--input", help="The run's input as JSON; - reads standard input.")
-    ] = "",
-    resume: Annotated[
-        str, typer.Option(help="Instead of an input: the answer to an interrupt, as JSON.")
-    ] = "",
-    context: Annotated[str, typer.Option(help="The run's context, a JSON object.")] = "",
-    thread: Annotated[
-        str, typer.Option(help="The thread to run on; `new` makes one. Stateless without it.")
-    ] = "",
-    address: Annotated[str, typer.Option(help=_ADDRESS_HELP)] = "",
-) -> None:
-    """Start a run and print what it says, as it says it; Ctrl-C cancels it.
-
-    Text that a model writes and events of the graph's own are printed as they come, and the final
-    state if there were none. Exits with 0 when the run succeeded or paused, 1 when it did not, and
-    2 when the call failed.
-    """
-    from runwire.server.streaming import Printer, Request, stream_run
-
-    request = Request(
-        assistant_id=assistant,
-        input=_json("--input", sys.stdin.read() if run_input == "-" else run_input),
-        resume=_json("--resume", resume),
-        context=_json("--context", context),
-        thread_id=thread,
-    )
-    printer = Printer(sys.stdout, sys.stderr)
-    raise typer.Exit(stream_run(_address(address), request, printer))
-
-
-def _json(option: str, text: str) -> Any:
-    try:
-        return json.loads(text) if text else None
-    except ValueError as error:
-        _refuse(f"{option} is not JSON: {error}")
-
-
-def _address(given: str) -> str:
-    try:
-        return given or default_address()
-    except ValueError as error:
-        _refuse(f"RUNWIRE_BIND: {error}")
-
-
 def _read(kind: type[AnySettings], given: Mapping[str, object]) -> AnySettings:
     try:
         return read_settings(kind, given)
     except SettingsError as error:
-        _refuse(f"runwire cannot start:\n{error}")
-
-
-def _refuse(sentence: str) -> NoReturn:
-    print(sentence, file=sys.stderr)
-    raise typer.Exit(WRONG_USE)
+        refuse(f"runwire cannot start:\n{error}")

@@ -581,15 +581,6 @@ def read_settings(kind: type[AnySettings], given: Mapping[str, object]) -> AnySe
         raise SettingsError("\n".join(lines)) from None
 
 
-def default_address(environment: Mapping[str, str] = os.environ) -> str:
-    """Return where a command of this machine finds the server: RUNWIRE_ADDRESS, or what a server
-    with this environment would bind to, by the address that reaches it."""
-    if address := environment.get("RUNWIRE_ADDRESS"):
-        return address
-    bind = environment.get("RUNWIRE_BIND") or DEFAULT_BIND
-    return reachable_address(bind, split_address(bind)[1])
-
-
 def take_seat(environment: MutableMapping[str, str] = os.environ) -> str | None:
     """Return what this process's supervisor said to it, if it has one; what this process starts
     itself does not see it."""
