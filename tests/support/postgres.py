@@ -253,11 +253,10 @@ def start_postgres(**settings: str) -> Iterator[PostgresServer]:
     """Give a server of its own, that is up; it and its data are gone afterwards."""
     directory = Path(tempfile.mkdtemp(prefix="runwire-postgres-", dir=_memory()))
     try:
-        if os.getuid() == 0:
-            os.chown(directory, pwd.getpwnam("nobody").pw_uid, -1)
         binaries = find_binaries()
         settings = {**_with_vectors(binaries, directory), **settings}
         server = PostgresServer(_usable(binaries, directory), directory, settings=settings)
+        _give_to_nobody(directory)
         server.initialize()
         try:
             server.start()
@@ -266,6 +265,14 @@ def start_postgres(**settings: str) -> Iterator[PostgresServer]:
             server.stop("QUIT")
     finally:
         shutil.rmtree(directory)
+
+
+def _give_to_nobody(directory: Path) -> None:
+    """Let nobody have what root has made in a directory: who executes as nobody deletes it."""
+    if os.getuid() == 0:
+        nobody = pwd.getpwnam("nobody").pw_uid
+        for path in (directory, *directory.rglob("*")):
+            os.chown(path, nobody, -1)
 
 
 def _memory() -> str | None:
