@@ -44,6 +44,13 @@ class RunServiceStub:
 
     A call that starts runs can be repeated safely if it has a `request_id`. Such an id counts for one
     method and, where the server knows its callers apart (see `Run.principal`), for one caller.
+    A call that starts runs may say in its metadata which trace they belong to: `traceparent`,
+    `tracestate` and `baggage` (W3C), and `langsmith-trace`. They are stored with the runs, and nodes
+    find them in their `configurable`, above what the request has there under the same names. What is
+    malformed, or longer than 4096 characters (`tracestate`: 512), is left out, and fails nothing.
+    `runwire-awaited-by` are the ids of the runs whose nodes wait for the call, separated by commas;
+    Runwire's client sends it.
+
     Failures common to all calls are described in ErrorReason; NOT_FOUND is also the answer for what
     belongs to somebody else.
     """
@@ -135,6 +142,13 @@ class RunServiceServicer:
 
     A call that starts runs can be repeated safely if it has a `request_id`. Such an id counts for one
     method and, where the server knows its callers apart (see `Run.principal`), for one caller.
+    A call that starts runs may say in its metadata which trace they belong to: `traceparent`,
+    `tracestate` and `baggage` (W3C), and `langsmith-trace`. They are stored with the runs, and nodes
+    find them in their `configurable`, above what the request has there under the same names. What is
+    malformed, or longer than 4096 characters (`tracestate`: 512), is left out, and fails nothing.
+    `runwire-awaited-by` are the ids of the runs whose nodes wait for the call, separated by commas;
+    Runwire's client sends it.
+
     Failures common to all calls are described in ErrorReason; NOT_FOUND is also the answer for what
     belongs to somebody else.
     """
@@ -166,7 +180,8 @@ class RunServiceServicer:
         `request_id` came before, nothing is created, and the stream is the existing run's, from its
         beginning.
 
-        Fails as CreateRun does, before the first event. Later it fails with UNAVAILABLE if the server
+        Fails as CreateRun does, before the first event, and with FAILED_PRECONDITION and reason
+        THREAD_BUSY if the thread's run waits for this call itself. Later it fails with UNAVAILABLE if the server
         shuts down; the run goes on, and JoinRunStream too.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -177,7 +192,7 @@ class RunServiceServicer:
         """Creates a run and answers when it has ended, however it ended: a run that failed is an answer,
         not a failed call.
 
-        Fails as CreateRun does, and with UNAVAILABLE if the server shuts down before the run has
+        Fails as RunStream does, and with UNAVAILABLE if the server shuts down before the run has
         ended; the run goes on, and can be waited for with JoinRun.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -368,6 +383,13 @@ class RunService:
 
     A call that starts runs can be repeated safely if it has a `request_id`. Such an id counts for one
     method and, where the server knows its callers apart (see `Run.principal`), for one caller.
+    A call that starts runs may say in its metadata which trace they belong to: `traceparent`,
+    `tracestate` and `baggage` (W3C), and `langsmith-trace`. They are stored with the runs, and nodes
+    find them in their `configurable`, above what the request has there under the same names. What is
+    malformed, or longer than 4096 characters (`tracestate`: 512), is left out, and fails nothing.
+    `runwire-awaited-by` are the ids of the runs whose nodes wait for the call, separated by commas;
+    Runwire's client sends it.
+
     Failures common to all calls are described in ErrorReason; NOT_FOUND is also the answer for what
     belongs to somebody else.
     """

@@ -28,6 +28,7 @@ EXAMPLES: list[tuple[errors.RunwireError, grpc.StatusCode]] = [
     (errors.ThreadExists("t"), Code.ALREADY_EXISTS),
     (errors.RequestIdReused("q"), Code.ALREADY_EXISTS),
     (errors.ThreadBusy("t"), Code.ABORTED),
+    (errors.WaitsForItself("t", "r"), Code.FAILED_PRECONDITION),
     (errors.ThreadContended("t"), Code.ABORTED),
     (errors.ThreadInUse("t"), Code.FAILED_PRECONDITION),
     (errors.RunFinished("r", "succeeded"), Code.FAILED_PRECONDITION),

@@ -56,6 +56,8 @@ FULL = RunSpec(
     priority=-7,
     durability=Durability.EXIT,
     webhook="https://example.com/hook",
+    trace={"traceparent": "00-1-2-01"},
+    awaited_by=("r", "s"),
 )
 
 

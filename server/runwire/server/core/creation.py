@@ -17,6 +17,7 @@ from runwire.server.model.errors import (
     RunNotFound,
     ThreadBusy,
     ThreadNotFound,
+    WaitsForItself,
 )
 from runwire.server.model.faults import fault
 from runwire.server.model.ids import new_id
@@ -255,9 +256,14 @@ def _apply_strategy(
 ) -> None:
     """Do to the thread's runs in flight what the new run's strategy says."""
     strategy = spec.multitask_strategy
-    if strategy is MultitaskStrategy.ENQUEUE:
+    if strategy is MultitaskStrategy.ENQUEUE and not spec.awaited_by:
         return
     in_flight = claims.in_flight_of_thread(connection, thread_id)
+    if strategy is MultitaskStrategy.ENQUEUE:
+        for run in in_flight:
+            if run.run_id in spec.awaited_by:
+                raise WaitsForItself(thread_id, run.run_id)
+        return
     if strategy is MultitaskStrategy.REJECT:
         if in_flight:
             raise ThreadBusy(thread_id)

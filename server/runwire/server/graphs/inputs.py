@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from concurrent.futures import Future
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
@@ -32,7 +33,21 @@ class Inputs(NamedTuple):
     context: Any
 
 
-def run_config(run: Run, *, resumed: bool, recursion_limit: int) -> RunnableConfig:
+class Lifetime(NamedTuple):
+    """How long an attempt lasts, for what its nodes start elsewhere.
+
+    `stopped` is done when the attempt is told to stop: code on a thread cannot be interrupted, and
+    a call that it waits for can be ended by that. `ends_at` is when its time is up, on the
+    process's monotonic clock in seconds; None if it has no limit.
+    """
+
+    stopped: Future[None]
+    ends_at: float | None
+
+
+def run_config(
+    run: Run, *, resumed: bool, recursion_limit: int, lifetime: Lifetime | None = None
+) -> RunnableConfig:
     """Return the config of a run's current attempt.
 
     `resumed` says that the attempt goes on from a checkpoint of an earlier one: it then starts
@@ -40,7 +55,7 @@ def run_config(run: Run, *, resumed: bool, recursion_limit: int) -> RunnableConf
     server's, for a run that sets none.
     """
     config: RunnableConfig = {
-        "configurable": _configurable(run, resumed),
+        "configurable": {**_configurable(run, resumed), **_for_clients(run, lifetime)},
         "metadata": _metadata(run),
         "recursion_limit": run.config.recursion_limit or recursion_limit,
         "run_name": run.graph_id,
@@ -93,6 +108,7 @@ def _configurable(run: Run, resumed: bool) -> dict[str, Any]:
         assistant_id=run.assistant_id,
         run_id=run.run_id,
     )
+    configurable |= run.spec.trace
     if run.cron_id is not None:
         configurable["cron_id"] = run.cron_id
     if run.spec.checkpoint is not None and not resumed:
@@ -101,6 +117,14 @@ def _configurable(run: Run, resumed: bool) -> dict[str, Any]:
         if run.spec.checkpoint.checkpoint_map:
             configurable["checkpoint_map"] = run.spec.checkpoint.checkpoint_map
     return configurable
+
+
+def _for_clients(run: Run, lifetime: Lifetime | None) -> dict[str, Any]:
+    """Return what our client looks up in a node that calls it. LangGraph and LangChain leave such
+    names out of checkpoints and traces."""
+    if lifetime is None:
+        return {}
+    return {"__runwire_run": {"awaited_by": list(run.spec.awaited_by), **lifetime._asdict()}}
 
 
 def _metadata(run: Run) -> dict[str, Any]:

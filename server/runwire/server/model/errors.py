@@ -210,6 +210,20 @@ class ThreadBusy(Aborted):
         super().__init__(f"thread {thread_id} has a run in flight", thread_id=thread_id)
 
 
+class WaitsForItself(FailedPrecondition):
+    """A node waits for a run on the thread that its own run is on, or one above that."""
+
+    reason = "THREAD_BUSY"
+
+    def __init__(self, thread_id: str, run_id: str) -> None:
+        super().__init__(
+            f"thread {thread_id} is held by run {run_id}, which waits for this call: a run on it "
+            "would never begin; use another thread, or none",
+            thread_id=thread_id,
+            run_id=run_id,
+        )
+
+
 class ThreadContended(Aborted):
     """A thread's state has been changed by others each time an update was to be stored."""
 

@@ -198,7 +198,12 @@ class RunCheckpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSpec:
-    """What a caller asks for, complete with defaults. User data is plain JSON data."""
+    """What a caller asks for, complete with defaults. User data is plain JSON data.
+
+    The last two came along with the call: `trace` is the context of the trace that the run belongs
+    to, by the names of its headers; `awaited_by` are the runs that wait for this one in a node, the
+    outermost first.
+    """
 
     assistant_id: str
     assistant_version: int | None = None
@@ -222,6 +227,8 @@ class RunSpec:
     durability: Durability = Durability.SYNC
     priority: int = 0
     webhook: str = ""
+    trace: dict[str, str] = field(default_factory=dict)
+    awaited_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

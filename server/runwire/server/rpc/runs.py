@@ -30,6 +30,7 @@ from runwire.server.rpc.resources import (
 from runwire.server.rpc.run_changes import write_changes
 from runwire.server.rpc.selection import Selection
 from runwire.server.rpc.streams import HEARTBEAT, EventStream
+from runwire.server.rpc.surroundings import surrounded
 from runwire.v1 import runs_pb2 as wire
 from runwire.v1 import runs_pb2_grpc
 
@@ -63,7 +64,8 @@ class RunServicer(runs_pb2_grpc.RunServiceServicer):
     ) -> wire.CreateRunResponse:
         """Create a run."""
         start = await read_request(request, self._read_start)
-        created = await self._runs.create(start.specs, start.key, current_principal())
+        specs = surrounded(start.specs, context)
+        created = await self._runs.create(specs, start.key, current_principal())
         return wire.CreateRunResponse(run=run_message(created.runs[0]), replayed=created.replayed)
 
     async def BatchCreateRuns(
@@ -71,7 +73,8 @@ class RunServicer(runs_pb2_grpc.RunServiceServicer):
     ) -> wire.BatchCreateRunsResponse:
         """Create many runs."""
         start = await read_request(request, self._read_batch)
-        created = await self._runs.create(start.specs, start.key, current_principal())
+        specs = surrounded(start.specs, context)
+        created = await self._runs.create(specs, start.key, current_principal())
         return wire.BatchCreateRunsResponse(
             runs=[run_message(run) for run in created.runs], replayed=created.replayed
         )
@@ -81,7 +84,8 @@ class RunServicer(runs_pb2_grpc.RunServiceServicer):
     ) -> None:
         """Create a run and stream its events."""
         start = await read_request(request, self._read_start)
-        creation = self._runs.begin(start.specs, start.key, current_principal())
+        specs = surrounded(start.specs, context, awaited=True)
+        creation = self._runs.begin(specs, start.key, current_principal())
         with self._disconnects.watching(creation, start.specs[0].on_disconnect) as creating:
             created = await creating
             run = created.runs[0]
@@ -92,7 +96,8 @@ class RunServicer(runs_pb2_grpc.RunServiceServicer):
     async def RunWait(self, request: wire.RunWaitRequest, context: Context) -> wire.RunWaitResponse:
         """Create a run and wait for its end."""
         start = await read_request(request, self._read_start)
-        creation = self._runs.begin(start.specs, start.key, current_principal())
+        specs = surrounded(start.specs, context, awaited=True)
+        creation = self._runs.begin(specs, start.key, current_principal())
         with self._disconnects.watching(creation, start.specs[0].on_disconnect) as creating:
             created = await creating
             run = await self._wait(context, created)

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import Enum, auto
@@ -22,7 +23,7 @@ from runwire.server.core.moves import log_move
 from runwire.server.graphs import stream as graph_stream
 from runwire.server.graphs.clock import seed_checkpoint_clock
 from runwire.server.graphs.failures import describe_failure
-from runwire.server.graphs.inputs import build_inputs, run_config
+from runwire.server.graphs.inputs import Lifetime, build_inputs, run_config
 from runwire.server.graphs.registry import Registry
 from runwire.server.model.attempts import Attempt, current_writer
 from runwire.server.model.errors import (
@@ -90,6 +91,9 @@ class Execution:
         self._outcome = graph_stream.Outcome()
         self._task: asyncio.Task[None] | None = None
         self._halted = False
+        self._stopped: Future[None] = Future()
+        self.ends_at: float | None = None
+        """When the run's timeout passes, on the monotonic clock."""
 
     @property
     def checkpointed(self) -> bool:
@@ -115,6 +119,7 @@ class Execution:
         if self._task is not None and not self._halted:
             self._halted = True
             self._task.cancel()
+            self._stopped.set_result(None)
 
     async def carry(self) -> Finished | None:
         """Execute the attempt and store its end. Return how the run ended; None when it did not
@@ -132,7 +137,12 @@ class Execution:
         environment, run, log = self._environment, self.run, self.log
         resumed = await self._prepare()
         log.append(run.attempt, Event(AttemptStarted(run.attempt, resumed)))
-        config = run_config(run, resumed=resumed, recursion_limit=environment.recursion_limit)
+        config = run_config(
+            run,
+            resumed=resumed,
+            recursion_limit=environment.recursion_limit,
+            lifetime=Lifetime(self._stopped, self.ends_at),
+        )
         opened = environment.registry.open(
             run.graph_id,
             "threads.create_run",

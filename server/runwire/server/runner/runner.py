@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
@@ -285,6 +286,7 @@ class Runner:
             left = (run.start_time + run.spec.timeout - run.update_time).total_seconds()
             loop = asyncio.get_running_loop()
             slot.timer = loop.call_later(max(0.0, left), self._stop, run.run_id, Stop.TIMEOUT)
+            slot.execution.ends_at = time.monotonic() + left
 
     def _begin(self, slot: _Slot, home: asyncio.AbstractEventLoop) -> None:
         """Create the execution's task. On its runner loop."""

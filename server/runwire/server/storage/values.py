@@ -61,6 +61,8 @@ def spec_from_data(data: dict[str, Any]) -> RunSpec:
         durability=Durability(data["durability"]),
         priority=data["priority"],
         webhook=data["webhook"],
+        trace=data["trace"],
+        awaited_by=tuple(data["awaited_by"]),
     )
 
 
