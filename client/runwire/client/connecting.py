@@ -12,7 +12,9 @@ import grpc
 
 from runwire.client.errors import RunwireError, UnavailableError
 from runwire.client.failures import from_call
+from runwire.client.nodes import calling_node
 from runwire.client.securing import Tls, bearer, stays_here
+from runwire.client.tracing import trace_headers
 from runwire.v1.assistants_pb2_grpc import AssistantServiceStub
 from runwire.v1.crons_pb2_grpc import CronServiceStub
 from runwire.v1.runs_pb2_grpc import RunServiceStub
@@ -23,6 +25,9 @@ from runwire.v1.webhooks_pb2_grpc import WebhookServiceStub
 
 if TYPE_CHECKING:
     import grpc.aio
+
+_AWAITED_BY = "runwire-awaited-by"
+_MOST_AWAITING = 64
 
 MEBIBYTE = 1024 * 1024
 
@@ -176,6 +181,22 @@ class Endpoint:
         told = bearer(token) if token is not None else {}
         return tuple({**self._headers, **told, **keyed(headers, None)}.items())
 
+    def starting(
+        self, headers: Mapping[str, str] | None, *, awaited: bool = False
+    ) -> dict[str, str]:
+        """Return the headers of a call that starts runs: those given, and what goes on from where
+        the call is made, unless they or the client's own say otherwise. `awaited` says that the
+        call lasts until its run ends."""
+        node = calling_node()
+        carried = trace_headers(node.configurable if node else {})
+        if awaited and node is not None and node.awaiting:
+            carried[_AWAITED_BY] = ",".join(node.awaiting[-_MOST_AWAITING:])
+        given = {key.lower() for key in (*self._headers, *(headers or {}))}
+        if "traceparent" in given:
+            given.add("tracestate")
+        own = {key: value for key, value in carried.items() if key not in given}
+        return {**own, **(headers or {})}
+
     def _limits(self, timeout: float | None, *, waits: bool) -> dict[str, Any]:
         """Return for how long a call may take: `timeout` seconds, if it has a limit of its own. A
         server that has been there is waited for when it is away, if there is a limit."""
@@ -195,6 +216,9 @@ class Endpoint:
         if failure.reason:
             self.reached = True
         return failure
+
+    def _stopped_during_call(self) -> RunwireError:
+        return RunwireError("the run that this call was made from was stopped", code="CANCELLED")
 
     def _closed_during_call(self) -> RunwireError:
         return UnavailableError("the client was closed during the call", code="CANCELLED")

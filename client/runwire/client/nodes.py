@@ -8,6 +8,8 @@ keeps it for the code at hand, asynchronous or on a thread; nothing is imported 
 from __future__ import annotations
 
 import sys
+import time
+import weakref
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 from runwire.client.parts import Parts
 
 if TYPE_CHECKING:
+    import grpc
+
     from runwire.client.schema import StreamPart
     from runwire.v1.events_pb2 import RunEvent
 
@@ -22,11 +26,14 @@ _LANGCHAIN = "langchain_core.runnables.config"
 _TASK = "__pregel_task_id"
 _RESUMING = "__pregel_resuming"
 _ANSWERS = "__pregel_resume_map"
+_OF_RUNWIRE = "__runwire_run"
 _SCRATCHPAD = "__pregel_scratchpad"
 _INTERRUPT = "__interrupt__"
 
 _OF_THE_RUN = ("thread_id", "run_id", "assistant_id", "graph_id", "cron_id")
 _OF_LANGGRAPH = ("__", "langgraph_", "checkpoint_")
+
+_SPARE = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +61,43 @@ class Node:
             if not key.startswith(_OF_LANGGRAPH)
             and not (key in _OF_THE_RUN and str(self.configurable.get(key)) == str(value))
         }
+
+    @property
+    def awaiting(self) -> list[str]:
+        """The runs that wait while the node does: its own, and those above it, outermost first."""
+        run_id = self.configurable.get("run_id")
+        return [*self._told.get("awaited_by", ()), *([] if run_id is None else [str(run_id)])]
+
+    @property
+    def time_left(self) -> float | None:
+        """How long a run may execute that the node waits for, in seconds; None if there is no
+        limit. It is a little more than the node's own run has left: that one ends first, and for
+        its own reason, unless its server is gone."""
+        ends_at = self._told.get("ends_at")
+        return None if ends_at is None else max(0.0, ends_at - time.monotonic()) + _SPARE
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether the node's run was told to stop, as far as its server lets nodes know."""
+        stopped = self._told.get("stopped")
+        return stopped is not None and stopped.done()
+
+    def stops_with(self, call: grpc.Future[Any] | grpc.Call) -> None:
+        """Have a call cancelled when the node's run is told to stop: code on a thread cannot be,
+        and would wait for the answer."""
+        if (stopped := self._told.get("stopped")) is not None:
+            reference = weakref.ref(call)  # the node may outlive many calls
+
+            def cancel(_: object) -> None:
+                if (found := reference()) is not None:
+                    found.cancel()
+
+            stopped.add_done_callback(cancel)
+
+    @property
+    def _told(self) -> Mapping[str, Any]:
+        """What a Runwire server tells its nodes."""
+        return self.configurable.get(_OF_RUNWIRE) or {}
 
     def stands_in(self, config: Mapping[str, Any] | None) -> bool:
         """Whether a run is started in the node's place, which RemoteGraph does when it *is* the

@@ -98,7 +98,8 @@ class RunOptions(TypedDict, total=False):
     assistant_version: int | None
     """The version of the assistant to use; the newest by default."""
     timeout: float | timedelta | None
-    """How long the run may execute, in seconds, whoever waits for it. No limit by default."""
+    """How long the run may execute, in seconds, whoever waits for it. No limit by default; in a
+    node whose own run has one, what is left of that."""
     priority: int | None
     """From -100 to 100, 0 by default: of the runs that wait for a slot, higher ones begin first."""
 
@@ -139,6 +140,8 @@ def build_spec(
     if node is not None:
         if "on_disconnect" in allowed.__annotations__:
             given = {"on_disconnect": "cancel", **given}
+            if "timeout" not in given and (left := node.time_left) is not None:
+                given["timeout"] = left
         if config.get("configurable"):
             config["configurable"] = node.without_own(config["configurable"])
         if node.is_stateless and node.has_thread(thread_id):

@@ -101,6 +101,7 @@ class RunStarts:
             spec=build_spec(thread_id, assistant_id, options, StreamedRunOptions),
             request_id=request_id or new_request_id(),
         )
+        headers = self._connection.starting(headers, awaited=True)
 
         def on_run(run: core_pb2.Run) -> None:
             _tell(on_run_created, run)
@@ -162,7 +163,7 @@ class RunStarts:
             request_id=request_id or new_request_id(),
         )
         response = await self._connection.call(
-            self._connection.services.runs.CreateRun, request, headers
+            self._connection.services.runs.CreateRun, request, self._connection.starting(headers)
         )
         _tell(on_run_created, response.run)
         return run_of(response.run)
@@ -189,6 +190,7 @@ class RunStarts:
         request = runs_pb2.BatchCreateRunsRequest(
             specs=specs, request_id=request_id or new_request_id()
         )
+        headers = self._connection.starting(headers)
         response = await self._connection.call(
             self._connection.services.runs.BatchCreateRuns, request, headers
         )
@@ -218,6 +220,7 @@ class RunStarts:
             spec=build_spec(thread_id, assistant_id, options, AttendedRunOptions),
             request_id=request_id or new_request_id(),
         )
+        headers = self._connection.starting(headers, awaited=True)
         if on_run_created is not None:
             return await self._announce_and_wait(request, headers, on_run_created, raise_error)
         response = await persist(

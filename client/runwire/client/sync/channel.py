@@ -12,6 +12,7 @@ import grpc
 
 from runwire.client.connecting import Endpoint, Services, services_on
 from runwire.client.errors import RunwireError
+from runwire.client.nodes import calling_node
 
 if TYPE_CHECKING:
     import grpc.aio
@@ -63,9 +64,16 @@ class Connection(Endpoint):
         call = cast("grpc.UnaryUnaryMultiCallable[Request, Response]", method)
         try:
             with self._noting_contact(waits):
-                response = call(
-                    request, metadata=self._sent(headers), **self._limits(timeout, waits=waits)
-                )
+                how = {"metadata": self._sent(headers), **self._limits(timeout, waits=waits)}
+                node = calling_node() if waits else None
+                if node is None:
+                    response = call(request, **how)
+                else:
+                    waiting = call.future(request, **how)
+                    node.stops_with(waiting)
+                    response = waiting.result()
+        except grpc.FutureCancelledError:
+            raise self._stopped_during_call() from None
         except grpc.RpcError as error:
             raise self._translated(error, limited=not waits) from None
         self.reached = True
@@ -98,11 +106,16 @@ class Connection(Endpoint):
         """Give a call's messages as they come, without deadline. Raises a `RunwireError`."""
         start = cast("grpc.UnaryStreamMultiCallable[Request, Response]", method)
         call = start(request, metadata=self._sent(headers))
+        node = calling_node()
+        if node is not None:
+            node.stops_with(call)
         try:
             for message in call:
                 self.reached = True
                 yield message
         except grpc.RpcError as error:
+            if node is not None and node.is_stopped:
+                raise self._stopped_during_call() from None
             raise self._translated(error) from None
         finally:
             call.cancel()
