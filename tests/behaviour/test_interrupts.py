@@ -74,6 +74,32 @@ async def test_the_output_of_a_paused_run_is_the_state_it_paused_in(
     assert list(listed["interrupts"]) == [output["__interrupt__"][0]["id"]]
 
 
+async def test_the_schema_of_an_answer_is_told_wherever_the_question_is(
+    client: Client, thread_id: str
+) -> None:
+    modes = ["values", "tasks"]
+    stream = client.runs.stream(thread_id, "asks_for_decision", input={}, stream_mode=modes)
+    parts = [part async for part in stream]
+    thread = await client.threads.get(thread_id)
+    state = await client.threads.get_state(thread_id)
+    [[in_thread]] = thread["interrupts"].values()
+    told = [
+        in_thread,
+        *state["interrupts"],
+        *state["tasks"][0]["interrupts"],
+        *data_in(parts, "values")[-1]["__interrupt__"],
+        *data_in(parts, "tasks")[-1]["interrupts"],
+    ]
+    assert [item["value"] for item in told] == [{"question": "approved?"}] * 5
+    for item in told:
+        assert item["response_schema"]["required"] == ["approved"]
+    with pytest.raises(RunFailedError):
+        await client.runs.wait(thread_id, "asks_for_decision", command={"resume": "maybe"})
+    answer = {"approved": True}
+    output = await client.runs.wait(thread_id, "asks_for_decision", command={"resume": answer})
+    assert output["answers"] == [answer]
+
+
 async def test_the_client_gives_interrupts_in_both_forms_of_parts(
     client: Client, thread_id: str
 ) -> None:

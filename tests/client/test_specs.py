@@ -61,7 +61,7 @@ def test_a_stateless_run_has_no_thread() -> None:
         ),
         ({"config": {}}, {}),
         ({"webhook": "https://x.test/"}, {"webhook": "https://x.test/"}),
-        ({"webhook": None, "feedback_keys": [], "strict_resume": False}, {}),
+        ({"webhook": None, "feedback_keys": [], "strict_resume": None}, {}),
     ],
 )
 def test_arguments_have_their_fields(options: dict[str, Any], expected: dict[str, Any]) -> None:
@@ -121,7 +121,7 @@ def test_commands(command: dict[str, Any], expected: dict[str, Any]) -> None:
     [
         ({"feedback_keys": ["a"]}, NotImplementedError, "feedback_keys"),
         ({"langsmith_tracing": {"project_name": "p"}}, NotImplementedError, "langsmith_tracing"),
-        ({"strict_resume": True}, NotImplementedError, "strict_resume"),
+        ({"strict_resume": False}, NotImplementedError, "strict_resume"),
         ({"stream_mode": "tools"}, NotImplementedError, "tools"),
         ({"stream_mode": ["values", "lifecycle"]}, NotImplementedError, "lifecycle"),
         ({"command": {"graph": Command.PARENT}}, NotImplementedError, "command.graph"),

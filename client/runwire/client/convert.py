@@ -227,7 +227,10 @@ def checkpoint_of(checkpoint: core_pb2.CheckpointRef) -> Checkpoint:
 
 def interrupt_of(interrupt: core_pb2.Interrupt) -> Interrupt:
     """Return an interrupt."""
-    return {"value": value_of(interrupt.value), "id": interrupt.interrupt_id}
+    told: Interrupt = {"value": value_of(interrupt.value), "id": interrupt.interrupt_id}
+    if interrupt.HasField("response_schema"):
+        told["response_schema"] = value_of(interrupt.response_schema)
+    return told
 
 
 def run_of(run: core_pb2.Run) -> Run:

@@ -60,7 +60,7 @@ CANCEL_ACTIONS = {
     "rollback": core_pb2.CANCEL_ACTION_ROLLBACK,
 }
 
-_ABSENT = ("feedback_keys", "langsmith_tracing", "strict_resume")
+_ABSENT = ("feedback_keys", "langsmith_tracing")
 
 _INTERRUPT_ID = re.compile(r"[0-9a-f]{32}")
 
@@ -68,9 +68,10 @@ _INTERRUPT_ID = re.compile(r"[0-9a-f]{32}")
 class RunOptions(TypedDict, total=False):
     """What every call that starts a run takes: langgraph_sdk's arguments, and three more.
 
-    The server of this version has no `langsmith_tracing` and `strict_resume`, and streams no
-    `feedback_keys`: giving one raises NotImplementedError. Every stream can be resumed, so that
-    `stream_resumable` changes nothing.
+    The server of this version has no `langsmith_tracing`, and streams no `feedback_keys`: giving
+    one raises NotImplementedError. Every stream can be resumed, and an answer to a question that is
+    not open fails its run, so that `stream_resumable` and `strict_resume` change nothing; False for
+    the latter raises NotImplementedError.
     """
 
     input: Any
@@ -134,6 +135,7 @@ def build_spec(
     if unknown:
         raise TypeError(f"unexpected keyword argument {min(unknown)!r}")
     refuse(**{name: options.get(name) for name in _ABSENT})
+    refuse(**{"strict_resume=False": options.get("strict_resume") is False})
     given = {name: value for name, value in options.items() if value is not None}
     config = dict(given.get("config", {}))
     node = calling_node()

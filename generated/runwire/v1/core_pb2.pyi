@@ -283,12 +283,14 @@ class CheckpointRef(_message.Message):
     def __init__(self, thread_id: _Optional[str] = ..., checkpoint_ns: _Optional[str] = ..., checkpoint_id: _Optional[str] = ..., checkpoint_map: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class Interrupt(_message.Message):
-    __slots__ = ("interrupt_id", "value")
+    __slots__ = ("interrupt_id", "value", "response_schema")
     INTERRUPT_ID_FIELD_NUMBER: _ClassVar[int]
     VALUE_FIELD_NUMBER: _ClassVar[int]
+    RESPONSE_SCHEMA_FIELD_NUMBER: _ClassVar[int]
     interrupt_id: str
     value: _payload_pb2.Payload
-    def __init__(self, interrupt_id: _Optional[str] = ..., value: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ...) -> None: ...
+    response_schema: _payload_pb2.Payload
+    def __init__(self, interrupt_id: _Optional[str] = ..., value: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., response_schema: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ...) -> None: ...
 
 class QueuePosition(_message.Message):
     __slots__ = ("runs_before_on_thread", "claimable_runs_before", "capped")

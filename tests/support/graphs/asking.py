@@ -37,6 +37,19 @@ asks = (
     .compile()
 )
 
+
+class Decision(TypedDict):
+    approved: bool
+
+
+def ask_for_decision(state: Questions) -> Questions:
+    return {"answers": [interrupt({"question": "approved?"}, response_schema=Decision)]}
+
+
+asks_for_decision = (
+    StateGraph(Questions).add_node("ask", ask_for_decision).add_edge(START, "ask").compile()
+)
+
 # Both questions are open at the same time.
 asks_twice = (
     StateGraph(Questions)

@@ -133,7 +133,16 @@ class PartReader:
 
 def to_interrupts(interrupts: Iterable[GraphInterrupt]) -> tuple[Interrupt, ...]:
     """Return LangGraph's interrupts as ours."""
-    return tuple(Interrupt(interrupt_id=item.id, value=to_json(item.value)) for item in interrupts)
+    return tuple(_interrupt(item.id, item.value, item.response_schema) for item in interrupts)
+
+
+def _interrupt(interrupt_id: str, value: Any, schema: Any) -> Interrupt:
+    return Interrupt(
+        interrupt_id=interrupt_id,
+        value=to_json(value),
+        # One that surfaces has JSON Schema here, and no type.
+        response_schema=to_json(schema) if isinstance(schema, dict) else "",
+    )
 
 
 def _task(data: dict[str, Any]) -> TaskStarted | TaskEnded:
@@ -141,7 +150,7 @@ def _task(data: dict[str, Any]) -> TaskStarted | TaskEnded:
         triggers = tuple(str(trigger) for trigger in data["triggers"])
         return TaskStarted(data["id"], data["name"], to_json(data["input"]), triggers)
     interrupts = tuple(
-        Interrupt(interrupt_id=item["id"], value=to_json(item["value"]))
+        _interrupt(item["id"], item["value"], item.get("response_schema"))
         for item in data["interrupts"]
     )
     error = describe_task_error(data["error"])

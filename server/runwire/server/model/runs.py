@@ -134,6 +134,8 @@ class Interrupt:
 
     interrupt_id: str
     value: JsonText
+    response_schema: JsonText = ""
+    """The JSON schema of its answer; empty if the graph says none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

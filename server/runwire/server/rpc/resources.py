@@ -95,7 +95,11 @@ def cancel_message(cancel: Cancel | None) -> core_pb2.RunCancel | None:
 def interrupt_messages(interrupts: Sequence[Interrupt]) -> list[core_pb2.Interrupt]:
     """Return open interrupts."""
     return [
-        core_pb2.Interrupt(interrupt_id=interrupt.interrupt_id, value=of_text(interrupt.value))
+        core_pb2.Interrupt(
+            interrupt_id=interrupt.interrupt_id,
+            value=of_text(interrupt.value),
+            response_schema=of_text(schema) if (schema := interrupt.response_schema) else None,
+        )
         for interrupt in interrupts
     ]
 
