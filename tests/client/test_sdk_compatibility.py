@@ -1,7 +1,9 @@
 """Who comes from langgraph_sdk changes one import: names, parameters, defaults stay, but for what
 the page about that lists."""
 
+import json
 from collections import Counter
+from importlib import resources
 from typing import Any
 
 import pytest
@@ -100,3 +102,28 @@ def test_all_errors_of_the_sdk_have_one_of_ours_on_the_page() -> None:
     assert theirs == raised - {"APIStatusError", "APIResponseValidationError"}
     ours = {name for row in rows for name in words(row[2])}
     assert all(issubclass(getattr(package, name), package.RunwireError) for name in ours)
+
+
+@pytest.mark.parametrize("face", FACES)
+async def test_every_call_that_is_safe_with_a_request_id_has_one_from_the_client(face: str) -> None:
+    ids = {}
+    for noun, name, method in all_methods(face):
+        _, calls = await observe(face, noun, name, required(noun, name, method))
+        ids.update(calls.request_ids)
+    assert safe_with_request_ids() <= ids.keys()
+    assert [rpc for rpc, request_id in ids.items() if not request_id] == []
+
+
+def safe_with_request_ids() -> set[str]:
+    """The methods that a channel repeats by itself only if their requests have ids."""
+    with_ids, without = (
+        {
+            f"{one['service'].rpartition('.')[2]}.{one['method']}"
+            for entry in json.loads(resources.files("runwire.v1").joinpath(name).read_bytes())[
+                "methodConfig"
+            ]
+            for one in entry["name"]
+        }
+        for name in ("service_config_request_ids.json", "service_config.json")
+    )
+    return with_ids - without

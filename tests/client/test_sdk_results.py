@@ -4,17 +4,32 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from langgraph_sdk import schema
 from tests.support.callers import MISSING_ID
 from tests.support.migration import differences_on_the_page
 from tests.support.sdk_arguments import all_methods
 from tests.support.sdk_face import Face, face_on
 from tests.support.sdk_surface import FACES
 from tests.support.serving import serve_in_process
+from tests.support.typed import misfits, seen
+from typing_extensions import is_typeddict
 
 from runwire.client import NotFoundError
 
 # langgraph_sdk's second form of parts has no kind for those of "events".
 MODES = ["values", "updates", "messages", "messages-tuple", "custom", "tasks", "checkpoints"]
+
+NO_RESULTS = {
+    *("Command", "CronUpdate", "LangSmithTracing", "RunCreate", "Send"),
+    "AssistantBase",  # what others are made of
+}
+
+TOLD_OF: list[Any] = [
+    ("recorded", {"say": "hi"}),
+    ("nested", {"seen": []}),
+    ("custom_events", {"count": 1}),
+]
+"""What has parts of all kinds, together."""
 
 BEGINNING = [{"updates": [{"values": {"question": "why?"}, "as_node": "__start__"}]}]
 
@@ -60,18 +75,22 @@ async def use_threads(face: Face) -> None:
 
 async def use_runs(face: Face) -> None:
     thread_id = (await face("threads.create"))["thread_id"]
-    made = await face("runs.create", thread_id, "counter", input={"count": 1})
+    told: list[Any] = []
+    made = await face(
+        "runs.create", thread_id, "counter", input={"count": 1}, on_run_created=told.append
+    )
+    assert [*misfits(told[0], schema.RunCreateMetadata, "told")] == []
     run_id = made["run_id"]
     assert await face("runs.join", thread_id, run_id)
     await face("runs.get", thread_id, run_id)
     await face("runs.list", thread_id)
     assert await face("runs.join_stream", thread_id, run_id)
     for version in ("v1", "v2"):
-        for graph_id, given in (("messages", {"say": "hi"}), ("nested", {"seen": []})):
-            options = {"stream_mode": MODES, "stream_subgraphs": True, "version": version}
-            assert await face("runs.stream", None, graph_id, input=given, **options)
-            options["stream_mode"] = "debug"
-            assert await face("runs.stream", None, graph_id, input=given, **options)
+        for graph_id, given in TOLD_OF:
+            for modes in (MODES, "debug"):
+                options = {"stream_mode": modes, "stream_subgraphs": True, "version": version}
+                on = (await face("threads.create"))["thread_id"]
+                assert await face("runs.stream", on, graph_id, input=given, **options)
     failed = await face("runs.wait", None, "fails", input={"message": "no"}, raise_error=False)
     assert failed["__error__"]["message"] == "no"
     batch = [{"thread_id": None, "assistant_id": "echo", "input": {}}]
@@ -120,6 +139,11 @@ async def use_webhooks(face: Face) -> None:
             await face(method, MISSING_ID)
 
 
+async def use_servers(face: Face) -> None:
+    assert await face("servers.get_info")
+    assert await face("servers.get_queue_stats")
+
+
 JOURNEYS: list[Any] = [
     use_assistants,
     use_threads,
@@ -127,7 +151,14 @@ JOURNEYS: list[Any] = [
     use_crons,
     use_store,
     use_webhooks,
+    use_servers,
 ]
+
+
+def result_shapes() -> set[str]:
+    """The typed dicts of langgraph_sdk that are results."""
+    shapes = {name for name, kind in vars(schema).items() if is_typeddict(kind)}
+    return shapes - NO_RESULTS
 
 
 @pytest.mark.parametrize("name", FACES)
@@ -140,5 +171,6 @@ async def test_every_method_gives_what_langgraph_sdk_says_but_for_what_the_page_
     assert face.called == {f"{noun}.{method}" for noun, method, _ in all_methods(name)}
     results = {found for found in differences_on_the_page() if found.kind == "result"}
     assert face.found - results == set()
+    assert result_shapes() - seen == set()
     of_typed_dicts = {found for found in results if found.where[0].isupper()}
     assert of_typed_dicts <= face.found

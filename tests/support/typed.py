@@ -7,6 +7,9 @@ from typing import Any, Literal, NotRequired, Union, get_args, get_origin, get_t
 
 import typing_extensions
 
+seen: set[str] = set()
+"""The names of the typed dicts that values were held against."""
+
 
 def misfits(value: Any, hint: Any, where: str) -> Iterator[str]:
     """Give the places where a value is not what it should be: `where` for itself, "Run.thread_id"
@@ -45,6 +48,7 @@ def _of_typed_dict(value: Any, hint: Any, where: str) -> Iterator[str]:
     if not isinstance(value, dict):
         yield where
         return
+    seen.add(hint.__name__)
     for key, wanted in get_type_hints(hint, include_extras=True).items():
         may_lack = get_origin(wanted) in (NotRequired, typing_extensions.NotRequired)
         place = f"{hint.__name__}.{key}"
