@@ -9,6 +9,7 @@ import ast
 import asyncio
 import inspect
 import io
+import json
 import re
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
@@ -22,7 +23,15 @@ from tests.support.serving import serve_in_process
 from runwire.client import get_client
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("docs/client.md", "docs/migration.md")
+EXAMPLES = ROOT / "examples"
+LETTERS = ROOT / "tests" / "support" / "graphs" / "letters.py"
+PAGES = (
+    "docs/client.md",
+    "docs/crons.md",
+    "docs/migration.md",
+    "docs/store.md",
+    "docs/streams.md",
+)
 
 # What the pages say a server and a receiver of webhooks are at, in place of which there are others.
 SERVER = "localhost:50051"
@@ -65,6 +74,19 @@ def sections(page: str) -> Iterator[Section]:
 ALL = [section for page in PAGES for section in sections(page)]
 
 
+def searchable_examples(directory: Path) -> Path:
+    """Return a configuration file of the example agents, with a store that searches by meaning."""
+    config = json.loads((EXAMPLES / "langgraph.json").read_text())
+    for name, entry in config["graphs"].items():
+        path = entry if isinstance(entry, str) else entry["path"]
+        config["graphs"][name] = f"{EXAMPLES}/{path}"
+    config["dependencies"] = [str(EXAMPLES), str(LETTERS.parent)]
+    config["store"] = {"index": {"dims": 26, "embed": f"{LETTERS}:embed", "fields": ["text"]}}
+    file = directory / "langgraph.json"
+    file.write_text(json.dumps(config))
+    return file
+
+
 @pytest.fixture
 async def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[dict[str, str]]:
     """Where a server with the example agents is, and a receiver of webhooks, by the names that the
@@ -75,7 +97,7 @@ async def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
         receiving() as receiver,
         serve_in_process(
             tmp_path,
-            graphs=ROOT / "examples" / "langgraph.json",
+            graphs=searchable_examples(tmp_path),
             webhook_secret=SECRET,
             webhook_loopback=True,
             webhook_require_https=False,
