@@ -34,6 +34,7 @@ bench: $(STAMP) ## measure a real server against LangGraph in process
 check: $(STAMP) ## everything that is checked without running the server
 	$(BIN)/python protos/generate.py --check
 	$(BIN)/python client/make_sync.py --check
+	$(BIN)/python client/make_cli_docs.py --check
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -49,8 +50,9 @@ protos: $(STAMP) ## format the contract and generate its code
 	$(BIN)/buf format --write
 	$(BIN)/python protos/generate.py
 
-sync: $(STAMP) ## make the synchronous client from the asynchronous one
+sync: $(STAMP) ## make the synchronous client, and the page about the command line
 	$(BIN)/python client/make_sync.py
+	$(BIN)/python client/make_cli_docs.py
 
 format: $(STAMP) ## format code and contract, and fix what can be fixed
 	$(BIN)/ruff check --fix

@@ -24,6 +24,7 @@ Address = Annotated[
     str,
     typer.Option(
         "--address",
+        metavar="ADDRESS",
         help="Where the server is. Servers that share a database: a list, as in "
         "10.0.0.1:50051,10.0.0.2:50051, or dns:///name:50051. TLS: https://name:443. "
         f"[env: RUNWIRE_ADDRESS] [default: {DEFAULT_ADDRESS}]",
@@ -63,7 +64,9 @@ def connected(
 
     try:
         where = address or default_address()
-        with get_sync_client(where, reconnect=Reconnect(on_lost=on_lost)) as client:
+        token = os.environ.get("RUNWIRE_TOKEN") or None
+        reconnect = Reconnect(on_lost=on_lost)
+        with get_sync_client(where, token=token, reconnect=reconnect) as client:
             yield client
     except RunwireError as error:
         refuse(_sentence(error))

@@ -53,7 +53,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 done, 1 a run did not succeed or not all could be done, 2 the call "
-    "failed or was wrong, 130 left with Ctrl-C.",
+    "failed or was wrong, 130 left with Ctrl-C. RUNWIRE_TOKEN: sent with every call over TLS, "
+    "or within this machine, as authorization: Bearer.",
 )
 app.add_typer(runs.app, name="runs")
 app.add_typer(threads.app, name="threads")

@@ -55,11 +55,17 @@ def safe(text: str, out: TextIO) -> str:
     return text.translate(_CONTROLS) if out.isatty() else text
 
 
-def console(out: TextIO) -> "Console":
-    """Return what writes to a terminal in colours, and elsewhere plainly."""
+def console(out: TextIO, *, width: int | None = None) -> "Console":
+    """Return what writes to a terminal in colours, in lines of `width`; the terminal's by
+    default."""
     from rich.console import Console
 
-    return Console(file=out, highlight=False, markup=False, emoji=False)
+    return Console(file=out, width=width, highlight=False, markup=False, emoji=False)
+
+
+ANY_WIDTH = 10_000
+"""For tables that are as wide as what is in them: a terminal breaks longer lines, and loses
+nothing."""
 
 
 def print_answer(
@@ -101,28 +107,25 @@ def print_list(
 def print_table(rows: Sequence[Row]) -> None:
     """Print a table, of which all rows have the same columns. There is at least one."""
     if sys.stdout.isatty():
-        console(sys.stdout).print(table_of(rows))
+        console(sys.stdout, width=ANY_WIDTH).print(table_of(rows))
         return
     for line in _plain_lines(rows):
         print(line)
 
 
 def table_of(rows: Sequence[Row], title: str | None = None) -> "Table":
-    """Return a table for a terminal, in which ids are never cut off."""
+    """Return a table for a terminal, with a line for each row; one that is too long is cut."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
     for name, _ in rows[0]:
-        table.add_column(name, overflow="fold", no_wrap=name in _UNCUT)
+        table.add_column(name, no_wrap=True)
     for row in rows:
         texts = [safe(cell(item), sys.stdout) for _, item in row]
         table.add_row(*(Text(text, COLOURS.get(text, "")) for text in texts))
     return table
-
-
-_UNCUT = {"run", "thread", "assistant", "cron", "server", "checkpoint"}
 
 
 def _plain_lines(rows: Sequence[Row]) -> list[str]:

@@ -9,6 +9,7 @@ import typer
 
 from runwire.commands.calling import Address, AsJson, connected
 from runwire.commands.output import (
+    ANY_WIDTH,
     Row,
     console,
     moment,
@@ -77,7 +78,7 @@ def _print(seen: Seen, *, as_json: bool) -> None:
     if as_json:
         print_json(seen)
     elif sys.stdout.isatty():
-        console(sys.stdout).print(_tables(seen))
+        console(sys.stdout, width=ANY_WIDTH).print(_tables(seen))
     else:
         for place, rows in enumerate(_parts(seen).values()):
             if place:
@@ -128,14 +129,14 @@ def _graph_row(graph: Mapping[str, Any]) -> Row:
 def _server_row(server: Mapping[str, Any]) -> Row:
     slots = f"{server['executing_runs']}/{server['max_concurrent_runs']}"
     return (
-        ("server", server["server_id"]),
-        ("host", server["host_name"]),
         ("address", server["address"]),
+        ("host", server["host_name"]),
         ("version", server["version"]),
         ("calls", server["takes_calls"]),
         ("runs", slots if server["executes_runs"] else None),
         ("draining", server["draining"]),
         ("since", moment(server["started_at"])),
+        ("server", server["server_id"]),
     )
 
 

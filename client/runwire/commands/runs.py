@@ -343,9 +343,8 @@ def _row(run: Mapping[str, Any]) -> Row:
         ("run", run["run_id"]),
         ("state", run["state"]),
         ("graph", run["graph_id"]),
-        ("thread", run["thread_id"]),
         ("created", moment(run["created_at"])),
-        ("ended", moment(run["ended_at"])),
+        ("thread", run["thread_id"]),
         ("error", _error(run["error"])),
     )
 
