@@ -221,6 +221,18 @@ async def test_the_output_of_a_run_that_has_ended_is_left_to_its_end(
     assert await stored(database, ended) == []
 
 
+async def test_where_all_runs_have_ended_nothing_is_asked_of_the_database(
+    database: Database, breaker: Breaker, flusher: Flusher
+) -> None:
+    ended = await new_writer(database, flusher)
+    before = breaker.transactions
+    ended.write(1)
+    await until(flusher._is_dirty.is_set)
+    flusher.remove(ended.run.run_id)
+    await until(lambda: not flusher._is_dirty.is_set())
+    assert breaker.transactions == before
+
+
 # Room.
 
 

@@ -67,6 +67,8 @@ class Flusher:
             self._is_dirty.clear()
             due = [self._attempts[run_id] for run_id in self._dirty]
             self._dirty.clear()
+            if not due:
+                continue  # the runs have ended meanwhile, and their ends have stored it all
             began = time.monotonic()
             await self._flush(due)
             took = time.monotonic() - began
