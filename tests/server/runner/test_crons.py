@@ -14,7 +14,7 @@ from runwire.server.core import crons as core
 from runwire.server.core.crons import CronChange, CronDraft
 from runwire.server.core.firing import Look
 from runwire.server.model.crons import Cron
-from runwire.server.model.errors import DatabaseUnavailable
+from runwire.server.model.errors import DatabaseUnavailable, RunwireError, StorageFull
 from runwire.server.model.runs import MultitaskStrategy, RunSpec, RunState
 from runwire.server.runner import crons as loop
 from runwire.server.runner.crons import CronLoop
@@ -132,7 +132,9 @@ async def test_a_defect_is_noted_and_does_not_keep_others_from_firing(
     assert (await engine.crons.get(right.cron_id)).last_error is None
 
 
-async def test_a_cron_waits_for_a_database_that_is_away(
+@pytest.mark.parametrize("trouble", [DatabaseUnavailable, StorageFull])
+async def test_a_cron_waits_for_a_database_that_is_away_or_full(
+    trouble: type[RunwireError],
     engine: Engine,
     moving_clock: type[MovableClock],
     monkeypatch: pytest.MonkeyPatch,
@@ -145,7 +147,7 @@ async def test_a_cron_waits_for_a_database_that_is_away(
     def fire_later(*given: Any, **more: Any) -> Any:
         tries.append(given)
         if len(tries) < 4:
-            raise DatabaseUnavailable
+            raise trouble()
         return fire(*given, **more)
 
     monkeypatch.setattr(core, "fire", fire_later)
@@ -154,7 +156,7 @@ async def test_a_cron_waits_for_a_database_that_is_away(
         await until(lambda: fired(engine, cron))
     assert (await engine.crons.get(cron.cron_id)).last_error is None
     said = [entry.message for entry in caplog.records if "crons can" in entry.message]
-    assert said == ["crons cannot fire: the database is away", "crons can fire again"]
+    assert said == [f"crons cannot fire: {trouble().message}", "crons can fire again"]
 
 
 async def test_the_loop_goes_on_after_a_failure(

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from runwire.server.core.crons import Crons
-from runwire.server.model.errors import DatabaseUnavailable
+from runwire.server.model.errors import DatabaseUnavailable, StorageFull
 
 _logger = logging.getLogger(__name__)
 
@@ -58,9 +58,9 @@ class CronLoop:
                 if is_away:
                     _logger.warning("crons can fire again")
                 is_away = False
-            except DatabaseUnavailable:
+            except (DatabaseUnavailable, StorageFull) as error:
                 if not is_away:
-                    _logger.warning("crons cannot fire: the database is away")
+                    _logger.warning("crons cannot fire: %s", error.message)
                 is_away = True
                 wait = RETRY_SECONDS
             except Exception:
