@@ -116,6 +116,31 @@ def test_postgresql_reads_no_whole_table(
     assert [line for line in found if "Seq Scan" in line] == [], found
 
 
+def test_watchers_of_an_assistant_do_not_read_all_that_it_ever_ran(
+    memory: Connection, filled: Connection
+) -> None:
+    wanted = RunFilter(assistant_id="assistant1")
+
+    def look(connection: Connection) -> None:
+        changes.list_changes(connection, wanted, ON_ITS_WAY, limit=50)
+
+    for found in (sqlite_plans(memory, look), postgres_plans(filled, look)):
+        assert any("ix_runs_change" in step for step in found), found
+        assert not any("ix_runs_assistant_id" in step for step in found), found
+
+
+def test_watchers_of_what_is_unfinished_do_not_read_what_has_ended(
+    memory: Connection, filled: Connection
+) -> None:
+    place = ChangePlace(time=NOW, unfinished=True).heading(Horizon(20_000), NOW)
+
+    def look(connection: Connection) -> None:
+        changes.list_changes(connection, RunFilter(), place, limit=50)
+
+    for found in (sqlite_plans(memory, look), postgres_plans(filled, look)):
+        assert not any("ix_runs_change" in step or "Seq Scan" in step for step in found), found
+
+
 def test_items_that_have_expired_are_found_by_their_time(
     memory: Connection, filled: Connection
 ) -> None:

@@ -6,6 +6,7 @@ greater numbers. What a reader has seen is therefore a `Horizon`, and never a nu
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -82,17 +83,26 @@ def list_changes_of_thread(
 
 
 def _moved(connection: Connection, wanted: RunFilter, place: Place, limit: int) -> list[Change]:
-    query = passing(select(runs.c.change, runs.c.run_id), wanted)
+    query = passing(select(runs.c.change, runs.c.run_id), replace(wanted, assistant_id=""))
+    if wanted.assistant_id:
+        # So that the index of changes is taken: SQLite would read all that the assistant ever ran,
+        # and again whenever any run has moved.
+        query = query.where(func.coalesce(runs.c.assistant_id, "") == wanted.assistant_id)
     if wanted.states:
         query = query.where(runs.c.state.in_(sorted(wanted.states)))
     if place.unfinished:
-        query = query.where(IN_FLIGHT)
+        # As a list of ids: SQLite would read all runs, because they are in order.
+        query = query.where(IN_FLIGHT, runs.c.run_id.in_(_unfinished))
     rows = connection.execute(_after(query, runs, runs.c.run_id, place, limit)).all()
     there = get_runs(connection, [row.run_id for row in rows])
     return [
         Change(ChangeKey(row.change, row.run_id), ChangeKind.MOVED, run=there[row.run_id])
         for row in rows
     ]
+
+
+_in_flight = runs.alias("in_flight")
+_unfinished = select(_in_flight.c.run_id).where(IN_FLIGHT)
 
 
 def _noted(connection: Connection, query: Select[Any], place: Place, limit: int) -> list[Change]:
