@@ -10,7 +10,7 @@ import pytest
 from langgraph_sdk import errors
 from tests.support.migration import differences_on_the_page, table, words
 from tests.support.recorded_calls import observe
-from tests.support.sdk_arguments import all_methods, idle_arguments, required
+from tests.support.sdk_arguments import all_methods, idle_arguments, refused_words, required
 from tests.support.sdk_surface import (
     FACES,
     Found,
@@ -39,7 +39,7 @@ def test_every_parameter_is_there_with_its_default() -> None:
 
 @pytest.mark.parametrize("face", FACES)
 async def test_every_argument_does_something_or_is_refused_by_its_name(face: str) -> None:
-    found = await idle_arguments(face)
+    found = await idle_arguments(face) | await refused_words(face)
     page = {one for one in differences_on_the_page() if one.kind in SEEN_BY_CALLING}
     assert found - page == set()
     assert page - found == set()

@@ -1,5 +1,6 @@
 """Every method of both faces, called on a real server: results are what langgraph_sdk says."""
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -174,3 +175,25 @@ async def test_every_method_gives_what_langgraph_sdk_says_but_for_what_the_page_
     assert result_shapes() - seen == set()
     of_typed_dicts = {found for found in results if found.where[0].isupper()}
     assert of_typed_dicts <= face.found
+
+
+IN_SCHEMA = (schema.Interrupt, ["Interrupt.response_schema"])
+IN_NAMESPACES = (schema.ListNamespaceResponse, ["ListNamespaceResponse.namespaces"])
+
+
+@pytest.mark.parametrize(
+    ("value", "hint", "found"),
+    [
+        ({"value": 1}, schema.Interrupt, ["Interrupt.id"]),
+        ({"value": 1, "id": 1}, schema.Interrupt, ["Interrupt.id"]),
+        ({"value": 1, "id": "i", "response_schema": []}, *IN_SCHEMA),
+        ({"namespaces": [["a"], [1]]}, *IN_NAMESPACES),
+        (True, int, ["where"]),
+        ("yesterday", schema.RunStatus, ["where"]),
+        ("2026-01-01T00:00:00+00:00", datetime | None, []),
+        ("2026-01-01T00:00:00", datetime, ["where"]),
+        ([{}], list[dict[str, Any]] | None, []),
+    ],
+)
+def test_what_does_not_fit_is_found(value: Any, hint: Any, found: list[str]) -> None:
+    assert [*misfits(value, hint, "where")] == found

@@ -91,6 +91,8 @@ def made_up(answer: Any) -> Any:
             continue
         if one.name == "events":
             answer.events.extend(_events())
+        elif one.name == "runs":
+            answer.runs.append(_run())
         elif one.is_repeated:
             getattr(answer, one.name).add()
         elif one.message_type.full_name == core_pb2.Run.DESCRIPTOR.full_name:
@@ -102,7 +104,7 @@ def made_up(answer: Any) -> Any:
 
 def _run() -> core_pb2.Run:
     error = core_pb2.RunError(type="ValueError", message="no")
-    return core_pb2.Run(run_id="run", thread_id=THREAD_ID, error=error)
+    return core_pb2.Run(run_id="run", thread_id=THREAD_ID, error=error, spec=core_pb2.RunSpec())
 
 
 def _events() -> list[events_pb2.RunEvent]:
@@ -136,7 +138,7 @@ async def observe(face: str, noun: str, method: str, given: dict[str, Any]) -> t
     rest = {name: value for name, value in given.items() if name not in first}
     try:
         outcome = await gathered(call(*(given[name] for name in first), **rest))
-    except (RunwireError, ValueError) as error:
+    except RunwireError as error:
         outcome = repr(error)
     return (calls.sent, repr(outcome), told), calls
 

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from tests.support.recorded_calls import observe
 from tests.support.sdk_examples import another, example
@@ -12,6 +12,7 @@ from tests.support.sdk_surface import (
     nouns_of,
     our_client,
     parameters_of,
+    sdk_client,
 )
 
 
@@ -52,3 +53,29 @@ async def idle_arguments(face: str) -> set[Found]:
                 if changed == seen:
                     found.add(Found("without effect", place))
     return found
+
+
+async def refused_words(face: str) -> set[Found]:
+    """Return the words that langgraph_sdk has for an argument and that are refused."""
+    theirs = nouns_of(sdk_client(face))
+    found = set()
+    for noun, name, method in all_methods(face):
+        known = methods_of(theirs[noun]).get(name) if noun in theirs else None
+        if known is None:
+            continue
+        base = required(noun, name, method)
+        for argument, parameter in parameters_of(known).items():
+            for word in _words(eval(parameter.annotation, known.__globals__)):
+                given = [word] if argument == "select" else word
+                try:
+                    await observe(face, noun, name, {**base, argument: given})
+                except (NotImplementedError, ValueError, TypeError):
+                    found.add(Found("refused", f"{noun}.{name}({argument}={word!r})"))
+    return found
+
+
+def _words(hint: Any) -> set[str]:
+    """Return the words of all literals in an annotation."""
+    if get_origin(hint) is Literal:
+        return {word for word in get_args(hint) if isinstance(word, str)}
+    return {word for one in get_args(hint) for word in _words(one)}
