@@ -90,7 +90,8 @@ class Soak:
     async def wait(self, name: str, client: RunwireClient) -> None:
         """Start runs and wait for them."""
         for label in self.labels(name):
-            values = await client.runs.wait(None, "chain", input=self.input_of(label))
+            thread_id = (await client.threads.create())["thread_id"]
+            values = await client.runs.wait(thread_id, "chain", input=self.input_of(label))
             self.waits.append((label, values["done"]))
 
     def stream_in_thread(self, name: str) -> None:

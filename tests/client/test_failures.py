@@ -73,12 +73,16 @@ async def test_what_is_not_grpc_is_called_what_it_is(talk: Talk, told: str) -> N
         with pytest.raises(UnavailableError, match=told) as raised:
             await client.runs.get(None, RUN_ID)
     assert address in str(raised.value)
+    assert not raised.value.connected
 
 
 async def test_a_name_that_nobody_has_is_said() -> None:
     async with get_client("nobody.invalid:1", options=AT_ONCE) as client:
-        with pytest.raises(UnavailableError, match=r"the name of nobody\.invalid:1 cannot be"):
+        with pytest.raises(
+            UnavailableError, match=r"the name of nobody\.invalid:1 cannot be"
+        ) as raised:
             await client.runs.get(None, RUN_ID)
+    assert not raised.value.connected
 
 
 LOG = [started(1), *(custom(f"1-{index}", str(index)) for index in range(2, 6)), ended("1-6")]

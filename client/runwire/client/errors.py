@@ -93,7 +93,10 @@ class DeadlineExceededError(RunwireError, TimeoutError):
 
 
 class UnavailableError(RunwireError):
-    """No server answers, or the connection broke and did not come back in time."""
+    """No server answers, or the connection broke and did not come back in time. `connected` is
+    whether there had been a connection when the call failed."""
+
+    connected: bool = True
 
 
 class ServerError(RunwireError):

@@ -47,6 +47,8 @@ _TLS_HUNG_UP = (
     "{0} hangs up: does it want a certificate of its callers, Tls(cert=…, key=…), or another one?"
 )
 
+_NEVER_CONNECTED = ("failed to connect", "errors resolving", "DNS resolution failed")
+
 # How gRPC tells of a stream that something between here and the server has broken off: a server's
 # own INTERNAL has a reason.
 _BROKEN_OFF = ("RST_STREAM", "Stream removed", "GOAWAY")
@@ -112,6 +114,8 @@ def _add_details(raised: RunwireError, details: status_pb2.Status) -> None:
         raised.violations = tuple(
             (violation.field, violation.description) for violation in bad_request.field_violations
         )
+    if isinstance(raised, UnavailableError):
+        raised.connected = not any(words in raised.message for words in _NEVER_CONNECTED)
     if isinstance(raised, ResourceExhaustedError):
         retry_info = error_details_pb2.RetryInfo()
         if _find(details, retry_info):
@@ -149,6 +153,6 @@ def _no_answer(message: str, target: str, *, secure: bool) -> str:
         if words in message:
             return sentence.format(target)
     # A connection that was open, and breaks, is told in fewer words.
-    if "failed to connect" in message and any(words in message for words in _HUNG_UP):
+    if _NEVER_CONNECTED[0] in message and any(words in message for words in _HUNG_UP):
         return (_TLS_HUNG_UP if secure else _PLAIN_HUNG_UP).format(target)
     return f"no answer from a Runwire server at {target}; is it running there?"

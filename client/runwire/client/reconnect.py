@@ -22,6 +22,10 @@ _LIVED = 10.0
 """A call that fails after this many seconds had reached the server: a channel that cannot connect
 says so sooner."""
 
+_CONNECTED = 1.0
+"""A connection that breaks after this many seconds was one to a server: even if that said nothing,
+as there was nothing to say yet. Sooner, it may be to something that takes calls and drops them."""
+
 
 class Outage:
     """The tries of one stream or call: how long its server has been away, when to try again."""
@@ -42,7 +46,7 @@ class Outage:
         if not isinstance(error, UnavailableError) or self._connection.closed:
             raise error
         now = time.monotonic()
-        if now - self._tried > _LIVED:
+        if now - self._tried > (_CONNECTED if error.connected else _LIVED):
             self.over()
         if self._since is None:
             self._since = now

@@ -153,6 +153,35 @@ def test_a_server_that_stays_away_is_given_up_when_it_is_time(bench: Bench) -> N
     assert max(pauses) <= 8 * 1.25
 
 
+@pytest.mark.parametrize("what", ["a stream", "a wait"])
+def test_a_server_that_comes_and_goes_is_not_given_up_although_it_has_nothing_to_say(
+    bench: Bench, what: str
+) -> None:
+    """A run may wait for long, and so may those who wait for it."""
+    if what == "a stream":
+        method = RUNS["JoinRunStream"]
+        reading = bench.start(lambda: list(bench.client.runs.join_stream(None, RUN_ID)))
+    else:
+        method = RUNS["JoinRun"]
+        bench.client._connection.reached = True  # which this channel cannot tell by itself
+        reading = bench.start(lambda: bench.client.runs.join(None, RUN_ID))
+    while bench.clock.time() < 100:
+        rpc = bench.take(method)[2]
+        bench.clock.sleep_for(3)
+        gone: Any = ((), grpc.StatusCode.UNAVAILABLE, "Socket closed")
+        rpc.terminate(*gone) if what == "a stream" else rpc.terminate(None, *gone)
+    assert not reading.done()
+    rpc = bench.take(method)[2]
+    if what == "a stream":
+        send(rpc, event(run={"run_id": RUN_ID}), ended("1-1"))
+        rpc.terminate((), grpc.StatusCode.OK, "")
+    else:
+        joined = runs_pb2.JoinRunResponse()
+        joined.run.run_id = RUN_ID
+        rpc.terminate(joined, (), grpc.StatusCode.OK, "")
+    reading.result(SOON)
+
+
 def test_an_error_that_is_none_of_the_connection_ends_a_stream(bench: Bench) -> None:
     reading = bench.start(lambda: list(bench.client.runs.join_stream(None, RUN_ID)))
     _, _, rpc = bench.take(RUNS["JoinRunStream"])
