@@ -3,11 +3,13 @@
 import asyncio
 import json
 import random
+import sys
 from contextlib import AsyncExitStack, aclosing
 from typing import Any
 
 import grpc
 import pytest
+from tests.support.names import serve_names
 from tests.support.scripted import (
     QUICK,
     RUN_ID,
@@ -147,6 +149,36 @@ async def test_calls_go_to_each_of_several_servers() -> None:
         await collect(client.runs.stream(None, "chat", stream_mode="custom"))
         while not all(servicer.calls for servicer in servicers):
             await collect(client.runs.stream(None, "chat", stream_mode="custom"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs more than one address of the loopback")
+async def test_a_stream_goes_on_where_its_name_leads_by_then() -> None:
+    async with serve_names("127.0.0.1") as names, AsyncExitStack() as gone:
+        leaving, coming = ScriptedRuns(LOG, [10], hang), ScriptedRuns(LOG)
+        address = await gone.enter_async_context(serve(leaving))
+        port = int(address.rpartition(":")[2])
+        url = f"dns://{names.address}/agents.example:{port}"
+        async with get_client(url, reconnect=QUICK) as client:
+            stream = client.runs.stream(None, "chat", stream_mode="custom")
+            got = [await anext(stream) for _ in range(9)]
+            names.hosts = ("127.0.0.2",)
+            async with serve(coming, port, host="127.0.0.2"):
+                await gone.aclose()
+                got += await collect(stream)
+    assert numbers(got) == NUMBERS
+    assert [call.after_event_id for call in coming.calls] == ["1-9"]
+
+
+async def test_a_stream_outlives_the_age_that_its_connection_may_reach() -> None:
+    async def last(context: Any) -> None:
+        await asyncio.sleep(0.25)
+
+    servicer = ScriptedRuns(LOG, [10, 10, 10], last)
+    age = [("grpc.max_connection_age_ms", 100), ("grpc.max_connection_age_grace_ms", 50)]
+    async with serve(servicer, options=age) as address, get_client(address) as client:
+        parts = await collect(client.runs.stream(None, "chat", stream_mode="custom"))
+    assert numbers(parts) == NUMBERS
+    assert len(servicer.calls) > 1
 
 
 async def test_a_stream_that_ends_before_its_run_is_joined_again() -> None:

@@ -151,14 +151,20 @@ class ScriptedRuns(runs_pb2_grpc.RunServiceServicer):
 
 
 @asynccontextmanager
-async def serve(servicer: ScriptedRuns, port: int = 0) -> AsyncIterator[str]:
+async def serve(
+    servicer: ScriptedRuns,
+    port: int = 0,
+    *,
+    host: str = "127.0.0.1",
+    options: Sequence[tuple[str, Any]] = (),
+) -> AsyncIterator[str]:
     """Give the address at which `servicer` is to be called."""
-    server = grpc.aio.server()
+    server = grpc.aio.server(options=options)
     runs_pb2_grpc.add_RunServiceServicer_to_server(servicer, server)
-    port = server.add_insecure_port(f"127.0.0.1:{port}")
+    port = server.add_insecure_port(f"{host}:{port}")
     await server.start()
     try:
-        yield f"127.0.0.1:{port}"
+        yield f"{host}:{port}"
     finally:
         await server.stop(0)
 
