@@ -18,6 +18,7 @@ from runwire.client import (
 from runwire.client.errors import BY_REASON, BY_STATUS, ServerError
 from runwire.v1 import errors_pb2
 
+GUIDE = Path(__file__).parents[2] / "docs/client-connections.md"
 PROTO = Path(__file__).parents[2] / "protos/runwire/v1/errors.proto"
 REASONS = {
     name.removeprefix("ERROR_REASON_")
@@ -51,6 +52,17 @@ def test_a_reason_is_caught_by_the_kind_of_its_status(reason: str) -> None:
     for code in codes:
         status = BY_STATUS.get(grpc.StatusCode[code], ServerError)
         assert issubclass(BY_REASON[ErrorReason(reason)], status)
+
+
+def test_the_guide_names_what_is_raised_for_each_reason() -> None:
+    told = dict(re.findall(r"^\| `([A-Z_]+)` \| (.*) \|$", GUIDE.read_text(), re.M))
+    assert told == {reason: named(kind) for reason, kind in BY_REASON.items()}
+
+
+def named(kind: type[RunwireError]) -> str:
+    (base,) = kind.__bases__
+    above = "" if base is RunwireError else f" (`{base.__name__}`)"
+    return f"`{kind.__name__}`{above}"
 
 
 async def raised_for(code: grpc.StatusCode, reason: str) -> RunwireError:

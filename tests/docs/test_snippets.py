@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import pytest
 from tests.support.receivers import SECRET, receiving
 from tests.support.serving import serve_in_process
+from tests.support.tls import Identity
 
 from runwire.client import get_client
 
@@ -27,6 +28,7 @@ EXAMPLES = ROOT / "examples"
 LETTERS = ROOT / "tests" / "support" / "graphs" / "letters.py"
 PAGES = (
     "docs/client.md",
+    "docs/client-connections.md",
     "docs/crons.md",
     "docs/migration.md",
     "docs/store.md",
@@ -93,6 +95,10 @@ async def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
     pages have for them."""
     for key in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY"):
         monkeypatch.delenv(key, raising=False)
+    monkeypatch.chdir(tmp_path)
+    caller = Identity("caller")
+    for name, pem in (("ca", caller.ca), ("cert", caller.cert), ("key", caller.key)):
+        (tmp_path / f"{name}.pem").write_bytes(pem)
     async with (
         receiving() as receiver,
         serve_in_process(
