@@ -128,7 +128,7 @@ class CronServiceServicer:
         """Changes a cron. A time that it has missed is forgotten if its schedule, its zone or whether it
         is enabled changes: the next time is then one after the change.
 
-        Fails with NOT_FOUND and reason CRON_NOT_FOUND or ASSISTANT_VERSION_NOT_FOUND.
+        Fails with NOT_FOUND and reason CRON_NOT_FOUND, ASSISTANT_VERSION_NOT_FOUND or GRAPH_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

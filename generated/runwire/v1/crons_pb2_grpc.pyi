@@ -50,7 +50,7 @@ class CronServiceStub:
     """Changes a cron. A time that it has missed is forgotten if its schedule, its zone or whether it
     is enabled changes: the next time is then one after the change.
 
-    Fails with NOT_FOUND and reason CRON_NOT_FOUND or ASSISTANT_VERSION_NOT_FOUND.
+    Fails with NOT_FOUND and reason CRON_NOT_FOUND, ASSISTANT_VERSION_NOT_FOUND or GRAPH_NOT_FOUND.
     """
     DeleteCron: _aio.UnaryUnaryMultiCallable[_crons_pb2.DeleteCronRequest, _crons_pb2.DeleteCronResponse]
     """Deletes a cron. The runs that it made stay, those that have not ended too. A cron goes with its
@@ -119,7 +119,7 @@ class CronServiceServicer(metaclass=_abc_1.ABCMeta):
         """Changes a cron. A time that it has missed is forgotten if its schedule, its zone or whether it
         is enabled changes: the next time is then one after the change.
 
-        Fails with NOT_FOUND and reason CRON_NOT_FOUND or ASSISTANT_VERSION_NOT_FOUND.
+        Fails with NOT_FOUND and reason CRON_NOT_FOUND, ASSISTANT_VERSION_NOT_FOUND or GRAPH_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod

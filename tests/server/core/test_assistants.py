@@ -19,6 +19,7 @@ from runwire.server.model.errors import (
     AssistantVersionNotFound,
     DefaultAssistant,
     GraphNotFound,
+    PayloadTooLarge,
     RequestIdReused,
 )
 from runwire.server.model.ids import default_assistant_id, new_id
@@ -74,6 +75,16 @@ async def test_a_repeated_request_gives_the_same_assistant(engine: Engine) -> No
     assert [existed for _, existed in answers].count(False) == 1
     with pytest.raises(RequestIdReused):
         await engine.assistants.create(DRAFT, RequestKey("CreateAssistant", "id", b"x"))
+
+
+async def test_metadata_do_not_grow_beyond_what_can_be_given_at_once(engine: Engine) -> None:
+    large = {"a": "x" * 40_000}
+    draft = AssistantDraft(graph_id="echo", metadata=large)
+    assistant, _ = await engine.assistants.create(draft, None)
+    change = AssistantChange(metadata={"b": large})
+    with pytest.raises(PayloadTooLarge):
+        await engine.assistants.update(assistant.assistant_id, change)
+    assert await engine.assistants.get(assistant.assistant_id) == assistant
 
 
 async def test_a_change_makes_a_version_and_none_makes_none(engine: Engine) -> None:

@@ -8,6 +8,7 @@ import pytest
 from tests.support.engine import Engine, until
 
 from runwire.server.model.errors import (
+    PayloadTooLarge,
     RequestIdReused,
     RunNotFound,
     ThreadExists,
@@ -66,6 +67,17 @@ async def test_metadata_are_merged_and_null_takes_a_key_away(engine: Engine) -> 
     assert changed.update_time > thread.update_time
     assert changed.state_update_time == thread.state_update_time
     assert await engine.threads.update(thread.thread_id, {"c": 3, "d": None}) == changed
+
+
+async def test_metadata_do_not_grow_beyond_what_can_be_given_at_once(engine: Engine) -> None:
+    large = "x" * 40_000
+    thread, _ = await create(engine, metadata={"a": large})
+    with pytest.raises(PayloadTooLarge) as refused:
+        await engine.threads.update(thread.thread_id, {"b": large})
+    assert refused.value.variables["field"] == "metadata"
+    assert await engine.threads.get(thread.thread_id) == thread
+    changed = await engine.threads.update(thread.thread_id, {"a": None, "b": large})
+    assert changed.metadata == {"b": large}
 
 
 async def test_threads_are_listed_in_pages_that_join(engine: Engine) -> None:

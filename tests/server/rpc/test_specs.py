@@ -9,6 +9,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from runwire.server.model.errors import InvalidFields, PayloadTooLarge
 from runwire.server.model.ids import new_id
+from runwire.server.model.requests import METADATA_BYTES
 from runwire.server.model.runs import (
     Command,
     Durability,
@@ -23,7 +24,7 @@ from runwire.server.model.runs import (
     StreamMode,
 )
 from runwire.server.model.webhook_urls import UrlPolicy
-from runwire.server.rpc.fields import MAX_VIOLATIONS, METADATA_BYTES, Fields
+from runwire.server.rpc.fields import MAX_VIOLATIONS, Fields
 from runwire.server.rpc.resources import spec_message
 from runwire.server.rpc.specs import read_spec
 from runwire.v1 import core_pb2

@@ -21,9 +21,10 @@ from runwire.server.model.errors import (
     AssistantVersionNotFound,
     DefaultAssistant,
     GraphNotFound,
+    PayloadTooLarge,
 )
 from runwire.server.model.ids import canonical_id, default_assistant_id, new_id
-from runwire.server.model.requests import Order, Page, RequestKey
+from runwire.server.model.requests import METADATA_BYTES, Order, Page, RequestKey
 from runwire.server.model.runs import RunConfig
 from runwire.server.storage import assistants, locks
 from runwire.server.storage.assistants import AssistantFilter
@@ -141,7 +142,7 @@ class Assistants:
     async def update(self, assistant_id: str, change: AssistantChange) -> Assistant:
         """Change an assistant, which makes a new version; what changes nothing makes none.
 
-        Raises `AssistantNotFound`, `GraphNotFound`, `DefaultAssistant`.
+        Raises `AssistantNotFound`, `GraphNotFound`, `DefaultAssistant`, `PayloadTooLarge`.
         """
         if change.graph_id is not None:
             self._check_graph(change.graph_id)
@@ -367,8 +368,13 @@ def _changed(assistant: Assistant, change: AssistantChange) -> Assistant:
 
 
 def merged(old: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
-    """Return metadata with a change merged in, key by key; None takes a key away."""
-    return {key: value for key, value in {**old, **change}.items() if value is not None}
+    """Return metadata with a change merged in, key by key; None takes a key away. Raises
+    `PayloadTooLarge` for what grows beyond the limit by that."""
+    new = {key: value for key, value in {**old, **change}.items() if value is not None}
+    size = len(orjson.dumps(new))
+    if size > METADATA_BYTES and size > len(orjson.dumps(old)):
+        raise PayloadTooLarge("metadata", size, METADATA_BYTES)
+    return new
 
 
 def _delete(connection: Connection, assistant_id: str, graph_ids: Sequence[str]) -> None:

@@ -114,7 +114,7 @@ class Crons:
 
     async def update(self, cron_id: str, change: CronChange) -> Cron:
         """Change a cron. Raises `CronNotFound`, `AssistantVersionNotFound`, `GraphNotFound`,
-        `InvalidField`."""
+        `InvalidField`, `PayloadTooLarge`."""
         graph_ids = self._rules.graph_ids
         cron = await self._database.write(
             lambda connection: _update(connection, cron_id, change, graph_ids)

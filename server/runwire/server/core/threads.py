@@ -143,7 +143,7 @@ class Threads:
         self, thread_id: str, metadata: dict[str, Any], ttl: ThreadTtl | None = None
     ) -> Thread:
         """Merge metadata into a thread's, and give it another TTL if there is one. Raises
-        `ThreadNotFound`."""
+        `ThreadNotFound`, `PayloadTooLarge`."""
 
         def update(connection: Connection) -> Thread:
             thread = _lock(connection, thread_id)

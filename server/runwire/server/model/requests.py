@@ -5,6 +5,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Generic, TypeVar
 
+METADATA_BYTES = 64 * 1024
+"""The largest metadata, as JSON text."""
+
 T = TypeVar("T")
 
 

@@ -9,15 +9,12 @@ from google.protobuf.duration_pb2 import Duration
 
 from runwire.server.model.errors import InvalidFields, PayloadTooLarge
 from runwire.server.model.ids import canonical_id, default_assistant_id
-from runwire.server.model.requests import Order, TimeRange
+from runwire.server.model.requests import METADATA_BYTES, Order, TimeRange
 from runwire.server.model.webhook_urls import UrlPolicy, problem_of_url
 from runwire.server.rpc import payloads
 from runwire.server.rpc.enums import E, Words
 from runwire.server.rpc.json_limits import Offence
 from runwire.v1 import core_pb2, payload_pb2
-
-METADATA_BYTES = 64 * 1024
-"""The largest metadata, as JSON text."""
 
 MAX_ITEMS = 1000
 """The longest list or map of a request that has no limit of its own."""
