@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any, NamedTuple, get_overloads
 
 import langgraph_sdk
+from langgraph_sdk import client as sdk_clients
 
 from runwire import client as runwire_client
 from runwire.client import specs
@@ -76,6 +77,13 @@ NOT_GIVEN = "stands for the default"
 
 def _option(name: str) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=NOT_GIVEN)
+
+
+def absent_names() -> set[Found]:
+    """Return what can be imported from langgraph_sdk and its module of clients, and not here."""
+    theirs = {name for name in (*langgraph_sdk.__all__, *sdk_clients.__all__) if name[0] != "_"}
+    absent = theirs - set(runwire_client.__all__)
+    return {Found("absent", f"langgraph_sdk.{name}") for name in absent}
 
 
 def differences(face: str) -> set[Found]:
