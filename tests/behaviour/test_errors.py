@@ -25,7 +25,7 @@ from runwire.client import (
     UnavailableError,
     get_client,
 )
-from runwire.client.errors import from_call
+from runwire.client.failures import from_call
 from runwire.server.app import App
 from runwire.server.core.retention import Retention, sweep
 from runwire.server.model.changes import Place
@@ -49,7 +49,7 @@ async def send_junk(client: Client, server: App) -> None:
         try:
             await call(b"\xff\xff")
         except grpc.aio.AioRpcError as error:
-            raise from_call(error, server.address) from None
+            raise from_call(error, server.address, secure=False, limited=False) from None
 
 
 async def leave_out_the_assistant(client: Client, server: App) -> None:
@@ -227,7 +227,7 @@ async def go_on_after_years(client: Client, server: App) -> None:
         try:
             await call.read()
         except grpc.aio.AioRpcError as error:
-            raise from_call(error, server.address) from None
+            raise from_call(error, server.address, secure=False, limited=False) from None
 
 
 PROVOCATIONS: dict[str, tuple[Provocation, type[RunwireError], str]] = {

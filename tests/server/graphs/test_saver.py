@@ -96,7 +96,12 @@ async def test_the_conformance_suite_of_langgraph_passes(
         {"owner": "another server"},
         {"attempt": 2},
         {"state": "pending", "owner": None},
-        {"state": "succeeded", "owner": None, "end_time": func.now()},
+        {
+            "state": "succeeded",
+            "owner": None,
+            "end_time": func.now(),
+            "update_time": func.now(),
+        },
     ],
     ids=["owner", "attempt", "released", "ended"],
 )

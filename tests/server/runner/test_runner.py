@@ -107,7 +107,9 @@ async def test_a_server_without_slots_leaves_runs_to_others_and_still_reads_thre
         cancelled = await engine.runs.cancel(left.run_id, CancelAction.INTERRUPT, wait=True)
         # Both are user code, which has its loops here too.
         state = await engine.states.get(on["thread_id"], None, include_subgraphs=False)
-        assert (await engine.assistants.schemas("echo")).input
+        graph_id, schemas = await engine.assistants.schemas("echo")
+        assert graph_id == "echo"
+        assert schemas.input
         async with asyncio.timeout(1):
             await engine.runner.drain()
         assert [(await engine.row(run)).state for run in runs] == [RunState.PENDING] * 2

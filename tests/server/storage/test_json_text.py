@@ -63,7 +63,7 @@ def test_data_is_found_by_what_it_holds(connection: Connection, value: dict[str,
         wanted = json.dumps({key: entry})
         query = select(store_items.c.key).where(contains(store_items.c.value, wanted))
         assert list(connection.scalars(query)) == ["k"]
-        same = compare(store_items.c.value, key, "$eq", json.dumps(entry))
+        same = compare(store_items.c.value, [key], "$eq", json.dumps(entry))
         assert list(connection.scalars(select(store_items.c.key).where(same))) == ["k"]
 
 
@@ -79,7 +79,7 @@ def test_both_databases_compare_alike(connection: Connection) -> None:
     keep(connection, {str(place): value for place, value in enumerate(VALUES)})
     document = json.dumps({str(place): value for place, value in enumerate(VALUES)})
     asked = [
-        (str(place), operator, json.dumps(other))
+        ([str(place)], operator, json.dumps(other))
         for place in range(len(VALUES) + 1)  # the last one is missing
         for operator in ("$eq", "$ne", "$gt", "$gte", "$lt", "$lte")
         for other in VALUES
@@ -87,7 +87,9 @@ def test_both_databases_compare_alike(connection: Connection) -> None:
     for some in (asked[start : start + 200] for start in range(0, len(asked), 200)):
         query = select(*(compare(store_items.c.value, *each) for each in some))
         found = [bool(answer) for answer in connection.execute(query).one()]
-        assert found == [json_compare(document, *each) for each in some]
+        assert found == [
+            json_compare(document, operator, other, *path) for path, operator, other in some
+        ]
 
 
 def test_both_databases_look_into_data_alike(connection: Connection) -> None:

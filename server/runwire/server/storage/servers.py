@@ -133,4 +133,4 @@ _forget_others = delete(servers).where(servers.c.server_id != bindparam("this_se
 
 
 def _server(row: Row[Any]) -> Server:
-    return Server(**row._mapping)
+    return Server(**{**row._mapping, "graph_ids": tuple(row.graph_ids)})
