@@ -5,6 +5,7 @@ import json
 import random
 import sys
 from contextlib import AsyncExitStack, aclosing
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -287,6 +288,24 @@ async def test_a_stream_outlives_a_server_that_is_away_for_a_while() -> None:
     async with serve(servicer, int(address.rpartition(":")[2])), client:
         got += await reading
     assert numbers(got) == NUMBERS
+
+
+async def test_each_loss_of_a_server_is_told_once() -> None:
+    told: list[UnavailableError] = []
+    watched = replace(QUICK, on_lost=told.append)
+    async with client_of(ScriptedRuns(LOG, cuts=[5, 0, 0, 5]), reconnect=watched) as client:
+        parts = await collect(client.runs.stream(THREAD_ID, "chat", stream_mode="custom"))
+    assert numbers(parts) == NUMBERS
+    assert len(told) == 2
+
+
+async def test_a_server_that_never_was_is_not_lost() -> None:
+    told: list[UnavailableError] = []
+    watched = Reconnect(first_pause=0.01, give_up_after=0.05, on_lost=told.append)
+    async with get_client("127.0.0.1:9", reconnect=watched) as client:
+        with pytest.raises(UnavailableError):
+            await collect(client.runs.stream(None, "chat"))
+    assert told == []
 
 
 async def test_a_server_that_stays_away_ends_the_stream_with_an_error() -> None:

@@ -230,6 +230,11 @@ def test_what_a_run_takes_reaches_it(runwire: Commands, client: SyncRunwireClien
     [
         (["nonsense", "--input={}"], "no assistant and no graph has the id 'nonsense'; graphs: "),
         (["echo", "--input={"], "--input is not JSON: "),
+        (
+            ["echo", "--input=yes"],
+            "--input is not JSON: Expecting value: line 1 column 1 (char 0); a text is written as "
+            "'\"yes\"'",
+        ),
         (["echo", "--input=@nowhere.json"], "--input: nowhere.json cannot be read: No such file"),
         (["echo", "--context=[]"], "--context must be a JSON object"),
         (["echo", "--input={}", "--goto=x"], "--input and --resume, --update or --goto: "),

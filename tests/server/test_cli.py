@@ -1,5 +1,6 @@
 """The command line, run as a person runs it."""
 
+import json
 import re
 import subprocess
 import sys
@@ -108,6 +109,7 @@ async def test_health_is_the_exit_code(app: App) -> None:
     app.rpc_server.set_serving(False)
     not_serving = await run_command("health", environment={"RUNWIRE_ADDRESS": app.address})
     live = await run_command("health", "--service=liveness", "--address", app.address)
+    as_json = await run_command("health", "--json", "--address", app.address)
 
     assert (serving.exit_code, serving.output) == (0, f"the server at {app.address} is serving\n")
     assert one.exit_code == 0
@@ -116,6 +118,12 @@ async def test_health_is_the_exit_code(app: App) -> None:
     assert not_serving.exit_code == 1
     assert not_serving.errors == f"the server at {app.address} is not serving\n"
     assert live.exit_code == 0
+    assert json.loads(as_json.output) == {
+        "address": app.address,
+        "service": "",
+        "health": "not_serving",
+    }
+    assert as_json.exit_code == 1
 
 
 async def test_health_of_nobody_is_unknown() -> None:

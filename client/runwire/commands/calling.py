@@ -112,10 +112,13 @@ def json_of(option: str, text: str | None) -> Any:
     """Return the JSON that an option holds or points to, None if it is not given."""
     if text is None:
         return None
+    found = _read(option, text)
     try:
-        return json.loads(_read(option, text))
+        return json.loads(found)
     except ValueError as error:
-        refuse(f"{option} is not JSON: {error}")
+        # The shell takes the quotes away that make a text of a word.
+        hint = f"; a text is written as '\"{found}\"'" if found.isalpha() else ""
+        refuse(f"{option} is not JSON: {error}{hint}")
 
 
 def object_of(option: str, text: str | None) -> dict[str, Any] | None:

@@ -12,7 +12,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from runwire.commands.calling import Address, default_address, refuse
+from runwire.commands.calling import Address, AsJson, default_address, refuse
+from runwire.commands.output import print_json
 from runwire.server.options import flags_of, takes_settings
 from runwire.server.settings import (
     AnySettings,
@@ -116,6 +117,7 @@ def health(
         str, typer.Option(help="Ask for one service, such as liveness or runwire.v1.RunService.")
     ] = "",
     timeout: Annotated[float, typer.Option(help="Seconds to wait for the answer.")] = 3.0,
+    as_json: AsJson = False,
 ) -> None:
     """Ask a server whether it serves.
 
@@ -123,8 +125,12 @@ def health(
     """
     from runwire.server.health import ask_health
 
-    answer, sentence = ask_health(address or default_address(), service, timeout)
-    print(sentence, file=sys.stderr if answer else sys.stdout)
+    where = address or default_address()
+    answer, sentence = ask_health(where, service, timeout)
+    if as_json:
+        print_json({"address": where, "service": service, "health": answer.name.lower()})
+    if answer or not as_json:
+        print(sentence, file=sys.stderr if answer else sys.stdout)
     raise typer.Exit(answer)
 
 
