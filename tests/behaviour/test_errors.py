@@ -346,7 +346,8 @@ async def test_a_reason_reaches_the_client_with_its_code_and_its_variables(
             await provoke(client, server)
 
     error = caught.value
-    assert (type(error), error.code, error.reason) == (kind, code, reason)
+    assert isinstance(error, kind)
+    assert (error.code, error.reason) == (code, reason)
     assert error.metadata.keys() == METADATA[reason]
     assert error.message
     waits = getattr(error, "retry_after", None)
