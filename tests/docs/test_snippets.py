@@ -31,6 +31,7 @@ PAGES = (
     "docs/client-connections.md",
     "docs/crons.md",
     "docs/migration.md",
+    "docs/remote-graph.md",
     "docs/store.md",
     "docs/streams.md",
 )

@@ -13,7 +13,7 @@ from tests.chaos.network import free_port
 from tests.support.serving import ServerProcess
 from tests.support.watching import say, until
 
-from runwire.client import RunwireClient, get_client
+from runwire.client import RunFailedError, RunwireClient, get_client
 
 GRAPHS = Path(__file__).parent / "graphs" / "relays.json"
 TRACE = {
@@ -91,7 +91,7 @@ async def all_ended(servers: list[ServerProcess]) -> None:
             await asyncio.sleep(0.02)
 
 
-@pytest.mark.parametrize("graph_id", ["relay", "relay_sync"])
+@pytest.mark.parametrize("graph_id", ["relay", "relay_sync", "relay_waiting"])
 async def test_a_cancel_of_the_first_run_stops_the_last_one_s_code(
     servers: list[ServerProcess], root: RunwireClient, tmp_path: Path, graph_id: str
 ) -> None:
@@ -106,6 +106,7 @@ async def test_a_cancel_of_the_first_run_stops_the_last_one_s_code(
     async with get_client(servers[-1].address) as last:
         (run,) = await last.runs.list(None, limit=1)
     assert (run["state"], run["cancel"]["cause"]) == ("cancelled", "disconnect")
+    assert run["thread_id"] is None
     assert TRACE.items() <= begun["configurable"].items()
 
 
@@ -132,6 +133,14 @@ async def test_a_question_of_the_last_run_is_answered_at_the_first(
     done = await root.runs.wait(thread_id, "asks", command=answer)
     assert done["answers"] == ["because"]
     await all_ended(servers)
+
+
+async def test_a_run_that_waits_for_itself_fails_at_once(
+    servers: list[ServerProcess], root: RunwireClient
+) -> None:
+    thread_id = (await root.threads.create())["thread_id"]
+    with pytest.raises(RunFailedError, match="ThreadBusyError"):
+        await root.runs.wait(thread_id, "calls_itself", input={"question": servers[0].address})
 
 
 async def test_the_death_of_the_first_server_stops_the_last_one_s_code(

@@ -64,10 +64,27 @@ def relay_on_thread(state: Work, config: RunnableConfig) -> Work:
     return {}
 
 
+def wait_on_thread(state: Work) -> Work:
+    """Wait for the next server's run without following it."""
+    with get_sync_client(NEXT or "") as client:
+        client.runs.wait(None, "relay_waiting", input=state)
+    return {}
+
+
+async def call_itself(state: Work, config: RunnableConfig) -> Work:
+    """Wait for a run on the thread of this one; `question` is this server's address."""
+    async with get_client(state["question"]) as client:
+        here: Any = client
+        await RemoteGraph("asks", client=here).ainvoke(state, config)
+    return {}
+
+
 def graph_of(node: Any) -> Any:
     return StateGraph(Work).add_node("node", node).add_edge(START, "node").compile()
 
 
 relay = graph_of(on_next("relay") if NEXT else work)
 relay_sync = graph_of(relay_on_thread if NEXT else work)
+relay_waiting = graph_of(wait_on_thread if NEXT else work)
+calls_itself = graph_of(call_itself)
 asks = graph_of(on_next("asks") if NEXT else ask)
