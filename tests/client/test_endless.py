@@ -1,16 +1,24 @@
 """What happens on a thread, and what becomes of runs, for as long as somebody wants to know."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.breaking import break_network
 from tests.support.engine import PATIENCE_SECONDS, until
 from tests.support.serving import serve_in_process
 
-from runwire.client import NotFoundError, RunwireClient, ThreadStreamPart, get_client
+from runwire.client import (
+    NotFoundError,
+    Reconnect,
+    RunwireClient,
+    ThreadStreamPart,
+    get_client,
+)
 
 CUSTOM: dict[str, Any] = {"stream_mode": "custom"}
 
@@ -155,6 +163,34 @@ async def test_streams_go_on_when_the_server_is_another_one(tmp_path: Path) -> N
         await client.aclose()
     customs = [(part.run_id, part.data["index"]) for part in parts if part.event == "custom"]
     assert customs == [(run_id, index) for run_id in (first, second) for index in range(3)]
+
+
+async def test_streams_go_on_over_a_network_that_breaks(tmp_path: Path) -> None:
+    places = random.Random(1)
+    async with (
+        serve_in_process(tmp_path) as server,
+        break_network(server.address, lambda: places.randrange(20_000)) as (address, network),
+        get_client(address, reconnect=Reconnect(first_pause=0.01, longest_pause=0.05)) as client,
+        get_client(server.address) as sound,
+    ):
+        thread_id = await new_thread(sound)
+        stream = await client.threads.join_stream(thread_id, last_event_id="-")
+        async with taking(stream) as parts, taking(client.runs.watch()) as changes:
+            run_ids = [await run(sound, thread_id, count=200) for _ in range(4)]
+            await until(lambda: ends(parts) == len(run_ids))
+            await until(
+                lambda: (
+                    {
+                        told["run"]["run_id"]
+                        for told in changes
+                        if told["run"]["state"] == "succeeded"
+                    }
+                    == {*run_ids}
+                )
+            )
+    assert network.connections > 4
+    customs = [(part.run_id, part.data["index"]) for part in parts if part.event == "custom"]
+    assert customs == [(run_id, index) for run_id in run_ids for index in range(200)]
 
 
 async def test_runs_are_watched(client: RunwireClient) -> None:

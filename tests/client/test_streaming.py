@@ -1,6 +1,7 @@
 """Streams of real runs: what each mode gives, in langgraph_sdk's words."""
 
 import asyncio
+import itertools
 import random
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -235,6 +236,9 @@ async def test_going_away_leaves_the_run_or_cancels_it(
     assert states == ["succeeded", "cancelled", "cancelled"]
 
 
+BLUE = {"team": "blue"}
+
+
 def quick(address: str) -> RunwireClient:
     return get_client(address, reconnect=Reconnect(first_pause=0.05, longest_pause=0.2))
 
@@ -322,3 +326,24 @@ async def test_a_call_that_starts_a_run_starts_one_whatever_breaks(tmp_path: Pat
         counted = (await sound.threads.get_state(thread_id))["values"]
     assert network.connections > 10
     assert counted == {"count": 10, "log": ["?"] * 10}
+
+
+async def test_what_is_created_is_created_once_whatever_breaks(tmp_path: Path) -> None:
+    """Two of three connections die in the middle of an answer: what was done is asked for again."""
+    places = itertools.cycle([100, 250, 1500])
+    async with (
+        serve_in_process(tmp_path) as app,
+        break_network(app.address, lambda: next(places)) as (address, network),
+        quick(address) as client,
+        get_client(app.address) as sound,
+    ):
+        for _ in range(5):
+            await client.assistants.create("echo", metadata=BLUE)
+            await client.threads.create(metadata=BLUE)
+            await client.runs.create(None, "echo", after_seconds=3600, metadata=BLUE)
+        later = {"assistant_id": "echo", "after_seconds": 3600, "metadata": BLUE}
+        await client.runs.create_batch([later] * 5)
+        assert await sound.assistants.count(metadata=BLUE) == 5
+        assert await sound.threads.count(metadata=BLUE) == 5
+        assert len(await sound.runs.list(None, metadata=BLUE, limit=100)) == 10
+    assert network.connections > 6

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 import grpc
 import grpc.aio
 
-from runwire.client.connecting import Endpoint, Services, services_on
+from runwire.client.connecting import Endpoint, Services, Tries, services_on
+from runwire.client.errors import UnavailableError
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -62,8 +63,24 @@ class Connection(Endpoint):
 
         Raises a `RunwireError`.
         """
+        tries = Tries(self, request, timeout or self._timeout)
+        while True:
+            try:
+                return await self._try(method, request, headers, waits=waits, limit=tries.left())
+            except UnavailableError as error:
+                tries.count(error)
+
+    async def _try(
+        self,
+        method: grpc.aio.UnaryUnaryMultiCallable[Request, Response],
+        request: Request,
+        headers: Mapping[str, str] | None,
+        *,
+        waits: bool,
+        limit: float | None,
+    ) -> Response:
         metadata = await self._sent(headers)
-        call = method(request, metadata=metadata, **self._limits(timeout, waits=waits))
+        call = method(request, metadata=metadata, **self._limits(limit, waits=waits))
         try:
             with self._noting_contact(waits):
                 response = await call

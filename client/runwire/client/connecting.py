@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -57,6 +58,10 @@ def _service_config() -> dict[str, Any]:
 
 
 _SERVICE_CONFIG = _service_config()
+_REPEATABLE = {
+    one["method"] for retried in _SERVICE_CONFIG["methodConfig"] for one in retried["name"]
+}
+_TRIES = 5
 
 # Several servers share one database, and each answers for every run: calls go to all that answer.
 # With one address it is gRPC's default, to stay with the first that answers.
@@ -197,12 +202,11 @@ class Endpoint:
         own = {key: value for key, value in carried.items() if key not in given}
         return {**own, **(headers or {})}
 
-    def _limits(self, timeout: float | None, *, waits: bool) -> dict[str, Any]:
-        """Return for how long a call may take: `timeout` seconds, if it has a limit of its own. A
-        server that has been there is waited for when it is away, if there is a limit."""
+    def _limits(self, limit: float | None, *, waits: bool) -> dict[str, Any]:
+        """Return for how long a call may take, `limit` seconds if there is one: then a server that
+        has been there is waited for when it is away."""
         if waits:
             return {"timeout": None}
-        limit = timeout or self._timeout
         limits: dict[str, Any] = {"timeout": limit}
         if self.reached and limit is not None and self.reconnect.give_up_after > 0:
             limits["wait_for_ready"] = True
@@ -222,6 +226,29 @@ class Endpoint:
 
     def _closed_during_call(self) -> RunwireError:
         return UnavailableError("the client was closed during the call", code="CANCELLED")
+
+
+class Tries:
+    """The tries of a call whose answer breaks off: a channel makes none again of which it has seen
+    the beginning. `limit` is for how many seconds they may take together."""
+
+    def __init__(self, endpoint: Endpoint, request: Any, limit: float | None) -> None:
+        self._endpoint = endpoint
+        self._is_repeatable = request.DESCRIPTOR.name.removesuffix("Request") in _REPEATABLE
+        self._end = None if limit is None else time.monotonic() + limit
+        self._made = 0
+
+    def left(self) -> float | None:
+        """Return for how many seconds the next try may take."""
+        return None if self._end is None else max(0.001, self._end - time.monotonic())
+
+    def count(self, error: UnavailableError) -> None:
+        """Raise `error` if there is no other try."""
+        self._made += 1
+        has_broken_off = error.connected and not error.reason and not self._endpoint.closed
+        again = has_broken_off and self._is_repeatable and self._made < _TRIES
+        if not again or self._endpoint.reconnect.give_up_after <= 0:
+            raise error
 
 
 def _target(url: str) -> tuple[str, bool]:

@@ -27,6 +27,11 @@ _CONNECTED = 1.0
 as there was nothing to say yet. Sooner, it may be to something that takes calls and drops them."""
 
 
+_LOOK = 1.0
+"""Seconds between looks for a connection. The channel makes one in its own time, however often it
+is asked, and the next one may not last either."""
+
+
 class Outage:
     """The tries of one stream or call: how long its server has been away, when to try again."""
 
@@ -55,7 +60,8 @@ class Outage:
         if left <= 0:
             raise error
         policy = self._connection.reconnect
-        pause = min(policy.longest_pause, policy.first_pause * 2**self._pauses)
+        longest = policy.longest_pause if error.connected else min(policy.longest_pause, _LOOK)
+        pause = min(longest, policy.first_pause * 2**self._pauses)
         self._pauses = min(self._pauses + 1, 20)
         # Jitter, so that the clients of a server that comes back do not all come at once.
         await sleep(min(left, pause * random.uniform(0.75, 1.25)))

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import grpc
 
-from runwire.client.connecting import Endpoint, Services, services_on
-from runwire.client.errors import RunwireError
+from runwire.client.connecting import Endpoint, Services, Tries, services_on
+from runwire.client.errors import RunwireError, UnavailableError
 from runwire.client.nodes import calling_node
 
 if TYPE_CHECKING:
@@ -61,10 +61,26 @@ class Connection(Endpoint):
 
         Raises a `RunwireError`.
         """
+        tries = Tries(self, request, timeout or self._timeout)
+        while True:
+            try:
+                return self._try(method, request, headers, waits=waits, limit=tries.left())
+            except UnavailableError as error:
+                tries.count(error)
+
+    def _try(
+        self,
+        method: grpc.aio.UnaryUnaryMultiCallable[Request, Response],
+        request: Request,
+        headers: Mapping[str, str] | None,
+        *,
+        waits: bool,
+        limit: float | None,
+    ) -> Response:
         call = cast("grpc.UnaryUnaryMultiCallable[Request, Response]", method)
         try:
             with self._noting_contact(waits):
-                how = {"metadata": self._sent(headers), **self._limits(timeout, waits=waits)}
+                how = {"metadata": self._sent(headers), **self._limits(limit, waits=waits)}
                 node = calling_node() if waits else None
                 if node is None:
                     response = call(request, **how)
