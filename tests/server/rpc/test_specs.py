@@ -168,7 +168,7 @@ def test_an_empty_checkpoint_is_the_newest() -> None:
             "spec.command.resume_by_interrupt",
         ),
         (
-            {"checkpoint": {"checkpoint_map": {str(n): "c" for n in range(1001)}}},
+            {"checkpoint": {"checkpoint_map": {str(n): "c" for n in range(65)}}},
             "spec.checkpoint.checkpoint_map",
         ),
         ({"multitask_strategy": 99}, "spec.multitask_strategy"),

@@ -40,6 +40,10 @@ RESERVED_BEGINNINGS = ("langgraph_", "__")
 
 MAX_PRIORITY = 100
 
+MAX_LEVELS = 64
+"""Graphs within graphs whose checkpoints a reference names: each is looked for when a run is
+created, in its transaction."""
+
 
 def read_spec(wire: core_pb2.RunSpec, fields: Fields, path: str, *, webhooks: UrlPolicy) -> RunSpec:
     """Read a specification, complete with defaults. `webhooks` says which of them are taken."""
@@ -228,7 +232,7 @@ def read_checkpoint(
     """Read the name of a checkpoint of a thread; None if it is empty, which means the newest."""
     if wire.thread_id and fields.optional_id(f"{path}.thread_id", wire.thread_id) != thread_id:
         fields.refuse(f"{path}.thread_id", "must be empty, or the thread of the request")
-    fields.fits(f"{path}.checkpoint_map", wire.checkpoint_map)
+    fields.fits(f"{path}.checkpoint_map", wire.checkpoint_map, MAX_LEVELS)
     reference = CheckpointRef(
         checkpoint_id=wire.checkpoint_id,
         checkpoint_ns=wire.checkpoint_ns,
