@@ -13,14 +13,17 @@ from tests.support.leftovers import add_old_runs, add_old_thread
 from tests.support.records import a_delivery, a_run, a_server, add_run, at
 from tests.support.transactions import MovableClock, Server
 
+from runwire.server.core import retention
+from runwire.server.core.outbox import LARGEST_VALUE
 from runwire.server.core.retention import Retention, steps, sweep
 from runwire.server.core.webhooks import Webhooks
 from runwire.server.model.errors import EventsExpired, RunNotFound, RunRolledBack
-from runwire.server.model.items import ItemPlace
+from runwire.server.model.items import MAX_VALUE_BYTES, ItemPlace
 from runwire.server.model.requests import RequestKey
 from runwire.server.model.runs import CancelAction, RunSpec, RunState
 from runwire.server.model.threads import PruneStrategy
 from runwire.server.model.webhooks import DeliveryFilter, DeliveryState
+from runwire.server.rpc.frames import MESSAGE_BYTES
 from runwire.server.storage import gone, items, servers
 from runwire.server.storage import retention as queries
 from runwire.server.storage.database import Connection, Database
@@ -34,6 +37,18 @@ EVERYTHING = Retention(
     rolled_back_run_retention=OVER,
     request_retention=OVER,
 )
+
+
+@pytest.mark.parametrize(
+    ("rows", "largest"),
+    [
+        (retention.ITEMS, MAX_VALUE_BYTES),
+        (retention.DELIVERIES, 2 * LARGEST_VALUE),
+        (retention.NOTES, MESSAGE_BYTES),
+    ],
+)
+def test_one_transaction_deletes_only_so_much(rows: int, largest: int) -> None:
+    assert rows * largest <= 32 * 1024 * 1024, "SQLite's other writers wait for it"
 
 
 async def test_before_that_all_is_there(engine: Engine) -> None:

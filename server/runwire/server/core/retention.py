@@ -21,14 +21,14 @@ from runwire.server.storage.retention import Leftover, delete_leftovers
 REQUESTS = 500
 """Request ids that one transaction forgets, at most."""
 
-ITEMS = 200
-"""Items of the store that one transaction deletes, at most."""
+ITEMS = 10
+"""Items of the store that one transaction deletes, at most: each may have 3 MiB."""
 
-DELIVERIES = 200
-"""Deliveries that one transaction deletes, at most."""
+DELIVERIES = 25
+"""Deliveries that one transaction deletes, at most: each may have half a MiB."""
 
-NOTES = 200
-"""Notes for readers of changes that one transaction forgets, at most."""
+NOTES = 25
+"""Notes for readers of changes that one transaction forgets, at most: each may have a MiB."""
 
 NOTES_KEPT = timedelta(minutes=10)
 """How long such notes are kept at least, so that a reader who was cut off can go on."""
