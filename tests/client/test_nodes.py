@@ -78,10 +78,10 @@ class TestSpecs:
             assert not attended().HasField("timeout")
 
     def test_a_run_is_not_given_what_the_node_s_own_run_is(self) -> None:
-        own = {"colour": "red", "langgraph_auth_user_id": "", "checkpoint_ns": "x"}
+        own = {"checkpoint_kind": "red", "langgraph_auth_user_id": "", "checkpoint_ns": "x"}
         with in_node(**own) as configurable:
             spec = attended(config={"configurable": configurable})
-        assert spec.config.configurable.json == '{"colour":"red"}'
+        assert spec.config.configurable.json == '{"checkpoint_kind":"red"}'
 
     def test_what_is_not_the_node_s_own_is_left_for_the_server_to_judge(self) -> None:
         with in_node():

@@ -1,6 +1,7 @@
 """LangGraph's RemoteGraph on this client: by itself, and as the node of another graph."""
 
 import asyncio
+import itertools
 import operator
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -93,18 +94,15 @@ class TestByItself:
         assert asked.value == {"answers": ["prepared"]}
         assert [question.value for question in asked.interrupts] == [{"question": "go on?"}]
 
-    @pytest.mark.parametrize("subgraphs", [False, True])
-    @pytest.mark.parametrize("version", ["v1", "v2"])
-    @pytest.mark.parametrize("mode", ["values", "updates", "custom", None])
-    async def test_a_stream_is_what_the_graph_s_own_would_be(
-        self, face: Face, mode: Any, version: str, subgraphs: bool
-    ) -> None:
-        how: Any = {"stream_mode": mode, "subgraphs": subgraphs, "version": version}
-        given = {"seen": ["?"]}
-        told = await face.stream(face.remote("nested"), given, **how)
-        how["stream_mode"] = mode or "updates"  # RemoteGraph's default; a graph has its own
-        own = [part async for part in plain.nested.astream(cast(Any, given), **how)]
-        assert without_ids(told) == without_ids(own)
+    async def test_a_stream_is_what_the_graph_s_own_would_be(self, face: Face) -> None:
+        nested, given = face.remote("nested"), {"seen": ["?"]}
+        modes = ("values", "updates", "custom", None)
+        for mode, subgraphs, version in itertools.product(modes, (False, True), ("v1", "v2")):
+            how: Any = {"stream_mode": mode, "subgraphs": subgraphs, "version": version}
+            told = await face.stream(nested, given, **how)
+            how["stream_mode"] = mode or "updates"  # RemoteGraph's default; a graph has its own
+            own = [part async for part in plain.nested.astream(cast(Any, given), **how)]
+            assert without_ids(told) == without_ids(own), how
 
     async def test_several_modes_come_by_their_names(self, face: Face) -> None:
         modes = ["updates", "messages", "tasks", "checkpoints", "debug", "values", "custom"]
@@ -235,12 +233,20 @@ class TestAsANode:
 class TestLeaving:
     """Runs that a node has started end with it."""
 
+    @pytest.mark.parametrize("how", ["RemoteGraph", "wait"])
     async def test_a_run_ends_with_the_node_that_has_started_it(
-        self, client: RunwireClient
+        self, client: RunwireClient, how: str
     ) -> None:
         config = on_thread()
+
+        async def node(state: State, config: RunnableConfig) -> State:
+            thread_id = config["configurable"]["thread_id"]
+            more: Any = {"input": {"seconds": 60}, "if_not_exists": "create"}
+            await client.runs.wait(thread_id, "slow_async", **more)
+            return {}
+
         remote = Face(client, None).remote("slow_async")
-        parent = parent_of(remote, InMemorySaver())
+        parent = parent_of(remote if how == "RemoteGraph" else node, InMemorySaver())
         working = asyncio.create_task(parent.ainvoke({"seconds": 60}, config))
         run = await begun(client, config["configurable"]["thread_id"])
         working.cancel()

@@ -31,7 +31,8 @@ _SCRATCHPAD = "__pregel_scratchpad"
 _INTERRUPT = "__interrupt__"
 
 _OF_THE_RUN = ("thread_id", "run_id", "assistant_id", "graph_id", "cron_id")
-_OF_LANGGRAPH = ("__", "langgraph_", "checkpoint_")
+_OF_LANGGRAPH = frozenset({"checkpoint_id", "checkpoint_ns", "checkpoint_map"})
+_BEGINNINGS = ("__", "langgraph_")
 
 _SPARE = 1.0
 
@@ -58,7 +59,8 @@ class Node:
         return {
             key: value
             for key, value in configurable.items()
-            if not key.startswith(_OF_LANGGRAPH)
+            if key not in _OF_LANGGRAPH
+            and not key.startswith(_BEGINNINGS)
             and not (key in _OF_THE_RUN and str(self.configurable.get(key)) == str(value))
         }
 
