@@ -35,6 +35,8 @@ brings these commands too.
 share a database: `10.0.0.1:50051,10.0.0.2:50051` |
 | credentials | `RUNWIRE_TOKEN` is sent as `authorization: Bearer …`, over TLS or within this \
 machine |
+| certificates | `RUNWIRE_CLIENT_CA`, a PEM file, says who may have signed the server's; \
+`RUNWIRE_CLIENT_CERT` and `RUNWIRE_CLIENT_KEY` are the caller's own, for mutual TLS |
 | answers | on standard output; everything else, such as a run's id and how it ended, on standard\
  error |
 | programs | `--json`: one JSON document, or a line of JSON for each part of a stream, and \

@@ -20,6 +20,13 @@ FAILED = 2
 
 DEFAULT_ADDRESS = "127.0.0.1:50051"
 
+TLS_VARIABLES = {
+    "ca": "RUNWIRE_CLIENT_CA",
+    "cert": "RUNWIRE_CLIENT_CERT",
+    "key": "RUNWIRE_CLIENT_KEY",
+}
+"""The variables with the paths of PEM files, by what the client's `Tls` calls these."""
+
 Address = Annotated[
     str,
     typer.Option(
@@ -60,19 +67,37 @@ def connected(
 
     What goes wrong with a call ends the command with a sentence about it.
     """
-    from runwire.client import Reconnect, RunwireError, get_sync_client
+    from runwire.client import RunwireError
 
     try:
-        where = address or default_address()
-        token = os.environ.get("RUNWIRE_TOKEN") or None
-        reconnect = Reconnect(on_lost=on_lost)
-        with get_sync_client(where, token=token, reconnect=reconnect) as client:
+        with _client_of(address or default_address(), on_lost) as client:
             yield client
     except RunwireError as error:
         refuse(_sentence(error))
     except (TypeError, ValueError, NotImplementedError) as error:
         # An argument that the client cannot send: its message begins with the name.
         refuse(str(error))
+
+
+def _client_of(
+    address: str, on_lost: Callable[["UnavailableError"], None] | None
+) -> "SyncRunwireClient":
+    """Return a client with the credentials of the environment. Raises ValueError."""
+    from runwire.client import Reconnect, get_sync_client
+    from runwire.client.securing import Tls
+
+    files: dict[str, Any] = {
+        name: os.environ.get(variable) or None for name, variable in TLS_VARIABLES.items()
+    }
+    try:
+        return get_sync_client(
+            address,
+            token=os.environ.get("RUNWIRE_TOKEN") or None,
+            tls=Tls(**files) if any(files.values()) else None,
+            reconnect=Reconnect(on_lost=on_lost),
+        )
+    except OSError as error:
+        refuse(f"{error.filename} cannot be read: {error.strerror}")
 
 
 def default_address(environment: Mapping[str, str] = os.environ) -> str:

@@ -42,7 +42,16 @@ BEATS_IN_A_LEASE = 3
 LONGEST_SILENCE = timedelta(seconds=8)
 """How long a connection to the database may be dead until that is noticed, however long a lease."""
 
-NOT_SETTINGS = frozenset({"RUNWIRE_ADDRESS", "RUNWIRE_TOKEN", SEAT_VARIABLE})
+NOT_SETTINGS = frozenset(
+    {
+        "RUNWIRE_ADDRESS",
+        "RUNWIRE_CLIENT_CA",
+        "RUNWIRE_CLIENT_CERT",
+        "RUNWIRE_CLIENT_KEY",
+        "RUNWIRE_TOKEN",
+        SEAT_VARIABLE,
+    }
+)
 """Variables with the prefix that no operator sets, or that belong to the commands which call a
 server."""
 
