@@ -10,7 +10,11 @@ from langgraph.errors import (
 )
 from tests.support.execution import execute, make_run
 
-from runwire.server.graphs.failures import describe_failure, describe_task_error
+from runwire.server.graphs.failures import (
+    describe_failure,
+    describe_refusal,
+    describe_task_error,
+)
 from runwire.server.graphs.registry import Registry
 from runwire.server.model.ids import canonical_id, new_id
 
@@ -146,3 +150,16 @@ async def test_a_graphs_failure_names_its_node(registry: Registry) -> None:
 )
 def test_a_tasks_error_is_told_as_a_runs(error: object, expected: str) -> None:
     assert describe_task_error(error) == expected
+
+
+@pytest.mark.parametrize(
+    ("exception", "told"),
+    [
+        (KeyError("n"), "KeyError: 'n'"),
+        (ValueError(), "ValueError"),
+        (InvalidUpdateError("Ambiguous update"), "Ambiguous update"),
+        (InvalidUpdateError(), "InvalidUpdateError"),
+    ],
+)
+def test_a_refusal_tells_more_than_a_key(exception: Exception, told: str) -> None:
+    assert describe_refusal(exception) == told

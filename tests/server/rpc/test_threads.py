@@ -561,6 +561,30 @@ class TestStates:
         assert (failure.code, failure.reason) == ("FAILED_PRECONDITION", "STATE_UPDATE_REFUSED")
         assert failure.variables["thread_id"] == thread_id
 
+    @pytest.mark.parametrize(
+        ("values", "field"),
+        [
+            ('{"count": 5}', "values"),
+            ('"text"', "values"),
+            ("5", "values"),
+            ('[{"count": 5}]', "values[0]"),
+            ('[[{"count": 5}, "count"], [1]]', "values[1]"),
+            ('[[{"count": 5}, 7]]', "values[0]"),
+        ],
+    )
+    async def test_a_copy_takes_nothing_but_pairs(
+        self, served: Served, values: str, field: str
+    ) -> None:
+        thread_id = new_id()
+        await run(served, thread_id)
+        before = await state(served, thread_id)
+        request = wire.UpdateThreadStateRequest(
+            thread_id=thread_id, values={"json": values}, as_node="__copy__"
+        )
+        failure = await failure_of(served.threads.UpdateThreadState(request))
+        assert (failure.code, [*failure.fields]) == ("INVALID_ARGUMENT", [field])
+        assert await state(served, thread_id) == before
+
     async def test_an_empty_thread_needs_to_be_told_its_graph(self, served: Served) -> None:
         thread_id = (await create(served)).thread_id
         request = wire.UpdateThreadStateRequest(

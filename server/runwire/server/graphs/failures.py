@@ -91,6 +91,16 @@ def shown_message(exception: BaseException) -> str:
     return text if len(text) <= _MESSAGE_LIMIT else text[: _MESSAGE_LIMIT - 1] + "…"
 
 
+def describe_refusal(exception: BaseException) -> str:
+    """Return why a graph does not take an update: LangGraph's sentence, or what the graph's code
+    raised, with its type, since what a `KeyError` says is a key and nothing else."""
+    message = shown_message(exception)
+    if message and isinstance(exception, InvalidUpdateError):
+        return message
+    kind = type(exception).__name__
+    return f"{kind}: {message}" if message else kind
+
+
 def describe_task_error(error: object) -> str:
     """Return what a task raised as a caller may read it; empty for None.
 

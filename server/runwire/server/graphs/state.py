@@ -12,7 +12,7 @@ from langgraph.types import Command, PregelTask
 from langgraph.types import StateSnapshot as GraphSnapshot
 
 from runwire.server.graphs.context import context_of
-from runwire.server.graphs.failures import describe_task_error, is_shown, shown_message
+from runwire.server.graphs.failures import describe_refusal, describe_task_error, is_shown
 from runwire.server.graphs.holding import HoldingSaver
 from runwire.server.graphs.parts import output_of, to_interrupts
 from runwire.server.graphs.registry import Graph
@@ -122,8 +122,7 @@ async def plan_update(
         # Reducers and conditional edges are the graph author's code.
         if not is_shown(error):
             raise
-        message = shown_message(error) or type(error).__name__
-        raise StateUpdateRefused(message, thread_id=thread_id) from error
+        raise StateUpdateRefused(describe_refusal(error), thread_id=thread_id) from error
     return PlannedUpdate(required_ref(made), output, holding.writing())
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import StateUpdate
 
-from runwire.server.graphs.failures import is_shown, shown_message
+from runwire.server.graphs.failures import describe_refusal, is_shown
 from runwire.server.graphs.holding import HoldingSaver
 from runwire.server.graphs.inputs import command_of_node
 from runwire.server.graphs.registry import Graph
@@ -47,7 +47,7 @@ async def plan_supersteps(
                 raise
             known = held[:before]
             field = f"supersteps[{index}]" + await _culprit(graph, saver, known, config, updates)
-            message = f"{field}: {shown_message(error) or type(error).__name__}"
+            message = f"{field}: {describe_refusal(error)}"
             raise StateUpdateRefused(message, field=field) from error
     holding = HoldingSaver(saver, held)
     output = await get_output(_holding(graph, holding), setup.thread_id)

@@ -12,6 +12,9 @@ from runwire.server.rpc.read_masks import read_mask
 from runwire.server.rpc.specs import read_checkpoint
 from runwire.v1 import threads_pb2 as wire
 
+COPY = "__copy__"
+"""In place of a node's name: the update is a copy of a checkpoint, with changes or without."""
+
 
 @dataclass(frozen=True, slots=True)
 class StateRequest:
@@ -56,11 +59,26 @@ def read_place(request: wire.GetThreadStateRequest, fields: Fields) -> StateRequ
 def read_update(request: wire.UpdateThreadStateRequest, fields: Fields) -> StateUpdateRequest:
     """Read which update is asked for."""
     thread_id = fields.required_id("thread_id", request.thread_id)
+    values = fields.data("values", request.values)
+    if request.as_node == COPY:
+        check_copy("values", values, fields)
     return StateUpdateRequest(
         thread_id=thread_id,
-        values=fields.data("values", request.values),
+        values=values,
         checkpoint=read_checkpoint(request.checkpoint, thread_id, fields, "checkpoint"),
     )
+
+
+def check_copy(field: str, values: Any, fields: Fields) -> None:
+    """Refuse what cannot be applied to a copy: LangGraph leaves it out without a word."""
+    if values is None:
+        return
+    if not isinstance(values, list):
+        fields.refuse(field, f"must be unset, or a list of pairs [update, node], for {COPY}")
+        return
+    for index, item in enumerate(values):
+        if not (isinstance(item, list) and len(item) == 2 and isinstance(item[1], str)):
+            fields.refuse(f"{field}[{index}]", "must be a pair [update, node]")
 
 
 def read_states_query(request: wire.ListThreadStatesRequest, fields: Fields) -> StatesQuery:

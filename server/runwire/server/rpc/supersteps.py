@@ -6,6 +6,7 @@ from runwire.server.model.threads import NodeUpdate, Superstep
 from runwire.server.rpc import payloads
 from runwire.server.rpc.fields import Fields
 from runwire.server.rpc.specs import read_command
+from runwire.server.rpc.states import COPY, check_copy
 from runwire.v1 import threads_pb2 as wire
 
 MAX_UPDATES = 1000
@@ -49,8 +50,13 @@ def _read_update(
         command = read_command(update.command, fields, f"{path}.command")
     if several:
         fields.required(f"{path}.as_node", update.as_node)
+    values = fields.data(f"{path}.values", update.values)
+    if update.as_node == COPY:
+        check_copy(f"{path}.values", values, fields)
+        if command is not None:
+            fields.refuse(f"{path}.command", f"must be unset for {COPY}")
     return NodeUpdate(
-        values=fields.data(f"{path}.values", update.values),
+        values=values,
         command=command,
         as_node=update.as_node,
     )
