@@ -344,6 +344,12 @@ async def test_a_named_field_that_is_unset_gets_its_default(served: Served) -> N
     assert changed.spec.metadata == cron.spec.metadata
 
 
+async def test_labels_that_are_named_and_unset_go(served: Served) -> None:
+    cron = await create(served, metadata={"json": '{"team": "a"}'})
+    assert (await update(served, cron, "enabled")).metadata == cron.metadata
+    assert (await update(served, cron, "metadata")).metadata.json == "{}"
+
+
 UNCHANGEABLE: list[tuple[list[str], dict[str, Any], str]] = [
     ([], {"schedule": "x"}, "schedule"),
     (["schedule"], {}, "schedule"),

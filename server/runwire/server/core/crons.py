@@ -51,8 +51,9 @@ class CronDraft:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CronChange:
     """What to change of a cron; None leaves a part as it is. `spec` has the fields of the
-    specification to replace, `metadata` is merged: a key whose value is None goes away. With
-    `ends` the new end is `end_time`, none if that is None."""
+    specification to replace, `metadata` is merged: a key whose value is None goes away, and with
+    `unlabels` all keys that were there. With `ends` the new end is `end_time`, none if that is
+    None."""
 
     spec: dict[str, Any] = field(default_factory=dict)
     schedule: str | None = None
@@ -61,6 +62,7 @@ class CronChange:
     ends: bool = False
     end_time: datetime | None = None
     metadata: dict[str, Any] | None = None
+    unlabels: bool = False
 
 
 class Crons:
@@ -238,7 +240,7 @@ def _update(
         time_zone=cron.time_zone if change.time_zone is None else change.time_zone,
         enabled=cron.enabled if change.enabled is None else change.enabled,
         end_time=change.end_time if change.ends else cron.end_time,
-        metadata=merged(cron.metadata, change.metadata or {}),
+        metadata=merged({} if change.unlabels else cron.metadata, change.metadata or {}),
     )
     if changed == cron:
         return cron

@@ -14,7 +14,7 @@ from runwire.server.model.requests import Order, RequestKey
 from runwire.server.model.runs import OnDisconnect, RunSpec
 from runwire.server.model.schedules import InvalidSchedule, Schedule, is_time_zone
 from runwire.server.model.webhook_urls import UrlPolicy
-from runwire.server.rpc import enums
+from runwire.server.rpc import enums, payloads
 from runwire.server.rpc.calls import Context
 from runwire.server.rpc.fields import Fields, assistant_filter
 from runwire.server.rpc.paging import PageRequest, read_page
@@ -157,6 +157,7 @@ def _read_change(
         ends="end_time" in named,
         end_time=_read_time("end_time", request, fields),
         metadata=fields.metadata("metadata", request.metadata) if "metadata" in named else None,
+        unlabels="metadata" in request.update_mask.paths and not payloads.is_set(request.metadata),
     )
     return cron_id, change
 
