@@ -125,6 +125,14 @@ async def test_a_change_makes_a_version_and_leaves_the_rest(served: Served) -> N
     assert await update(served, assistant_id=old.assistant_id, name="Bob") == new
 
 
+async def test_a_name_that_is_taken_away_is_the_graphs(served: Served) -> None:
+    old = await create(served, **FULL)
+    new = await update(served, assistant_id=old.assistant_id, name="")
+    assert new.name == old.graph_id
+    moved = await update(served, assistant_id=old.assistant_id, name="", graph_id="echo")
+    assert moved.name == "echo"
+
+
 async def test_a_default_assistant_is_changed_by_its_graphs_name_but_not_moved(
     served: Served,
 ) -> None:

@@ -50,8 +50,8 @@ class AssistantDraft:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssistantChange:
-    """What to change of an assistant; None leaves a part as it is. `metadata` is merged: a key
-    whose value is None goes away."""
+    """What to change of an assistant; None leaves a part as it is. An empty name is the graph's id.
+    `metadata` is merged: a key whose value is None goes away."""
 
     graph_id: str | None = None
     name: str | None = None
@@ -364,7 +364,8 @@ def _changed(assistant: Assistant, change: AssistantChange) -> Assistant:
     named = {name: value for name in _REPLACED if (value := getattr(change, name)) is not None}
     if change.metadata is not None:
         named["metadata"] = merged(assistant.metadata, change.metadata)
-    return replace(assistant, **named)
+    changed = replace(assistant, **named)
+    return changed if changed.name else replace(changed, name=changed.graph_id)
 
 
 def merged(old: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
