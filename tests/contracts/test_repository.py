@@ -91,6 +91,28 @@ def test_those_who_contribute_are_told_of_every_verb() -> None:
     assert set(re.findall(r"^\| `make ([a-z]+)` \|", told, re.MULTILINE)) == verbs
 
 
+def headings(page: Path) -> set[str]:
+    """Return the names by which GitHub knows a page's headings."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+    titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    pages = [path for path in tracked_files() if path.suffix == ".md"]
+    dead = []
+    for page in pages:
+        for link in re.findall(r"\]\(([^)\s]+)\)", (ROOT / page).read_text(encoding="utf-8")):
+            path, _, place = link.partition("#")
+            if "://" in path or path.startswith("mailto:"):
+                continue
+            target = (ROOT / page.parent / path).resolve() if path else ROOT / page
+            known = headings(target) if place and target.suffix == ".md" and target.exists() else ()
+            if not target.exists() or (place and place not in known):
+                dead.append(f"{page}: {link}")
+    assert dead == []
+
+
 def test_every_ignored_rule_carries_its_reason() -> None:
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     lint = tomllib.loads(text)["tool"]["ruff"]["lint"]
