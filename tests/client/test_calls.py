@@ -332,6 +332,11 @@ async def test_an_address_may_be_a_url() -> None:
             await client.runs.get(None, RUN_ID)
 
 
+def test_an_address_has_no_path() -> None:
+    with pytest.raises(ValueError, match="http://localhost:2024/api has a path"):
+        get_client("http://localhost:2024/api")
+
+
 async def test_a_call_ends_with_the_clients_timeout_and_a_wait_does_not() -> None:
     async with client_of(Silent(), timeout=0.2) as client:
         with pytest.raises(DeadlineExceededError) as raised:

@@ -89,9 +89,9 @@ class Reconnect:
     """How streams and waiting calls outlive a lost server. All times in seconds.
 
     Between tries they pause for `first_pause`, then for twice as long each time, at most
-    `longest_pause`. When nothing has been heard for `give_up_after`, they raise
-    `UnavailableError`; with 0, at once. `on_lost` is told once of each loss of a server that was
-    there, before the first pause: it must not take long.
+    `longest_pause`, or a second while there is no connection at all. When there has been no server
+    for `give_up_after`, they raise `UnavailableError`; with 0, at once. `on_lost` is told once of
+    each loss of a server that was there, before the first pause: it must not take long.
     """
 
     first_pause: float = 0.1
@@ -252,10 +252,14 @@ class Tries:
 
 
 def _target(url: str) -> tuple[str, bool]:
-    """Return gRPC's name for an address, and whether it is to be reached by TLS."""
+    """Return gRPC's name for an address, and whether it is to be reached by TLS. Raises ValueError
+    for a path."""
     scheme, separator, rest = url.partition("://")
     if separator and scheme in ("http", "https"):
-        return rest.rstrip("/"), scheme == "https"
+        place, _, path = rest.partition("/")
+        if path:
+            raise ValueError(f"url: {url} has a path, and gRPC none: give the host and port alone")
+        return place, scheme == "https"
     if "," in url and not url.startswith(_LISTS):
         # gRPC takes lists of addresses, under these names, and none of host names.
         family = "ipv6:" if url.startswith("[") else "ipv4:"
