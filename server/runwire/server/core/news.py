@@ -85,6 +85,7 @@ class News:
 
         self._database.on_commit = committed
         if self._database.shared:
+            await self._database.write(changes.forget_foreign_numbers)
             self._polling = asyncio.create_task(self._poll(), name="news")
         return self
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     Connection,
     Row,
@@ -23,6 +24,7 @@ from sqlalchemy import (
     select,
     tuple_,
     union,
+    update,
 )
 
 from runwire.server.model.changes import (
@@ -55,6 +57,22 @@ _newest = select(
     )
 )
 _snapshot = select(cast(func.pg_current_snapshot(), Text))
+
+
+def forget_foreign_numbers(connection: Connection) -> None:
+    """Give the least number to what has one that no transaction here has had: a dump brings its
+    own, and PostgreSQL numbers the transactions of a new cluster from the beginning. They would
+    count as not seen for ever, and not be told of."""
+    if connection.dialect.name != "sqlite":
+        for statement in _forget_foreign:
+            connection.execute(statement)
+
+
+_next_number = cast(cast(func.pg_snapshot_xmax(func.pg_current_snapshot()), Text), BigInteger)
+_forget_foreign = [
+    update(table).where(table.c.change >= _next_number).values(change=0)
+    for table in (runs, changes)
+]
 
 
 def list_changes(
