@@ -510,6 +510,11 @@ class TestStates:
                         thread_id=thread_id, before={"checkpoint_ns": "inner:1"}
                     )
                 ),
+                threads.ListThreadStates(
+                    wire.ListThreadStatesRequest(
+                        thread_id=thread_id, before={"checkpoint_id": "zzz"}
+                    )
+                ),
             ),
             "checkpoint.thread_id": (state(served, thread_id, checkpoint={"thread_id": new_id()}),),
         }

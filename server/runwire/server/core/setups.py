@@ -20,7 +20,7 @@ def find_origin(connection: Connection, thread_id: str, wanted: CheckpointRef) -
     for checkpoint_ns in namespaces(wanted):
         found = found or origins.get_origin(connection, thread_id, checkpoint_ns, checkpoint_id)
     if found is None and (checkpoint_id or wanted.checkpoint_ns):
-        raise CheckpointNotFound(thread_id, checkpoint_id or wanted.checkpoint_ns)
+        raise CheckpointNotFound(thread_id, checkpoint_id, wanted.checkpoint_ns)
     return found
 
 

@@ -5,6 +5,7 @@ import builtins
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -41,6 +42,10 @@ _MAX_TRIES = 30
 
 _TRY_SECONDS, _MAX_TRY_SECONDS = 0.01, 0.2
 """What the longest pause before a try grows by, and the longest one."""
+
+PAGE_BYTES = 3 * 1024 * 1024
+"""Before so many bytes of states a page of them ends: its answer is to fit into one message, and
+the graphs that show them share a loop with those that run."""
 
 _EMPTY = StateSnapshot(
     values="{}",
@@ -149,7 +154,8 @@ class States:
         """Return a thread's states, newest first, a page at a time: those of a subgraph when
         `checkpoint` names its namespace, those older than `before`, those whose metadata holds
         `metadata`. Each is shown by the graph that wrote it, set up as it was then; of one that
-        its graph does not show there is all but that, and why. Raises `ThreadNotFound`."""
+        its graph does not show there is all but that, and why. A page ends early where states are
+        large. Raises `ThreadNotFound`."""
         wanted = checkpoint or CheckpointRef()
         ends = [cursor or "", named_checkpoint(before) if before is not None else ""]
 
@@ -173,28 +179,32 @@ class States:
 
         found, following = await self._database.read(look)
 
-        async def read_states() -> builtins.list[StateSnapshot]:
-            shown: builtins.list[StateSnapshot] = []
+        async def read_states() -> _Shown:
+            shown = _Shown()
             for setup, same in groupby(found, lambda one: one.setup):
-                shown += await self._show_all(setup, [one.origin for one in same])
+                if shown.full:
+                    break
+                await self._show_all(setup, [one.origin for one in same], shown)
             return shown
 
-        return Page(await self._runner.call(read_states) if found else [], following)
+        if not found:
+            return Page([], None)
+        shown = await self._runner.call(read_states)
+        return Page(shown.states, shown.last if shown.full else following)
 
-    async def _show_all(
-        self, setup: Setup, origins: Sequence[Origin]
-    ) -> builtins.list[StateSnapshot]:
-        """Return the states of checkpoints that one writer wrote. Those that have gone meanwhile
-        are left out."""
+    async def _show_all(self, setup: Setup, origins: Sequence[Origin], shown: "_Shown") -> None:
+        """Show the states of checkpoints that one writer wrote, as long as there is room. Those
+        that have gone meanwhile are left out."""
+        rest = iter(origins)
         try:
             async with open_setup(self._registry, setup, "threads.read") as graph:
-                shown = []
-                for origin in origins:
+                for origin in rest:
                     with suppress(CheckpointNotFound):
-                        shown.append(await _show_one(graph, setup, origin))
-                return shown
+                        if not shown.add(origin, await _show_one(graph, setup, origin)):
+                            return
         except (GraphNotFound, StateNotShown) as error:
-            return [_not_shown(origin, error.message) for origin in origins]
+            for origin in rest:
+                shown.add(origin, _not_shown(origin, error.message))
 
     async def update(
         self,
@@ -258,6 +268,34 @@ class States:
             except (checkpoints.CheckpointOutdated, checkpoints.CheckpointOutOfOrder):
                 continue
         raise ThreadContended(thread_id)
+
+
+@dataclass(slots=True)
+class _Shown:
+    """The states of a page: as many as have room, one at least. `last` is the last one's id."""
+
+    states: list[StateSnapshot] = field(default_factory=list)
+    last: str = ""
+    full: bool = False
+    _bytes: int = 0
+
+    def add(self, origin: Origin, state: StateSnapshot) -> bool:
+        """Add a state if there is room; return whether there was. If not, the page is full."""
+        self._bytes += _bytes_of(state)
+        self.full = self.full or bool(self.states and self._bytes > PAGE_BYTES)
+        if not self.full:
+            self.states.append(state)
+            self.last = origin.place.checkpoint_id
+        return not self.full
+
+
+def _bytes_of(state: StateSnapshot) -> int:
+    """Return about how large a state is in an answer."""
+    texts = [state.values, state.metadata]
+    texts += (interrupt.value for interrupt in state.interrupts)
+    for task in state.tasks:
+        texts += (task.result or "", *(interrupt.value for interrupt in task.interrupts))
+    return sum(len(text) if text.isascii() else len(text.encode()) for text in texts)
 
 
 async def _show_one(graph: Graph, setup: Setup, origin: Origin) -> StateSnapshot:

@@ -161,11 +161,15 @@ class CronNotFound(NotFound):
 class CheckpointNotFound(NotFound):
     reason = "CHECKPOINT_NOT_FOUND"
 
-    def __init__(self, thread_id: str, checkpoint_id: str) -> None:
+    def __init__(self, thread_id: str, checkpoint_id: str, checkpoint_ns: str = "") -> None:
+        """Without a `checkpoint_id`: the namespace has none at all."""
+        named = {"checkpoint_id": checkpoint_id, "checkpoint_ns": checkpoint_ns}
+        what = f"no checkpoint {checkpoint_id!r}" if checkpoint_id else "no checkpoints"
+        where = f" in the namespace {checkpoint_ns!r}" if checkpoint_ns else ""
         super().__init__(
-            f"thread {thread_id} has no checkpoint {checkpoint_id!r}",
+            f"thread {thread_id} has {what}{where}",
             thread_id=thread_id,
-            checkpoint_id=checkpoint_id,
+            **{name: value for name, value in named.items() if value},
         )
 
 

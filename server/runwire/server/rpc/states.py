@@ -84,8 +84,9 @@ def check_copy(field: str, values: Any, fields: Fields) -> None:
 def read_states_query(request: wire.ListThreadStatesRequest, fields: Fields) -> StatesQuery:
     """Read which states are asked for."""
     thread_id = fields.required_id("thread_id", request.thread_id)
-    if request.HasField("before") and not request.before.checkpoint_id:
-        fields.refuse("before.checkpoint_id", "is required")
+    if request.HasField("before"):
+        # One that is not there any more is as good a place as one that is.
+        fields.required_id("before.checkpoint_id", request.before.checkpoint_id)
     return StatesQuery(
         thread_id=thread_id,
         checkpoint=read_checkpoint(request.checkpoint, thread_id, fields, "checkpoint"),
