@@ -19,7 +19,7 @@ from runwire.server.model.ids import new_id
 from runwire.server.model.requests import Order, RequestKey
 from runwire.server.model.runs import Run
 from runwire.server.model.threads import Thread
-from runwire.server.storage import checkpoints
+from runwire.server.storage import checkpoints, pages
 from runwire.server.storage.threads import ThreadFilter
 
 
@@ -89,6 +89,26 @@ async def test_threads_are_listed_in_pages_that_join(engine: Engine) -> None:
         ThreadFilter(metadata={"n": 2}), Order(), limit=3, cursor=None
     )
     assert found.items == [made[2]]
+
+
+async def test_a_page_of_large_threads_ends_early(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = [(await create(engine))[0].thread_id for _ in range(3)]
+    for thread_id in made:
+        await engine.run("echo", {"text": "x" * 60}, thread_id=thread_id)
+    monkeypatch.setattr(pages, "PAGE_BYTES", 100)
+    found: list[str] = []
+    cursor = None
+    for _ in made:
+        page = await engine.threads.list(ThreadFilter(), Order(), limit=3, cursor=cursor)
+        assert len(page.items) == 1
+        found, cursor = [*found, page.items[0].thread_id], page.next
+    assert (found, cursor) == (made[::-1], None)
+    bare = await engine.threads.list(
+        ThreadFilter(), Order(), limit=3, cursor=None, with_values=False
+    )
+    assert len(bare.items) == 3
 
 
 async def test_a_deleted_thread_is_gone_with_its_runs_and_checkpoints(engine: Engine) -> None:

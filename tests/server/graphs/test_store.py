@@ -275,6 +275,8 @@ async def test_what_the_store_cannot_do_is_said(store: RunwireStore) -> None:
         await store.asearch(("n",), query="what is like this?")
     with pytest.raises(ValueError, match=r"\$regex"):
         await store.asearch(("n",), filter={"a": {"$regex": ".*"}})
+    with pytest.raises(ValueError, match=r"\$and.*is no entry"):
+        await store.asearch(("n",), filter={"$and": []})
     with pytest.raises(ValueError, match="at least 1"):
         await store.alist_namespaces(max_depth=0)
     await store.aput(("n",), "k", {}, index=["text"])

@@ -188,6 +188,8 @@ def _read_entries(
 ) -> None:
     for name, value in wanted.items():
         place = (*path, name)
+        if len(name) > 1 and name.startswith("$"):
+            raise FilterError(place, "is no entry: operators are within one, {entry: {$eq: 1}}")
         if not isinstance(value, dict) or not value:
             conditions.append(_condition(place, "$eq", value))
         elif any(part.startswith("$") for part in value):

@@ -150,15 +150,20 @@ def list_threads(
     cursor: str | None,
     with_values: bool = True,
 ) -> Page[Thread]:
-    """Return up to `limit` threads in their order, from `cursor` on; without their values, which
-    can be large, if they are not asked for."""
+    """Return up to `limit` threads in their order, from `cursor` on, fewer if their values are
+    large; without their values if they are not asked for."""
     columns = threads.c if with_values else (*_BUT_VALUES, null().label("values"))
     column = threads.c[order.by.value]
     by_id = order.by is SortKey.THREAD_ID
     key = (column,) if by_id else (column, threads.c.thread_id)
     query = select(*columns).where(*_conditions(wanted))
-    rows, following = read_page(connection, query, key, order, limit, cursor)
+    rows, following = read_page(connection, query, key, order, limit, cursor, _size)
     return Page([_thread(row) for row in rows], following)
+
+
+def _size(row: Row[Any]) -> int:
+    values: str | None = row._mapping["values"]
+    return 0 if values is None else len(values) if values.isascii() else len(values.encode())
 
 
 _BUT_VALUES = [column for column in threads.c if column.name != "values"]
