@@ -12,7 +12,8 @@ from tests.support.statuses import Failure
 
 from runwire.v1 import core_pb2, runs_pb2
 
-RUNS = 1_000
+RUNS = 500
+"""On each of the two databases."""
 AT_A_TIME = 25
 LONGEST = 0.06
 """Seconds within which each run is cancelled: some are over by then."""

@@ -28,6 +28,9 @@ def places(parts: list[Any]) -> list[tuple[int, int]]:
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.parametrize(
+    "server", ["sqlite", pytest.param("postgresql", marks=pytest.mark.chaos)], indirect=True
+)
 async def test_readers_see_no_gap_and_nothing_twice(server: ServerProcess) -> None:
     read: dict[str, list[Any]] = {}
     async with get_client(server.address) as client:
