@@ -1,6 +1,7 @@
 """Arguments: what langgraph_sdk's users write, and what the server is asked."""
 
 import json
+import math
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -116,6 +117,16 @@ def test_commands(command: dict[str, Any], expected: dict[str, Any]) -> None:
     assert spec(command=command).command == core_pb2.Command(**expected)
 
 
+class Spot(BaseModel):
+    y: float
+
+
+@dataclass(slots=True)
+class Place:
+    x: float
+    name: str | None
+
+
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [
@@ -139,6 +150,10 @@ def test_commands(command: dict[str, Any], expected: dict[str, Any]) -> None:
         ({"input": {"a": 2**64}}, TypeError, "input: Integer exceeds 64-bit range"),
         ({"input": "\ud800"}, TypeError, "input: .*surrogates"),
         ({"input": HumanMessage}, TypeError, "input: .*HumanMessage"),
+        ({"input": b"x"}, TypeError, "input: b'x'"),
+        ({"input": {"a": [None, 1.0, math.inf]}}, ValueError, r"input\.a\[2\]: NaN and infinities"),
+        ({"context": {"point": Place(math.nan, None)}}, ValueError, r"context\.point\.x: NaN"),
+        ({"metadata": {"b": Spot(y=-math.inf)}}, ValueError, r"metadata\.b\.y: NaN"),
         ({"config": {"configurable": {"a": {1j}}}}, TypeError, r"config\.configurable"),
     ],
 )

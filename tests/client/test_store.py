@@ -69,6 +69,10 @@ async def test_what_is_wrong_is_said_by_its_field(store: Any) -> None:
     assert caught.value.violations == (("namespace[0]", "holds a period"),)
     with pytest.raises(TypeError, match="value"):
         await store.put_item(["a"], "k", {"v": object()})
+    with pytest.raises(TypeError, match="namespace: must be a list of labels, not 'users'"):
+        await store.put_item("users", "k", {})
+    with pytest.raises(TypeError, match="namespace_prefix"):
+        await store.search_items("users")
     with pytest.raises(ValueError, match="negative"):
         await store.search_items(["a"], limit=-1)
     with pytest.raises(NotImplementedError, match="params"):

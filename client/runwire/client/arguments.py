@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -34,6 +36,14 @@ def refuse(**arguments: Any) -> None:
             raise NotImplementedError(f"{name}: this version of Runwire does not have it")
 
 
+def labels(namespace: Sequence[str], name: str) -> Sequence[str]:
+    """Return the labels of a namespace. Raises TypeError for a text, whose characters would be
+    taken for labels."""
+    if isinstance(namespace, str):
+        raise TypeError(f"{name}: must be a list of labels, not {namespace!r}")
+    return namespace
+
+
 def time_range(span: TimeSpan | None) -> core_pb2.TimeRange | None:
     """Return a span of time as it travels, None if there is none."""
     if span is None:
@@ -51,12 +61,16 @@ def payload(value: Any, name: str) -> payload_pb2.Payload:
     """Return a value as it travels. Pydantic models, LangChain's messages among them, dataclasses,
     numpy arrays, times, UUIDs and sets are turned into JSON.
 
-    Raises TypeError, naming the argument, for what has no JSON form.
+    Raises TypeError, naming the argument, for what has no JSON form, and ValueError for NaN and
+    infinities, which the server would refuse as well.
     """
     try:
         text = orjson.dumps(value, _jsonable, _JSON_OPTIONS)
     except TypeError as error:
         raise TypeError(f"{name}: {error.__cause__ or error}") from None
+    # orjson writes null for them, and for nothing else but None.
+    if b"null" in text and (path := _not_finite(value, name)):
+        raise ValueError(f"{path}: NaN and infinities have no JSON form")
     return payload_pb2.Payload(json=text.decode())
 
 
@@ -65,8 +79,31 @@ def payload_or_none(value: Any, name: str) -> payload_pb2.Payload | None:
     return None if value is None else payload(value, name)
 
 
+def _not_finite(value: Any, path: str) -> str | None:
+    """Return the path of the first number in a value that is NaN or infinite."""
+    if isinstance(value, float):
+        return None if math.isfinite(value) else path
+    inner = ((f"{path}{step}", item) for step, item in _inside(value))
+    return next(filter(None, (_not_finite(item, place) for place, item in inner)), None)
+
+
+def _inside(value: Any) -> Iterable[tuple[str, Any]]:
+    """Give what is in a value that can be written as JSON, each with its step of a path."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    elif hasattr(value, "model_dump"):  # pydantic's
+        value = vars(value)
+    if isinstance(value, Mapping):
+        return ((f".{key}", item) for key, item in value.items())
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        return ((f"[{place}]", item) for place, item in enumerate(value))
+    return ()
+
+
 def _jsonable(value: Any) -> Any:
     """Return what orjson should write in place of a value that it does not know."""
+    if isinstance(value, bytes | bytearray | memoryview):
+        raise TypeError(f"{value!r} cannot be written as JSON")
     if not isinstance(value, type):
         for method in ("model_dump", "dict"):  # pydantic 2 and 1
             if callable(dump := getattr(value, method, None)):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from google.protobuf.duration_pb2 import Duration
 
-from runwire.client.arguments import payload, payload_or_none, refuse
+from runwire.client.arguments import labels, payload, payload_or_none, refuse
 from runwire.client.convert import time_of, value_of
 from runwire.client.errors import NotFoundError
 from runwire.client.paging import collect
@@ -53,7 +53,7 @@ class StoreClient:
         """
         refuse(params=params)
         request = store_pb2.PutItemRequest(
-            namespace=namespace,
+            namespace=labels(namespace, "namespace"),
             key=key,
             value=payload(value, "value"),
             ttl=_duration(ttl),
@@ -78,7 +78,9 @@ class StoreClient:
         configuration says.
         """
         refuse(params=params)
-        request = store_pb2.GetItemRequest(namespace=namespace, key=key, refresh_ttl=refresh_ttl)
+        request = store_pb2.GetItemRequest(
+            namespace=labels(namespace, "namespace"), key=key, refresh_ttl=refresh_ttl
+        )
         try:
             response = await self._connection.call(
                 self._connection.services.store.GetItem, request, headers
@@ -97,7 +99,7 @@ class StoreClient:
     ) -> None:
         """Delete an item, if it is there."""
         refuse(params=params)
-        request = store_pb2.DeleteItemRequest(namespace=namespace, key=key)
+        request = store_pb2.DeleteItemRequest(namespace=labels(namespace, "namespace"), key=key)
         await self._connection.call(self._connection.services.store.DeleteItem, request, headers)
 
     async def search_items(
@@ -120,7 +122,7 @@ class StoreClient:
         """
         refuse(params=params)
         request = store_pb2.SearchItemsRequest(
-            namespace_prefix=namespace_prefix,
+            namespace_prefix=labels(namespace_prefix, "namespace_prefix"),
             filter=payload_or_none(filter or None, "filter"),
             query=query,
             refresh_ttl=refresh_ttl,
