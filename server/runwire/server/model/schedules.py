@@ -23,6 +23,8 @@ _WORDS = {
     "@annually": "0 0 1 1 *",
 }
 
+_NEVER = "is never due: there is no such day"
+
 _ANY_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -52,9 +54,20 @@ class Schedule:
         try:
             comes = self.after(_ANY_TIME) is not None
         except CronSimError as error:
+            if self._lacks_only_the_month(str(error)):
+                raise InvalidSchedule(_NEVER) from None
             raise InvalidSchedule(f"has a {str(error).lower()}") from None
         if not comes:
-            raise InvalidSchedule("is never due: there is no such day")
+            raise InvalidSchedule(_NEVER)
+
+    def _lacks_only_the_month(self, problem: str) -> bool:
+        """Whether the day that is a problem would be none in other months."""
+        minute, hour, day, _, weekday = self._fields.split()
+        try:
+            CronSim(f"{minute} {hour} {day} * {weekday}", _ANY_TIME)
+        except CronSimError:
+            return False
+        return "day-of-month" in problem
 
     def after(self, moment: datetime) -> datetime | None:
         """Return when it is due for the first time after a moment; None if never."""
