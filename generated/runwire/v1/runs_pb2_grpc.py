@@ -51,8 +51,8 @@ class RunServiceStub:
     `runwire-awaited-by` are the ids of the runs whose nodes wait for the call, separated by commas;
     Runwire's client sends it.
 
-    Failures common to all calls are described in ErrorReason; NOT_FOUND is also the answer for what
-    belongs to somebody else.
+    Failures common to all calls are described in ErrorReason. Whoever reaches the server may read and
+    change everything: a `Run.principal` is told, counted and filtered by, and shuts nobody out.
     """
 
     def __init__(self, channel):
@@ -149,8 +149,8 @@ class RunServiceServicer:
     `runwire-awaited-by` are the ids of the runs whose nodes wait for the call, separated by commas;
     Runwire's client sends it.
 
-    Failures common to all calls are described in ErrorReason; NOT_FOUND is also the answer for what
-    belongs to somebody else.
+    Failures common to all calls are described in ErrorReason. Whoever reaches the server may read and
+    change everything: a `Run.principal` is told, counted and filtered by, and shuts nobody out.
     """
 
     def CreateRun(self, request, context):
@@ -390,8 +390,8 @@ class RunService:
     `runwire-awaited-by` are the ids of the runs whose nodes wait for the call, separated by commas;
     Runwire's client sends it.
 
-    Failures common to all calls are described in ErrorReason; NOT_FOUND is also the answer for what
-    belongs to somebody else.
+    Failures common to all calls are described in ErrorReason. Whoever reaches the server may read and
+    change everything: a `Run.principal` is told, counted and filtered by, and shuts nobody out.
     """
 
     @staticmethod

@@ -187,7 +187,8 @@ class ThreadServiceServicer:
 
     def PruneThreads(self, request, context):
         """Deletes several threads, or their histories, and says of each what became of it. A thread that
-        cannot be pruned does not hinder the others.
+        cannot be pruned does not hinder the others. It is done in many steps: a call that fails or whose
+        caller goes away has done a part of them, also of one thread's history; call again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -67,7 +67,8 @@ class ThreadServiceStub:
     """
     PruneThreads: _aio.UnaryUnaryMultiCallable[_threads_pb2.PruneThreadsRequest, _threads_pb2.PruneThreadsResponse]
     """Deletes several threads, or their histories, and says of each what became of it. A thread that
-    cannot be pruned does not hinder the others.
+    cannot be pruned does not hinder the others. It is done in many steps: a call that fails or whose
+    caller goes away has done a part of them, also of one thread's history; call again.
     """
     GetThreadState: _aio.UnaryUnaryMultiCallable[_threads_pb2.GetThreadStateRequest, _threads_pb2.GetThreadStateResponse]
     """Answers with the state of a thread at its newest checkpoint, or at another one. A thread
@@ -208,7 +209,8 @@ class ThreadServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_threads_pb2.PruneThreadsRequest, _abc.Awaitable[_threads_pb2.PruneThreadsResponse]],
     ) -> _abc.Awaitable[_threads_pb2.PruneThreadsResponse]:
         """Deletes several threads, or their histories, and says of each what became of it. A thread that
-        cannot be pruned does not hinder the others.
+        cannot be pruned does not hinder the others. It is done in many steps: a call that fails or whose
+        caller goes away has done a part of them, also of one thread's history; call again.
         """
 
     @_abc_1.abstractmethod

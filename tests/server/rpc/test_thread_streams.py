@@ -49,3 +49,10 @@ async def test_the_end_of_the_server_is_told(tmp_path: Any, kind: str) -> None:
     failed = await failure_of(read_on())
     assert (failed.code, failed.reason) == ("UNAVAILABLE", "DRAINING")
     await channel.close()
+
+
+async def test_a_mode_is_asked_for_once(served: Served) -> None:
+    created = await served.threads.CreateThread(threads_pb2.CreateThreadRequest())
+    request = threads_pb2.ThreadStreamRequest(thread_id=created.thread.thread_id, modes=[1, 1])
+    failure = await failure_of(served.threads.ThreadStream(request).read())
+    assert (failure.code, [*failure.fields]) == ("INVALID_ARGUMENT", ["modes"])

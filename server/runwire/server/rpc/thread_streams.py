@@ -48,6 +48,8 @@ def read_stream(request: wire.ThreadStreamRequest, fields: Fields) -> StreamQuer
         if request.live_only:
             fields.refuse("live_only", "must not be set if resume_token is")
     modes = fields.words("modes", request.modes, enums.THREAD_STREAM_MODES)
+    if len(set(modes)) < len(modes):
+        fields.refuse("modes", "has a mode twice")
     return StreamQuery(
         thread_id=thread_id,
         modes=modes or (ThreadStreamMode.RUNS,),
