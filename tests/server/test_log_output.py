@@ -48,6 +48,21 @@ def test_a_line_says_when_how_bad_what_and_who() -> None:
     assert told["disk"] == "a"
 
 
+def test_an_answer_that_is_not_taken_is_a_line_without_a_traceback() -> None:
+    code = """
+for name, text in (("grpc._cython.cygrpc", "ExecuteBatchError raised in core by servicer method"),
+                   ("grpc._cython.cygrpc", "Unexpected")):
+    try:
+        1 / 0
+    except ZeroDivisionError:
+        logging.getLogger(name).exception(text)
+"""
+    cut, other = map(json.loads, logged(code).splitlines())
+
+    assert (cut["level"], "exception" in cut) == ("warning", False)
+    assert (other["level"], "exception" in other) == ("error", True)
+
+
 def test_a_line_of_one_of_several_processes_says_of_which() -> None:
     told = json.loads(logged("logger.info('here')", process=3))
 

@@ -25,6 +25,9 @@ _CHATTY = ("alembic", "httpcore", "httpx", "watchfiles")
 
 _OURS = "runwire.server"
 
+_GRPC, _NOT_SENT = "grpc._cython.cygrpc", "ExecuteBatchError raised in core"
+"""What of gRPC tells of an answer that its caller did not take, and how that begins."""
+
 _OF_ANY_RECORD = {*logging.makeLogRecord({}).__dict__, "message", "asctime", "taskName"}
 """What the standard library says of a record; the rest is its `extra`."""
 
@@ -51,7 +54,16 @@ def configure_logs(level: Level, log_format: Format, process: int | None = None)
     for name in _CHATTY:
         logging.getLogger(name).setLevel(logging.DEBUG if level == "debug" else logging.WARNING)
     logging.captureWarnings(True)
+    logging.getLogger(_GRPC).addFilter(_shorten)
     _configure_structlog()
+
+
+def _shorten(record: logging.LogRecord) -> bool:
+    """Make one line of an answer that could not be sent, which gRPC tells with a traceback of its
+    own: it was larger than its caller receives, or the connection is gone. Keep all records."""
+    if record.getMessage().startswith(_NOT_SENT):
+        record.exc_info, record.levelno, record.levelname = None, logging.WARNING, "WARNING"
+    return True
 
 
 def _configure_structlog() -> None:
