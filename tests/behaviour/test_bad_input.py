@@ -244,6 +244,7 @@ ENUMS: list[tuple[str, Any, str]] = [
     ("CancelRuns", runs_pb2.CancelRunsRequest(thread_id=MISSING_ID), "action"),
     ("CancelRun", runs_pb2.CancelRunRequest(run_id=MISSING_ID), "action"),
     ("JoinRunStream", runs_pb2.JoinRunStreamRequest(run_id=MISSING_ID), "stream_modes"),
+    ("JoinRunStream", runs_pb2.JoinRunStreamRequest(run_id=MISSING_ID), "on_disconnect"),
     ("ThreadStream", threads_pb2.ThreadStreamRequest(thread_id=MISSING_ID), "modes"),
     ("ThreadStream", threads_pb2.ThreadStreamRequest(thread_id=MISSING_ID), "stream_modes"),
     ("WatchRuns", runs_pb2.WatchRunsRequest(), "states"),
@@ -505,7 +506,7 @@ async def test_other_fields_at_odds_are_named(stubs: Stubs, there: dict[str, str
             "ListThreadStates",
             threads_pb2.ListThreadStatesRequest(
                 thread_id=thread_id,
-                before=core_pb2.CheckpointRef(thread_id=MISSING_ID, checkpoint_id="c"),
+                before=core_pb2.CheckpointRef(thread_id=MISSING_ID, checkpoint_id=MISSING_ID),
             ),
             "before.thread_id",
         ),
