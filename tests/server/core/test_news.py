@@ -46,9 +46,11 @@ async def test_who_waits_no_more_leaves_nothing(news: News) -> None:
 async def test_what_this_server_commits_is_heard_at_once(engine: Engine) -> None:
     thread_id = await engine.thread()
     with engine.news.of_thread(thread_id) as mine, engine.news.of_runs() as runs:
-        other = await engine.run("echo")
-        await until(lambda: runs.wakes)
-        assert mine.wakes == 0, "a run without a thread is no news of one"
+        for seen in range(2):
+            other = await engine.run("echo")
+            await until(lambda: runs.wakes > seen)  # noqa: B023 - awaited at once
+        # A listener that has just connected says that anything may be new, once.
+        assert mine.wakes <= engine.database.shared, "a run without a thread is no news of one"
         seen = runs.wakes
         await engine.runs.delete(other.run_id)
         await until(lambda: runs.wakes > seen)
