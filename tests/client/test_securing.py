@@ -202,6 +202,54 @@ def test_a_token_is_not_sent_where_anybody_could_read_it(make: Any) -> None:
     make("agents.example:1", headers={"authorization": "Bearer a mesh encrypts"})
 
 
+async def test_what_stays_on_this_machine_goes_to_no_proxy(monkeypatch: Any) -> None:
+    servicer = Listening()
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("no_grpc_proxy", raising=False)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    async with client_of(servicer, token="secret", options=AT_ONCE) as client:
+        await client.runs.get(None, RUN_ID)
+    assert servicer.tokens == ["Bearer secret"]
+
+
+UNSENDABLE: Any = {
+    "x-note": "a secret\nline",
+    "x-name": "a secret é",
+    "x-number": 7,
+    "x name": "a secret",
+    "x-note-bin": "a secret",
+}
+
+
+@pytest.mark.parametrize("name", UNSENDABLE)
+@pytest.mark.parametrize("is_of_call", [False, True])
+async def test_a_header_that_cannot_be_sent_is_named(name: str, is_of_call: bool) -> None:
+    headers = {name: UNSENDABLE[name]}
+    of_client, of_call = ({}, headers) if is_of_call else (headers, {})
+    async with client_of(Listening(), headers=of_client) as client:
+        with pytest.raises(ValueError, match=rf"headers\['{name}'\]") as raised:
+            await client.runs.get(None, RUN_ID, headers=of_call)
+        with pytest.raises(ValueError, match=rf"headers\['{name}'\]"):
+            [part async for part in client.runs.stream(None, "chat", headers=of_call)]
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("token", ["a secret\nline", "a secret“"])
+async def test_a_token_that_cannot_be_sent_is_not_told(token: str) -> None:
+    async with client_of(Listening(), token=token) as client:
+        with pytest.raises(ValueError, match=r"^token: ") as raised:
+            await client.runs.get(None, RUN_ID)
+    assert "secret" not in str(raised.value)
+    with get_sync_client(token=token) as sync_client, pytest.raises(ValueError, match=r"^token: "):
+        sync_client.runs.get(None, RUN_ID)
+
+
+async def test_bytes_are_sent_in_headers_that_are_for_them() -> None:
+    headers: Any = {"x-note-bin": b"\x00\n"}
+    async with client_of(Listening(), headers=headers) as client:
+        await client.runs.get(None, RUN_ID)
+
+
 @pytest.mark.parametrize(
     ("target", "stays"),
     [
@@ -212,6 +260,7 @@ def test_a_token_is_not_sent_where_anybody_could_read_it(make: Any) -> None:
         ("[::1]:1", True),
         ("::1", True),
         ("unix:/run/runwire.sock", True),
+        ("vsock:2:50051", False),
         ("dns:///localhost:1", True),
         ("ipv4:127.0.0.1:1,127.0.0.2:1", True),
         ("ipv6:[::1]:1,[::1]:2", True),

@@ -14,7 +14,7 @@ import grpc
 from runwire.client.errors import RunwireError, UnavailableError
 from runwire.client.failures import from_call
 from runwire.client.nodes import calling_node
-from runwire.client.securing import Tls, bearer, stays_here
+from runwire.client.securing import Tls, bearer, check_header, check_value, stays_here
 from runwire.client.tracing import trace_headers
 from runwire.v1.assistants_pb2_grpc import AssistantServiceStub
 from runwire.v1.crons_pb2_grpc import CronServiceStub
@@ -173,6 +173,9 @@ class Endpoint:
         config = _BALANCED_CONFIG if _names_several(self.target) else _SERVICE_CONFIG
         defaults = {**_OPTIONS, "grpc.service_config": json.dumps(config)}
         defaults |= tls.options() if tls else {}
+        if stays_here(self.target):
+            # A proxy of the environment would be sent it, and reach another machine's loopback.
+            defaults["grpc.enable_http_proxy"] = 0
         self.reconnect = reconnect
         self.reached = False
         self.closed = False
@@ -184,6 +187,11 @@ class Endpoint:
         self, headers: Mapping[str, str] | None, token: str | None
     ) -> tuple[tuple[str, str], ...]:
         told = bearer(token) if token is not None else {}
+        for value in told.values():
+            check_value("token", value)
+        given = {**self._headers, **keyed(headers, None)}
+        for name, value in given.items():
+            check_header(name, value)
         return tuple({**self._headers, **told, **keyed(headers, None)}.items())
 
     def starting(

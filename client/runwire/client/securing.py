@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import grpc
 
@@ -52,7 +54,7 @@ def stays_here(target: str) -> bool:
     """Return whether what is sent to an address, gRPC's name for one or several, leaves this
     machine in no case."""
     scheme, separator, rest = target.partition(":")
-    if separator and scheme in ("unix", "unix-abstract", "vsock"):
+    if separator and scheme in ("unix", "unix-abstract"):
         return True
     if separator and scheme in ("ipv4", "ipv6", "dns"):
         target = rest.rpartition("/")[2]
@@ -74,3 +76,23 @@ def bearer(token: str) -> dict[str, str]:
     """Return the header with a token. Files with tokens end with a line's end, which is not part of
     them."""
     return {"authorization": f"Bearer {token.strip()}"}
+
+
+_NAME = re.compile(r"[0-9a-z_.-]+")
+
+
+def check_header(name: str, value: Any) -> None:
+    """Raise ValueError if gRPC cannot send a header. Its value, which may be secret, is not
+    told."""
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"headers[{name!r}]: names are made of a-z, 0-9, -, _ and .")
+    if not name.endswith("-bin"):
+        check_value(f"headers[{name!r}]", value)
+    elif not isinstance(value, bytes):
+        raise ValueError(f"headers[{name!r}]: what ends with -bin has bytes")
+
+
+def check_value(place: str, value: Any) -> None:
+    """Raise ValueError, which names the place alone, for a header's value that gRPC cannot send."""
+    if not (isinstance(value, str) and value.isascii() and value.isprintable()):
+        raise ValueError(f"{place}: only printable ASCII can be sent, in one line")
