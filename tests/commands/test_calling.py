@@ -1,14 +1,16 @@
 """Where commands find the server, and what they show it."""
 
 import asyncio
+import io
 from pathlib import Path
 
 import pytest
+import typer
 from tests.commands.conftest import Commands
 from tests.support.scripted import RUN_ID, ScriptedRuns, ended, serve, started
 from tests.support.tls import Identity, serve_by_tls
 
-from runwire.commands.calling import DEFAULT_ADDRESS, default_address
+from runwire.commands.calling import DEFAULT_ADDRESS, default_address, json_of
 from runwire.server.settings import DEFAULT_BIND
 
 
@@ -65,3 +67,15 @@ async def test_a_certificate_that_is_not_there_is_named() -> None:
 
     assert (said.exit_code, said.output) == (2, "")
     assert said.errors == "/nowhere/ca.pem cannot be read: No such file or directory\n"
+
+
+def test_an_input_that_is_not_utf8_is_told_of_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "input.json"
+    file.write_bytes(b"\xff\xfe")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\xff"), encoding="utf-8"))
+    for given, place in ((f"@{file}", str(file)), ("-", "standard input")):
+        with pytest.raises(typer.Exit):
+            json_of("--input", given)
+        assert capsys.readouterr().err == f"--input: {place} is not UTF-8\n"

@@ -1,5 +1,6 @@
 """`runwire assistants`: graphs with their configurations, and what they look like."""
 
+import sys
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -7,7 +8,7 @@ import typer
 
 from runwire.commands.calling import Address, AsJson, Limit, Offset, connected, object_of, refuse
 from runwire.commands.drawing import drawn
-from runwire.commands.output import Row, moment, print_answer, print_json, print_list
+from runwire.commands.output import Row, moment, print_answer, print_json, print_list, safe
 
 app = typer.Typer(
     help="Assistants: graphs with their configurations.",
@@ -210,7 +211,7 @@ def graph(
     if as_json:
         print_json(found)
     elif mermaid:
-        print(found["mermaid"].rstrip("\n"))
+        print(safe(found["mermaid"].rstrip("\n"), sys.stdout))
     else:
         print("\n".join(drawn(found)))
 

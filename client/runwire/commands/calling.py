@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from runwire.commands.output import safe
+
 if TYPE_CHECKING:
     from runwire.client import RunwireError, SyncRunwireClient, UnavailableError
 
@@ -129,7 +131,7 @@ def _sentence(error: "RunwireError") -> str:
 
 def refuse(sentence: str) -> NoReturn:
     """End the command because a call failed or the command was used wrongly."""
-    print(sentence, file=sys.stderr)
+    print(safe(sentence, sys.stderr), file=sys.stderr)
     raise typer.Exit(FAILED)
 
 
@@ -156,13 +158,18 @@ def object_of(option: str, text: str | None) -> dict[str, Any] | None:
 
 def _read(option: str, text: str) -> str:
     if text == "-":
-        return sys.stdin.read()
+        try:
+            return sys.stdin.read()
+        except UnicodeDecodeError:
+            refuse(f"{option}: standard input is not UTF-8")
     if not text.startswith("@"):
         return text
     try:
         return Path(text[1:]).read_text(encoding="utf-8")
     except OSError as error:
         refuse(f"{option}: {text[1:]} cannot be read: {error.strerror}")
+    except UnicodeDecodeError:
+        refuse(f"{option}: {text[1:]} is not UTF-8")
 
 
 def moment_of(option: str, text: str | None) -> datetime | None:

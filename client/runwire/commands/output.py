@@ -33,11 +33,15 @@ _CONTROLS = dict.fromkeys([*range(0x20), 0x7F, *range(0x80, 0xA0)])
 for _kept in (0x09, 0x0A):
     del _CONTROLS[_kept]
 
+# Those of them that JSON may have as they are; they stand in its strings alone.
+_ESCAPED = {control: f"\\u{control:04x}" for control in (0x7F, *range(0x80, 0xA0))}
+
 
 def as_json(value: Any, *, indent: int | None = None) -> str:
     """Return a value as JSON, in ASCII if standard output does not take every character."""
     encoding = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "")
-    return json.dumps(value, ensure_ascii=encoding != "utf8", indent=indent)
+    text = json.dumps(value, ensure_ascii=encoding != "utf8", indent=indent)
+    return text.translate(_ESCAPED)
 
 
 def print_json(value: Any) -> None:

@@ -22,7 +22,7 @@ from runwire.commands.calling import (
     object_of,
     refuse,
 )
-from runwire.commands.output import Row, moment, print_answer, print_json, print_list
+from runwire.commands.output import Row, moment, print_answer, print_json, print_list, safe
 from runwire.commands.printer import OnRun, Printer
 from runwire.commands.starting import arguments_of, starts_runs, thread_for
 from runwire.commands.status import StatusLine
@@ -313,7 +313,8 @@ def cancel(
         print_json(outcomes)
     for outcome in outcomes:
         if outcome["reason"]:
-            print(f"run {outcome['run_id']}: {outcome['message']}", file=sys.stderr)
+            told = f"run {outcome['run_id']}: {outcome['message']}"
+            print(safe(told, sys.stderr), file=sys.stderr)
         elif not as_json:
             state = outcome["run"]["state"] if outcome["run"] else "taken back"
             print(f"run {outcome['run_id']} {state}")

@@ -27,6 +27,7 @@ from runwire.commands.output import (
     print_json,
     print_json_line,
     print_list,
+    safe,
 )
 from runwire.commands.output import (
     as_json as json_text,
@@ -299,7 +300,8 @@ def prune(
         print_json(outcomes)
     for outcome in outcomes["results"]:
         if outcome["reason"]:
-            print(f"thread {outcome['thread_id']}: {outcome['message']}", file=sys.stderr)
+            told = f"thread {outcome['thread_id']}: {outcome['message']}"
+            print(safe(told, sys.stderr), file=sys.stderr)
         elif not as_json:
             print(f"thread {outcome['thread_id']} pruned")
     left = outcomes["pruned_count"] < len(outcomes["results"])
@@ -341,7 +343,8 @@ def stream(
                 if as_json:
                     print_json_line(part._asdict())
                 elif not part.run_id or part.event in ("lifecycle", "state_update"):
-                    print(f"{part.event} {json_text(part.data)}", flush=True)
+                    told = f"{part.event} {json_text(part.data)}"
+                    print(safe(told, sys.stdout), flush=True)
                 else:
                     if part.run_id != printer.run_id:
                         printer = Printer(status)
