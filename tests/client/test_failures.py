@@ -17,7 +17,13 @@ from tests.support.scripted import (
     started,
 )
 
-from runwire.client import DeadlineExceededError, ServerError, UnavailableError, get_client
+from runwire.client import (
+    DeadlineExceededError,
+    ResourceExhaustedError,
+    ServerError,
+    UnavailableError,
+    get_client,
+)
 from runwire.v1 import core_pb2, runs_pb2
 
 AT_ONCE = [
@@ -134,6 +140,17 @@ async def test_a_time_limit_of_a_call_that_has_one_is_a_time_limit() -> None:
     async with client_of(Failing(grpc.StatusCode.DEADLINE_EXCEEDED, "late")) as client:
         with pytest.raises(DeadlineExceededError, match=r"within the client's timeout \(late\)"):
             await client.runs.get(None, RUN_ID)
+
+
+@pytest.mark.parametrize(
+    "message", ["too many requests", "SERVER: Received message larger than max (9 vs. 4)"]
+)
+async def test_what_is_exhausted_elsewhere_is_no_limit_of_the_client(message: str) -> None:
+    async with client_of(Failing(grpc.StatusCode.RESOURCE_EXHAUSTED, message)) as client:
+        with pytest.raises(ResourceExhaustedError) as raised:
+            await client.runs.get(None, RUN_ID)
+    assert message in str(raised.value)
+    assert "max_receive_message_length" not in str(raised.value)
 
 
 async def test_an_internal_error_of_whoever_is_none_of_the_connection() -> None:

@@ -110,6 +110,20 @@ class TestHeaders:
         with in_node(baggage=value):
             assert "baggage" not in starting()
 
+    def test_a_trace_takes_no_more_than_half_of_the_room_that_headers_have(self) -> None:
+        with in_node(**{"traceparent": PARENT, "baggage": "b" * 3900, "langsmith-trace": "x" * 99}):
+            assert {"traceparent", "langsmith-trace"} == starting().keys() - {AWAITED}
+        with in_node(**{"traceparent": PARENT, "baggage": "b" * 3500, "langsmith-trace": "x" * 99}):
+            sent = {key: value for key, value in starting().items() if key != AWAITED}
+        assert {"traceparent", "langsmith-trace", "baggage"} == sent.keys()
+        assert sum(len(key) + len(value) + 32 for key, value in sent.items()) <= 4096
+
+    def test_a_trace_s_state_that_is_longer_than_it_may_be_is_left_out(self) -> None:
+        with in_node(traceparent=PARENT, tracestate="a" * 513):
+            assert "tracestate" not in starting()
+        with in_node(traceparent=PARENT, tracestate="a" * 512):
+            assert "tracestate" in starting()
+
     @pytest.mark.parametrize("whose", ["call", "client"])
     def test_headers_that_are_given_win(self, whose: str) -> None:
         given = {"Traceparent": OTHER}

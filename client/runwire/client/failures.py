@@ -139,13 +139,18 @@ def _untold(
         return (
             f"{target} does not know this call: an older Runwire, a worker, or none ({message})"
         ), kind
-    if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and _is_too_large_here(message):
         return (
             f"{told} (larger answers need a larger grpc.max_receive_message_length in get_client)"
         ), kind
     if kind is ServerError and any(words in message for words in _BROKEN_OFF):
         return told, UnavailableError
     return told, kind
+
+
+def _is_too_large_here(message: str) -> bool:
+    # A server that refuses a request so says that it is the server.
+    return "Received message larger" in message and not message.startswith("SERVER")
 
 
 def _no_answer(message: str, target: str, *, secure: bool) -> str:
