@@ -318,6 +318,25 @@ async def test_a_server_that_stays_away_ends_the_stream_with_an_error() -> None:
     assert raised.value.reason == "DRAINING"
 
 
+async def test_a_connection_that_breaks_after_the_end_of_the_run_is_no_loss() -> None:
+    told: list[UnavailableError] = []
+    read = asyncio.Event()
+
+    async def break_off_when_read(context: Any) -> None:
+        await read.wait()
+        await break_off(context)
+
+    impatient = Reconnect(give_up_after=0, on_lost=told.append)
+    servicer = ScriptedRuns(LOG, cut_at_end=break_off_when_read)
+    async with client_of(servicer, reconnect=impatient) as client:
+        async for part in client.runs.stream(THREAD_ID, "chat", on_disconnect="cancel"):
+            if part.event == "end":
+                read.set()
+    assert read.is_set()
+    assert told == []
+    assert len(servicer.calls) == 1
+
+
 async def test_without_reconnecting_a_break_is_an_error_at_once() -> None:
     servicer = ScriptedRuns(LOG, [5])
     async with client_of(servicer, reconnect=Reconnect(give_up_after=0)) as client:

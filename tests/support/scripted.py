@@ -89,16 +89,22 @@ async def drain(context: Context) -> None:
 class ScriptedRuns(runs_pb2_grpc.RunServiceServicer):
     """One run whose log is `log`. `cuts` says how the connections to its stream break: the first
     one after as many events as its number says, and so on; when there are no more, none breaks.
+    `cut_at_end` is how they break behind the last event of the log.
 
     `calls` are the requests that came, in order.
     """
 
     def __init__(
-        self, log: Sequence[events_pb2.RunEvent] = (), cuts: Iterable[int] = (), cut: Cut = drain
+        self,
+        log: Sequence[events_pb2.RunEvent] = (),
+        cuts: Iterable[int] = (),
+        cut: Cut = drain,
+        cut_at_end: Cut | None = None,
     ) -> None:
         self.log = log
         self.cuts = iter(cuts)
         self.cut = cut
+        self.cut_at_end = cut_at_end
         self.calls: list[Any] = []
         self.answers: list[Any] = []
         self.answered = 0
@@ -136,6 +142,8 @@ class ScriptedRuns(runs_pb2_grpc.RunServiceServicer):
                 if left <= 0:
                     await self.cut(context)
             yield runs_pb2.RunStreamResponse(events=[entry])
+        if self.cut_at_end is not None:
+            await self.cut_at_end(context)
 
     async def _answer(self, request: Any, context: Context) -> Any:
         """Give the next of `answers`, the last one for ever; a status among them is a failure."""

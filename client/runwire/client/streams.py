@@ -51,7 +51,7 @@ class RunEvents:
         Raises what the call raises; `UnavailableError` if the server stays away.
         """
         outage = Outage(self._connection)
-        while not self._ended:
+        while True:
             self._pieces.clear()  # the server starts over with the event that was cut off
             try:
                 async with aclosing(self._open()) as messages:
@@ -61,8 +61,9 @@ class RunEvents:
                                 outage.over()
                             if self._is_new(event):
                                 yield event
-                if not self._ended:
-                    raise UnavailableError("the stream ended before the run did")
+                            if self._ended:
+                                return  # whatever becomes of the connection now
+                raise UnavailableError("the stream ended before the run did")
             except RunwireError as error:
                 self._take_hint(error)
                 try:
