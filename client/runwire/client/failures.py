@@ -53,6 +53,10 @@ _NEVER_CONNECTED = ("failed to connect", "errors resolving", "DNS resolution fai
 # own INTERNAL has a reason.
 _BROKEN_OFF = ("RST_STREAM", "Stream removed", "GOAWAY")
 
+# How gRPC tells of a connection that is no more; what a proxy says of the one behind it names that.
+_BROKEN = (*_HUNG_UP, *_BROKEN_OFF, "keepalive", "ping timeout", "Connection timed out")
+_BEHIND = ("upstream", "Received http2 header")
+
 
 def from_call(
     error: grpc.aio.AioRpcError | grpc.Call, target: str, *, secure: bool, limited: bool
@@ -75,6 +79,14 @@ def from_call(
     )
     _add_details(raised, details)
     return raised
+
+
+def is_break(error: RunwireError) -> bool:
+    """Return whether a call failed because its connection broke, or there was none: and not by a
+    status that something at the other end has sent."""
+    if error.reason or any(words in error.message for words in _BEHIND):
+        return False
+    return any(words in error.message for words in (*_BROKEN, *_NEVER_CONNECTED))
 
 
 def _kind_of(code: grpc.StatusCode, reason: str) -> type[RunwireError]:

@@ -56,6 +56,7 @@ class RunEvents:
             try:
                 async with aclosing(self._open()) as messages:
                     async for message in messages:
+                        outage.heard()
                         for event in self._whole(message.events):
                             if event.id or event.HasField("heartbeat"):
                                 outage.over()

@@ -159,9 +159,13 @@ def test_a_server_that_stays_away_is_given_up_when_it_is_time(
 
 @pytest.mark.parametrize("what", ["a stream", "a wait"])
 def test_a_server_that_comes_and_goes_is_not_given_up_although_it_has_nothing_to_say(
-    bench: Bench, what: str
+    bench: Bench, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A run may wait for long, and so may those who wait for it."""
+    said: SimpleQueue[None] = SimpleQueue()
+    hear = reconnect.Outage.heard
+    heard = lambda outage: said.put(hear(outage))  # noqa: E731
+    monkeypatch.setattr(reconnect.Outage, "heard", heard)
     if what == "a stream":
         method = RUNS["JoinRunStream"]
         reading = bench.start(lambda: list(bench.client.runs.join_stream(None, RUN_ID)))
@@ -171,6 +175,9 @@ def test_a_server_that_comes_and_goes_is_not_given_up_although_it_has_nothing_to
         reading = bench.start(lambda: bench.client.runs.join(None, RUN_ID))
     while bench.clock.time() < 100:
         rpc = bench.take(method)[2]
+        if what == "a stream":
+            send(rpc, event(run={"run_id": RUN_ID}))
+            said.get(timeout=SOON)
         bench.clock.sleep_for(3)
         gone: Any = ((), grpc.StatusCode.UNAVAILABLE, "Socket closed")
         rpc.terminate(*gone) if what == "a stream" else rpc.terminate(None, *gone)
@@ -184,6 +191,36 @@ def test_a_server_that_comes_and_goes_is_not_given_up_although_it_has_nothing_to
         joined.run.run_id = RUN_ID
         rpc.terminate(joined, (), grpc.StatusCode.OK, "")
     reading.result(SOON)
+
+
+@pytest.mark.parametrize("what", ["a stream", "a wait"])
+def test_what_answers_late_for_a_server_that_is_away_does_not_hold_one_for_ever(
+    bench: Bench, what: str
+) -> None:
+    """As a proxy does that first tries for a while to reach the server itself."""
+    bench.client._connection.reached = True
+    lost: list[UnavailableError] = []
+    bench.client._connection.reconnect = Reconnect(give_up_after=60, on_lost=lost.append)
+    runs = bench.client.runs
+    if what == "a stream":
+        method = RUNS["JoinRunStream"]
+        reading = bench.start(lambda: list(runs.join_stream(None, RUN_ID)))
+    else:
+        method = RUNS["JoinRun"]
+        reading = bench.start(lambda: runs.join(None, RUN_ID))
+    while bench.clock.time() < 200:
+        trying = bench.start(lambda: bench.take(method)[2])
+        wait([reading, trying], SOON, FIRST_COMPLETED)
+        if reading.done():
+            break
+        bench.clock.sleep_for(3)
+        away = "upstream connect error or disconnect/reset before headers: Socket closed"
+        gone: Any = ((), grpc.StatusCode.UNAVAILABLE, away)
+        rpc = trying.result(SOON)
+        rpc.terminate(*gone) if what == "a stream" else rpc.terminate(None, *gone)
+    with pytest.raises(UnavailableError, match="upstream"):
+        reading.result(SOON)
+    assert len(lost) == 1
 
 
 def test_an_error_that_is_none_of_the_connection_ends_a_stream(bench: Bench) -> None:

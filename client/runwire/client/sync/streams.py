@@ -56,6 +56,7 @@ class RunEvents:
             try:
                 with closing(self._open()) as messages:
                     for message in messages:
+                        outage.heard()
                         for event in self._whole(message.events):
                             if event.id or event.HasField("heartbeat"):
                                 outage.over()
