@@ -1,7 +1,9 @@
 """Errors by the server's reasons: every reason of the contract has its kind."""
 
+import pickle
 import re
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -11,6 +13,8 @@ from runwire.client import (
     ConflictError,
     ErrorReason,
     NotFoundError,
+    RunCancelledError,
+    RunFailedError,
     RunNotFoundError,
     RunwireError,
     ThreadBusyError,
@@ -89,3 +93,22 @@ async def test_a_reason_of_a_newer_server_is_told_and_goes_by_its_status() -> No
     assert unknown.reason == "NEWER_THAN_THIS"
     elsewhere = await raised_for(grpc.StatusCode.NOT_FOUND, "THREAD_BUSY")
     assert type(elsewhere) is NotFoundError
+
+
+RUN: Any = {"run_id": RUN_ID}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RunFailedError("ValueError: no", RUN),
+        RunCancelledError(RUN),
+        ThreadBusyError("busy", code="ABORTED", reason="THREAD_BUSY", metadata={"thread_id": "t"}),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_error_can_go_from_one_process_to_another(error: RunwireError) -> None:
+    copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is type(error)
+    assert str(copy) == str(error)
+    assert vars(copy) == vars(error)

@@ -22,7 +22,7 @@ NotImplementedError.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
@@ -154,6 +154,9 @@ class RunFailedError(RunwireError):
         super().__init__(message)
         self.run = run
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.message, self.run), self.__dict__
+
 
 class RunCancelledError(RunwireError):
     """A run that was waited for was cancelled. `run` is the run as it ended."""
@@ -161,6 +164,9 @@ class RunCancelledError(RunwireError):
     def __init__(self, run: Run) -> None:
         super().__init__(f"run {run['run_id']} was cancelled")
         self.run = run
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.run,), self.__dict__
 
 
 BY_STATUS: dict[grpc.StatusCode, type[RunwireError]] = {
