@@ -30,7 +30,6 @@ WORDS = {
 
 # Pieces of text, in code and in what it says. Each has to occur, lest the list outlive its reasons.
 PIECES = {
-    "from asyncio import sleep": "from time import sleep",
     "from collections.abc import Awaitable, Callable": "from collections.abc import Callable",
     "Awaitable[Answer]": "Answer",
     "Awaitable[tuple[Sequence[Item], str]]": "tuple[Sequence[Item], str]",

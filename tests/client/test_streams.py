@@ -404,6 +404,21 @@ async def test_closing_the_client_ends_its_streams_with_an_error() -> None:
             await reading
 
 
+async def test_closing_the_client_ends_a_pause_between_tries() -> None:
+    lost = asyncio.Event()
+    patient = Reconnect(
+        first_pause=100, longest_pause=100, give_up_after=100, on_lost=lambda _: lost.set()
+    )
+    async with client_of(ScriptedRuns(LOG, [3]), reconnect=patient) as client:
+        parts = client.runs.stream(None, "chat", stream_mode="custom")
+        reading = asyncio.create_task(collect(parts), name="reading")
+        await lost.wait()
+        await client.aclose()
+        with pytest.raises(UnavailableError, match="closed"):
+            async with asyncio.timeout(5):
+                await reading
+
+
 async def test_a_cancelled_reader_is_cancelled() -> None:
     async with client_of(ScriptedRuns(LOG, [3], hang)) as client:
         parts = client.runs.stream(None, "chat", stream_mode="custom")

@@ -34,6 +34,7 @@ class Connection(Endpoint):
     def __init__(self, url: str, *, token: Token | None, **settings: Any) -> None:
         super().__init__(url, has_token=token is not None, **settings)
         self._token = token
+        self._closing = asyncio.Event()
 
     @property
     def services(self) -> Services:
@@ -137,15 +138,22 @@ class Connection(Endpoint):
         token = self._token() if callable(self._token) else self._token
         if isinstance(token, Awaitable):
             token = await token
-            if self.closed:
-                raise self._closed_during_call()
+            self.check_open()
         return self._metadata(headers, token)
 
     async def close(self) -> None:
         """Close the channel; calls that are under way end with `UnavailableError`."""
         self.closed = True
+        self._closing.set()
         if self._channel is not None:
             await self._channel.close()
+
+    async def rest(self, seconds: float) -> None:
+        """Wait for so long, or until the connection is closed. Raises `UnavailableError` then."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._closing.wait()
+        self.check_open()
 
     def _open(self) -> Services:
         if self._credentials is None:

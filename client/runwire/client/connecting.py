@@ -229,6 +229,11 @@ class Endpoint:
             self.reached = True
         return failure
 
+    def check_open(self) -> None:
+        """Raise `UnavailableError` if the client was closed during a call."""
+        if self.closed:
+            raise self._closed_during_call()
+
     def _stopped_during_call(self) -> RunwireError:
         return RunwireError("the run that this call was made from was stopped", code="CANCELLED")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import time
-from asyncio import sleep
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
@@ -76,7 +75,7 @@ class Outage:
         pause = min(longest, policy.first_pause * 2**self._pauses)
         self._pauses = min(self._pauses + 1, 20)
         # Jitter, so that the clients of a server that comes back do not all come at once.
-        await sleep(min(left, pause * random.uniform(0.75, 1.25)))
+        await self._connection.rest(min(left, pause * random.uniform(0.75, 1.25)))
         self._tried, self._heard = time.monotonic(), False
 
     def _tell(self, error: UnavailableError) -> None:

@@ -4,7 +4,7 @@ of gRPC's own for tests and in its fake time."""
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from queue import SimpleQueue
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 import grpc
@@ -23,6 +23,7 @@ from runwire.client import (
     get_sync_client,
 )
 from runwire.client.sync import reconnect
+from runwire.client.sync.channel import Connection
 from runwire.v1 import runs_pb2, threads_pb2
 
 RUNS = runs_pb2.DESCRIPTOR.services_by_name["RunService"].methods_by_name
@@ -61,13 +62,19 @@ class Bench:
 
 
 @pytest.fixture
+def rest() -> Callable[[Connection, float], None]:
+    """Return what the bench puts its own time in place of."""
+    return Connection.rest
+
+
+@pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
     clock = grpc_testing.strict_fake_time(0)
     descriptors = [runs_pb2.DESCRIPTOR, threads_pb2.DESCRIPTOR]
     services = [one for file in descriptors for one in file.services_by_name.values()]
     channel = grpc_testing.channel(services, clock)
     monkeypatch.setattr(grpc, "insecure_channel", lambda *_: channel)
-    monkeypatch.setattr(reconnect, "sleep", clock.sleep_for)
+    monkeypatch.setattr(Connection, "rest", lambda _, seconds: clock.sleep_for(seconds))
     monkeypatch.setattr(reconnect.time, "monotonic", clock.time)
     policy = Reconnect(first_pause=1, longest_pause=8, give_up_after=60)
     client = get_sync_client("agents:1", headers={"Authorization": "me"}, reconnect=policy)
@@ -236,3 +243,34 @@ def test_a_closed_client_says_so(bench: Bench) -> None:
     bench.client.close()
     with pytest.raises(RuntimeError, match="closed"):
         bench.client.threads.get(THREAD_ID)
+
+
+def test_closing_ends_a_pause_between_tries(
+    rest: Callable[[Connection, float], None], bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Connection, "rest", rest)
+    lost = Event()
+    bench.client._connection.reconnect = Reconnect(
+        first_pause=1000, longest_pause=1000, give_up_after=1000, on_lost=lambda _: lost.set()
+    )
+    bench.client._connection.reached = True
+    reading = bench.start(lambda: list(bench.client.runs.join_stream(None, RUN_ID)))
+    end(bench.take(RUNS["JoinRunStream"])[2], grpc.StatusCode.UNAVAILABLE, "gone")
+    assert lost.wait(SOON)
+    bench.client.close()
+    with pytest.raises(UnavailableError, match="closed"):
+        reading.result(SOON)
+
+
+def test_a_client_that_is_closed_while_it_opens_opens_no_more(bench: Bench) -> None:
+    connection = bench.client._connection
+    with connection._opening:
+        calling = bench.start(lambda: connection.services)
+        closing = bench.start(bench.client.close)
+        wait([calling, closing], 0.1, FIRST_COMPLETED)
+        assert not closing.done()
+        connection.closed = True
+    with pytest.raises(RuntimeError, match="closed"):
+        calling.result(SOON)
+    closing.result(SOON)
+    assert connection._channel is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
-from threading import Lock
+from threading import Event, Lock
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import grpc
@@ -36,13 +36,14 @@ class Connection(Endpoint):
     def __init__(self, url: str, *, token: Token | None, **settings: Any) -> None:
         super().__init__(url, has_token=token is not None, **settings)
         self._token = token
+        self._closing = Event()
 
     @property
     def services(self) -> Services:
         """The server's services. Raises RuntimeError if the client is closed."""
-        if self.closed:
-            raise RuntimeError("this client is closed")
         with self._opening:
+            if self.closed:
+                raise RuntimeError("this client is closed")
             if self._services is None:
                 self._services = self._open()
         return self._services
@@ -143,9 +144,16 @@ class Connection(Endpoint):
     def close(self) -> None:
         """Close the channel; calls that are under way in other threads end with
         `UnavailableError`."""
-        self.closed = True
+        with self._opening:
+            self.closed = True
+        self._closing.set()
         if self._channel is not None:
             self._channel.close()
+
+    def rest(self, seconds: float) -> None:
+        """Wait for so long, or until the connection is closed. Raises `UnavailableError` then."""
+        self._closing.wait(seconds)
+        self.check_open()
 
     def _open(self) -> Services:
         if self._credentials is None:

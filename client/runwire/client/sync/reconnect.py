@@ -6,7 +6,6 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from time import sleep
 from typing import TYPE_CHECKING, TypeVar
 
 from runwire.client.errors import RunwireError, UnavailableError
@@ -77,7 +76,7 @@ class Outage:
         pause = min(longest, policy.first_pause * 2**self._pauses)
         self._pauses = min(self._pauses + 1, 20)
         # Jitter, so that the clients of a server that comes back do not all come at once.
-        sleep(min(left, pause * random.uniform(0.75, 1.25)))
+        self._connection.rest(min(left, pause * random.uniform(0.75, 1.25)))
         self._tried, self._heard = time.monotonic(), False
 
     def _tell(self, error: UnavailableError) -> None:
