@@ -79,7 +79,8 @@ def get_sync_client(
             list or such a name in turn, and streams go on with another one when theirs is lost.
             "localhost:50051" if it is None.
         api_key: Sent with every call, as `x-api-key`: what stands in front of the server may ask
-            for it. It is not looked for in the environment.
+            for it. It is not looked for in the environment. Unlike `token` it is sent to any
+            address, in plaintext where there is no TLS.
         headers: Sent as metadata with every call.
         timeout: Seconds until a call fails with `DeadlineExceededError`; None for no limit, which
             streams and calls that wait for a run have anyway. Or what httpx has, a tuple with the
