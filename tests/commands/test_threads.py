@@ -5,13 +5,20 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest.mock import MagicMock
 from uuid import uuid4
 
 import pytest
 from tests.commands.conftest import Commands
 from tests.support.environments import clean_environment
+from tests.support.scripted import RUN_ID, THREAD_ID
 
-from runwire.client import SyncRunwireClient
+from runwire.client import SyncRunwireClient, UnavailableError
+from runwire.client.schema import ThreadStreamPart
+from runwire.commands import threads
 
 
 @pytest.fixture
@@ -135,3 +142,51 @@ def test_what_happens_on_a_thread_is_followed_until_ctrl_c(
 
     assert {part["graph_id"] for part in parts if part["run_id"]} == {"echo"}
     assert (following.returncode, "Traceback" in errors) == (130, False)
+
+
+@pytest.fixture
+def cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stream of a thread in the middle of a run, with a server that goes away and is back."""
+
+    @contextmanager
+    def connected(_: str, on_lost: Any) -> Iterator[Any]:
+        def join_stream(*_: Any, **__: Any) -> Iterator[ThreadStreamPart]:
+            yield ThreadStreamPart("custom", 1, None, RUN_ID, "a", "g")
+            yield ThreadStreamPart("custom", 2, None, RUN_ID, "a", "g")
+            on_lost(UnavailableError("gone"))
+            yield ThreadStreamPart("end", {"state": "succeeded"}, None, RUN_ID, "a", "g")
+
+        client = MagicMock()
+        client.threads.join_stream = join_stream
+        yield client
+
+    monkeypatch.setattr(threads, "connected", connected)
+
+
+@pytest.mark.usefixtures("cut_off")
+def test_a_run_that_is_joined_in_its_middle_is_named_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    threads.stream(THREAD_ID)
+    said = capsys.readouterr()
+    assert said.out.splitlines()[:2] == ["1", "2"]
+    assert said.err.splitlines() == [
+        f"run {RUN_ID} of a",
+        "the server is gone; trying to reach it again …",
+        "the server is back, and the stream goes on",
+        f"run {RUN_ID} succeeded",
+    ]
+
+
+@pytest.mark.usefixtures("cut_off")
+def test_a_thread_s_stream_as_json_says_too_that_the_server_is_back(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    threads.stream(THREAD_ID, as_json=True)
+    said = capsys.readouterr()
+    assert [json.loads(line)["event"] for line in said.out.splitlines()] == [
+        "custom",
+        "custom",
+        "end",
+    ]
+    assert said.err.splitlines()[1:] == ["the server is back, and the stream goes on"]

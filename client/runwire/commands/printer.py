@@ -53,9 +53,7 @@ class Printer:
     def part(self, event: str, data: Any, part_id: str | None = None) -> None:
         """Print one part."""
         kind = event.partition("|")[0]
-        if self._is_lost:
-            self._is_lost = False
-            self.note("the server is back, and the stream goes on")
+        self.heard()
         if kind == "metadata":
             self._metadata(data)
         else:
@@ -79,6 +77,12 @@ class Printer:
         self._is_lost = True
         self.note("the server is gone; trying to reach it again …")
         self._status.show("waiting for the server")
+
+    def heard(self) -> None:
+        """Say that the server is back, if it was lost."""
+        if self._is_lost:
+            self._is_lost = False
+            self.note("the server is back, and the stream goes on")
 
     def note(self, text: str) -> None:
         """Print a line about the run, which is none of its own words."""

@@ -333,6 +333,7 @@ def stream(
     """Print all that happens on a thread, whoever starts its runs, until Ctrl-C."""
     with StatusLine() as status:
         printer = Printer(status)
+        run_id = ""
         with connected(address, lambda error: printer.lost(error)) as client:
             parts = client.threads.join_stream(
                 thread_id,
@@ -340,14 +341,18 @@ def stream(
                 stream_mode=[mode.value for mode in modes or (Mode.RUN_MODES,)],
             )
             for part in parts:
+                printer.heard()
                 if as_json:
                     print_json_line(part._asdict())
                 elif not part.run_id or part.event in ("lifecycle", "state_update"):
                     told = f"{part.event} {json_text(part.data)}"
                     print(safe(told, sys.stdout), flush=True)
                 else:
-                    if part.run_id != printer.run_id:
+                    if part.run_id != run_id:
+                        run_id = part.run_id
                         printer = Printer(status)
+                        if part.event != "metadata":  # its beginning was before
+                            printer.run_id = run_id
                         printer.note(f"run {part.run_id} of {part.assistant_id}")
                     printer.part(part.event, part.data)
 
