@@ -394,6 +394,27 @@ async def test_who_leaves_while_the_server_is_away_cancels_the_run_if_it_can() -
     assert servicer.calls[-1] == runs_pb2.CancelRunRequest(run_id=RUN_ID)
 
 
+async def test_who_leaves_while_the_stream_is_joined_again_cancels_the_run() -> None:
+    joining = asyncio.Event()
+
+    async def cut(context: Any) -> None:
+        if len(servicer.calls) == 1:
+            await drain(context)
+        joining.set()
+        await hang(context)
+
+    servicer = ScriptedRuns(LOG, [4, 0], cut)
+    servicer.answers = [runs_pb2.CancelRunResponse()]
+    async with client_of(servicer) as client:
+        parts = client.runs.stream(THREAD_ID, "chat", on_disconnect="cancel")
+        reading = asyncio.create_task(collect(parts), name="reading")
+        await joining.wait()
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+    assert servicer.calls[-1] == runs_pb2.CancelRunRequest(run_id=RUN_ID)
+
+
 async def test_closing_the_client_ends_its_streams_with_an_error() -> None:
     async with client_of(ScriptedRuns(LOG, [3], hang)) as client:
         parts = client.runs.stream(None, "chat", stream_mode="custom")

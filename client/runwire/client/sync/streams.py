@@ -53,9 +53,11 @@ class RunEvents:
         outage = Outage(self._connection)
         while True:
             self._pieces.clear()  # the server starts over with the event that was cut off
+            is_known = False  # to the server, which hears of the call's end then
             try:
                 with closing(self._open()) as messages:
                     for message in messages:
+                        is_known = True
                         outage.heard()
                         for event in self._whole(message.events):
                             if event.id or event.HasField("heartbeat"):
@@ -72,6 +74,10 @@ class RunEvents:
                 except BaseException:
                     self._leave()
                     raise
+            except BaseException:
+                if not is_known:
+                    self._leave()
+                raise
 
     def _leave(self) -> None:
         """Cancel the run, if it is not to go on without its reader: there is no call whose end
