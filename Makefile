@@ -23,7 +23,7 @@ demo: $(STAMP) ## show the main job in one terminal
 	@$(BIN)/python examples/demo.py $(ARGS)
 
 test: $(STAMP) ## run the whole test suite
-	@$(BIN)/pytest -n 2 --dist worksteal $(ARGS)
+	@$(BIN)/pytest -n 3 --dist worksteal $(ARGS)
 
 chaos: $(STAMP) ## run the long tests that kill servers over and over
 	@$(BIN)/pytest -m chaos --timeout 1800 $(ARGS)

@@ -14,6 +14,7 @@ OTHERS = 6
 ATTEMPTS = 3
 
 
+@pytest.mark.chaos
 @pytest.mark.timeout(120)
 async def test_a_run_that_kills_servers_is_stopped_and_no_other_is_harmed(
     tmp_path: Path, postgres_url: str, figure: Figure

@@ -210,6 +210,7 @@ async def test_a_second_signal_leaves_what_does_not_stop_to_others_at_once(
         assert connection.execute(charged).fetchone() == (0,)
 
 
+@pytest.mark.chaos
 @pytest.mark.timeout(150)
 async def test_a_run_that_takes_its_servers_down_is_stopped_after_three_and_harms_no_other(
     tmp_path: Path, postgres_url: str

@@ -132,7 +132,7 @@ async def test_without_a_worker_runs_wait_and_say_so(apart: Apart, tmp_path: Pat
         run = await client.runs.create(None, "chain", input=run_input)
         stats = await stub.GetQueueStats(server_pb2.GetQueueStatsRequest())
 
-        assert (stats.pending_runs, stats.claimable_runs, stats.free_slots) == (1, 1, 0)
+        assert (stats.pending_runs, stats.claimable_runs, stats.free_slots) == (1, 0, 0)
         await asyncio.to_thread(apart.workers[0].start)
         await client.runs.join(None, run["run_id"])
         await until(lambda: ledger(tmp_path), "the run has executed")
