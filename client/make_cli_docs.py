@@ -45,6 +45,8 @@ nothing else on standard output |
  text everywhere else |
 | Ctrl-C | cancels a run that `runs stream` or `runs wait` has started, and says so; leaves \
 everything else as it is |
+| a closed terminal or pipe, a kill | cancels such a run too; with `--keep` it goes on, also \
+after Ctrl-C |
 
 | exit code | |
 |---|---|

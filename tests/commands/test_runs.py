@@ -2,13 +2,25 @@
 
 import json
 import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from uuid import uuid4
 
 import pytest
 from tests.commands.conftest import Commands
+from tests.support.environments import clean_environment
 
 from runwire.client import SyncRunwireClient
+from runwire.client.sync.runs import SyncRunsClient
+from runwire.commands import runs
+from runwire.commands.printer import Printer
+from runwire.commands.status import StatusLine
 
 NOBODY = "127.0.0.1:9"
 
@@ -94,6 +106,134 @@ def test_questions_asked_together_are_answered_by_their_ids(
     answered = runwire("runs", "wait", "asks", f"--thread={thread_id}", f"--resume={answer}")
 
     assert answered.document["answers"] == ["prepared", "by id"]
+
+
+@pytest.mark.parametrize("command", ["stream", "wait"])
+def test_several_questions_are_told_with_the_ids_that_their_answers_need(
+    runwire: Commands, thread_id: str, command: str
+) -> None:
+    asked = runwire("runs", command, "asks_twice", f"--thread={thread_id}", "--input={}")
+    questions = asked.lines if command == "stream" else asked.document["__interrupt__"]
+    ids = [question["id"] for question in questions]
+    hint = asked.errors.splitlines()[-1].partition(" runwire ")[2]
+    answered = runwire(*shlex.split(hint.replace("JSON", '"yes"')))
+
+    assert {question["value"]["question"] for question in questions} == {"go on?", "and you?"}
+    assert len(set(ids)) == 2
+    assert all(interrupt_id in hint for interrupt_id in ids)
+    assert answered.document["answers"] == ["yes", "yes"]
+
+
+@pytest.mark.parametrize("command", ["stream", "wait"])
+@pytest.mark.parametrize(("options", "wish"), [([], "cancel"), (["--keep"], "continue")])
+def test_a_run_ends_with_its_command_unless_it_is_kept(
+    runwire: Commands, monkeypatch: pytest.MonkeyPatch, command: str, options: list[str], wish: str
+) -> None:
+    asked: list[Any] = []
+    stream = SyncRunsClient.stream
+
+    def listening(*given: Any, **named: Any) -> Any:
+        asked.append(named["on_disconnect"])
+        return stream(*given, **named)
+
+    monkeypatch.setattr(SyncRunsClient, "stream", listening)
+
+    assert runwire("runs", command, "echo", "--input={}", *options).exit_code == 0
+    assert asked == [wish]
+
+
+@pytest.mark.parametrize(
+    ("options", "state", "words"),
+    [([], "cancelled", "is cancelled (--keep lets it go on)"), (["--keep"], "running", "goes on")],
+)
+def test_a_reader_that_leaves_is_told_in_a_sentence_what_becomes_of_the_run(
+    address: str, client: SyncRunwireClient, options: list[str], state: str, words: str
+) -> None:
+    command = subprocess.Popen(
+        [
+            *(sys.executable, "-P", "-m", "runwire.server", "runs", "stream", "custom_events"),
+            *("--input", '{"count": 1000, "delay": 0.1}', *options),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=clean_environment({"RUNWIRE_ADDRESS": address}),
+    )
+    assert command.stdout is not None
+    assert command.stderr is not None
+    command.stdout.readline()
+    command.stdout.close()
+    errors = command.stderr.read()
+    code = command.wait(30)
+    command.stderr.close()
+    run_id = errors.split()[1].rstrip(";")
+    if not options:
+        client.runs.join(None, run_id)
+
+    assert code == 1
+    assert errors.splitlines()[1:] == [f"nobody reads the output any more; run {run_id} {words}"]
+    assert client.runs.get(None, run_id)["state"] == state
+    if options:
+        client.runs.cancel(None, run_id)
+
+
+class Abandoning:
+    """A client whose server has given a run's code up."""
+
+    runs: "Abandoning"
+
+    def __init__(self, *, hangs: bool = False) -> None:
+        self.runs = self
+        self._hangs = hangs
+
+    def get(self, _thread_id: None, run_id: str) -> dict[str, Any]:
+        return {"run_id": run_id, "state": "cancelled", "cancel": {"abandoned": True}}
+
+    def cancel(self, _thread_id: None, _run_id: str, *, wait: bool) -> None:
+        if self._hangs:
+            raise KeyboardInterrupt
+
+    def cancel_many(self, *, run_ids: list[str], **_given: Any) -> list[dict[str, Any]]:
+        return [{"run_id": each, "reason": "", "run": self.get(None, each)} for each in run_ids]
+
+
+NOT_STOPPED = (
+    "run r: its code did not stop in time and may still be running; what it does from now on does "
+    "not count"
+)
+
+
+def test_a_cancel_that_left_code_behind_says_so(
+    runwire: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "connected", lambda _address: nullcontext(Abandoning()))
+    said = runwire("runs", "cancel", "r", "--wait")
+
+    assert (said.exit_code, said.output) == (0, "run r cancelled\n")
+    assert said.errors == f"{NOT_STOPPED}\n"
+
+
+@pytest.mark.parametrize(
+    ("hangs", "last"),
+    [
+        (False, ["run r cancelled", NOT_STOPPED]),
+        (True, ["left before run r was known to be cancelled: it may go on"]),
+    ],
+)
+def test_ctrl_c_says_what_became_of_the_run_as_far_as_it_is_known(
+    capsys: pytest.CaptureFixture[str], hangs: bool, last: list[str]
+) -> None:
+    def parts() -> Iterator[Any]:
+        yield SimpleNamespace(event="metadata", data={"run_id": "r", "state": "running"}, id="1")
+        raise KeyboardInterrupt
+
+    client: Any = Abandoning(hangs=hangs)
+    status = StatusLine()
+    with pytest.raises(KeyboardInterrupt):
+        runs._attend(client, parts(), Printer(status), status, keep=False)
+
+    said = capsys.readouterr().err.splitlines()
+    assert said == ["cancelling run r …; Ctrl-C again to leave", *last]
 
 
 def test_an_answer_needs_the_thread_that_has_asked(runwire: Commands) -> None:

@@ -2,7 +2,7 @@
 
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from runwire.commands.calling import DONE, NOT_ALL
@@ -71,6 +71,11 @@ class Printer:
                 self._end(data.get("state", "failed"), f": {_failure(data)}")
             case "end":
                 self._end(data["state"])
+
+    @property
+    def questions(self) -> Sequence[Mapping[str, Any]]:
+        """The questions at which the run has paused, as far as its values were streamed."""
+        return questions_of(self._values)
 
     def lost(self, _error: Exception) -> None:
         """Say that the connection is gone, and that the stream is being taken up again."""
@@ -157,11 +162,18 @@ class Printer:
 
     def _last_words(self) -> None:
         """Print what the run asks, or the state that it leaves if it has said nothing."""
-        questions = self._values.get("__interrupt__") if isinstance(self._values, dict) else None
-        for question in questions or ():
-            self._line(as_json(question["value"]))
+        questions = self.questions
+        for question in questions:
+            # Whoever answers several has to say to which.
+            told = {"id": question["id"], "value": question["value"]}
+            self._line(as_json(question["value"] if len(questions) == 1 else told))
         if not self._said_something and not questions:
             self._line(as_json(self._values, indent=2))
+
+
+def questions_of(values: Any) -> Sequence[Mapping[str, Any]]:
+    """Return the questions in the values of a run that has paused."""
+    return (values.get("__interrupt__") if isinstance(values, dict) else None) or ()
 
 
 def text_of(message: Mapping[str, Any]) -> str:

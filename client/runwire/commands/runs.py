@@ -23,7 +23,7 @@ from runwire.commands.calling import (
     refuse,
 )
 from runwire.commands.output import Row, moment, print_answer, print_json, print_list, safe
-from runwire.commands.printer import OnRun, Printer
+from runwire.commands.printer import OnRun, Printer, questions_of
 from runwire.commands.starting import arguments_of, starts_runs, thread_for
 from runwire.commands.status import StatusLine
 
@@ -64,6 +64,12 @@ RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.")]
 Assistant = Annotated[
     str, typer.Argument(metavar="ASSISTANT", help="A graph's id, or an assistant's.")
 ]
+Keep = Annotated[
+    bool,
+    typer.Option(
+        "--keep", help="The run goes on when this command goes away, and after Ctrl-C as well."
+    ),
+]
 TALKING = (Mode.MESSAGES_TUPLE, Mode.CUSTOM, Mode.VALUES)
 
 
@@ -75,11 +81,15 @@ TALKING = (Mode.MESSAGES_TUPLE, Mode.CUSTOM, Mode.VALUES)
 def stream(
     assistant: Assistant,
     modes: Modes = None,
+    keep: Keep = False,
     address: Address = "",
     as_json: AsJsonLines = False,
     **given: Any,
 ) -> None:
     """Start a run and print what it says, as it says it; Ctrl-C cancels it.
+
+    So does all else that ends this command before the run: a terminal that is closed, a pipe whose
+    reader leaves, as `head` does, a kill. With --keep, or started with `create`, the run goes on.
 
     Text that a model writes and events of the graph's own are printed as they come, then the
     questions at which the run pauses, or the final state if it has said nothing. Other modes are
@@ -100,11 +110,11 @@ def stream(
                 assistant,
                 stream_mode=wanted,
                 stream_subgraphs=True,
-                on_disconnect="cancel",
+                on_disconnect="continue" if keep else "cancel",
                 **arguments,
             )
-            _attend(client, parts, printer, status)
-            _say_how_to_answer(printer, assistant)
+            _attend(client, parts, printer, status, keep=keep)
+            _say_how_to_answer(printer, assistant, printer.questions)
     raise typer.Exit(printer.exit_code)
 
 
@@ -114,12 +124,14 @@ def stream(
 @starts_runs
 def wait(
     assistant: Assistant,
+    keep: Keep = False,
     address: Address = "",
     as_json: AsJson = False,
     **given: Any,
 ) -> None:
     """Start a run and print its output, as JSON, when it has ended; Ctrl-C cancels it.
 
+    All else that ends this command cancels it as well, unless there is --keep: see `stream`.
     Questions at which it pauses are in the output as __interrupt__; if it failed, the output says
     why as __error__. Exits as `stream` does.
     """
@@ -133,12 +145,13 @@ def wait(
                 assistant,
                 # A run has to stream something: of this there is the least.
                 stream_mode="tasks" if status.is_possible else "custom",
-                on_disconnect="cancel",
+                on_disconnect="continue" if keep else "cancel",
                 **arguments,
             )
-            _attend(client, parts, printer, status)
-            print_json(client.runs.join(None, printer.run_id))
-            _say_how_to_answer(printer, assistant)
+            _attend(client, parts, printer, status, keep=keep)
+            output = client.runs.join(None, printer.run_id)
+            print_json(output)
+            _say_how_to_answer(printer, assistant, questions_of(output))
     raise typer.Exit(printer.exit_code)
 
 
@@ -318,6 +331,8 @@ def cancel(
         elif not as_json:
             state = outcome["run"]["state"] if outcome["run"] else "taken back"
             print(f"run {outcome['run_id']} {state}")
+        if outcome["run"] and (more := _what_goes_on(outcome["run"])):
+            print(more, file=sys.stderr)
     if not outcomes:
         print("no runs to cancel", file=sys.stderr)
     raise typer.Exit(NOT_ALL if any(outcome["reason"] for outcome in outcomes) else DONE)
@@ -375,11 +390,16 @@ def _announced_thread(
     return thread_id
 
 
-def _say_how_to_answer(printer: Printer, assistant: str) -> None:
+def _say_how_to_answer(
+    printer: Printer, assistant: str, questions: Sequence[Mapping[str, Any]]
+) -> None:
     if printer.state == "interrupted" and printer.thread_id:
-        printer.note(
-            f"to answer: runwire runs stream {assistant} --thread {printer.thread_id} --resume JSON"
-        )
+        answer = "JSON"
+        if len(questions) > 1:  # then LangGraph takes no answer that does not say to which
+            answers = ", ".join(f'"{question["id"]}": JSON' for question in questions)
+            answer = f"'{{{answers}}}'"
+        where = f"{assistant} --thread {printer.thread_id}"
+        printer.note(f"to answer: runwire runs stream {where} --resume {answer}")
 
 
 def _modes(modes: Sequence[Mode] | None, status: StatusLine) -> list[Any]:
@@ -398,12 +418,23 @@ def _attend(
     parts: Iterable["StreamPart"],
     printer: Printer,
     status: StatusLine,
+    *,
+    keep: bool,
 ) -> None:
-    """Print the parts of a run that was started here, and cancel it on Ctrl-C."""
+    """Print the parts of a run that was started here, and cancel it on Ctrl-C unless it is kept."""
     try:
         _print_parts(client, parts, printer, status)
     except KeyboardInterrupt:
-        _cancel(client, printer)
+        if keep:
+            known = f"run {printer.run_id}" if printer.run_id else "the run, if it was begun,"
+            printer.note(f"left; {known} goes on")
+        else:
+            _cancel(client, printer)
+        raise
+    except BrokenPipeError:
+        # The printer would try to end its line first, on the output that is gone.
+        becomes = "goes on" if keep else "is cancelled (--keep lets it go on)"
+        print(f"nobody reads the output any more; run {printer.run_id} {becomes}", file=sys.stderr)
         raise
 
 
@@ -453,13 +484,28 @@ def _cancel(client: "SyncRunwireClient", printer: Printer) -> None:
     if not printer.run_id:
         printer.note("left before the run was known; its server cancels it")
         return
-    printer.note(f"cancelling run {printer.run_id} …")
+    printer.note(f"cancelling run {printer.run_id} …; Ctrl-C again to leave")
     try:
         # It may have been cancelled already, because its stream has ended.
         with suppress(RunwireError):
             client.runs.cancel(None, printer.run_id, wait=True)
-        state = client.runs.get(None, printer.run_id)["state"]
+        run = client.runs.get(None, printer.run_id)
     except RunwireError as error:
         printer.note(f"run {printer.run_id}: {error}")
         return
-    printer.note(f"run {printer.run_id} {state}")
+    except KeyboardInterrupt:
+        printer.note(f"left before run {printer.run_id} was known to be cancelled: it may go on")
+        raise
+    printer.note(f"run {printer.run_id} {run['state']}")
+    if more := _what_goes_on(run):
+        printer.note(more)
+
+
+def _what_goes_on(run: Mapping[str, Any]) -> str:
+    """Return a sentence about a cancelled run's code if it has not stopped, else nothing."""
+    if not (run["cancel"] and run["cancel"]["abandoned"]):
+        return ""
+    return (
+        f"run {run['run_id']}: its code did not stop in time and may still be running; what it "
+        "does from now on does not count"
+    )
