@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from langchain_core.messages import HumanMessage
-from langgraph.types import Command
+from langgraph.types import Command, Send
 from pydantic import BaseModel
 
 from runwire.client.arguments import payload
@@ -111,9 +111,18 @@ def test_falsy_values_are_values() -> None:
             {"graph": None, "update": None, "resume": 1, "goto": ()},
             {"resume": {"json": "1"}},
         ),
+        (Command(resume={"yes": 1}), {"resume": {"json": '{"yes":1}'}}),
+        (
+            Command(update={"a": 1}, goto=[Send("b", {"x": 1}), "c"]),
+            {
+                "update": {"json": '{"a":1}'},
+                "goto": [{"node": "b", "input": {"json": '{"x":1}'}}, {"node": "c"}],
+            },
+        ),
+        (Command(goto=Send("b", None)), {"goto": [{"node": "b", "input": {"json": "null"}}]}),
     ],
 )
-def test_commands(command: dict[str, Any], expected: dict[str, Any]) -> None:
+def test_commands(command: Any, expected: dict[str, Any]) -> None:
     assert spec(command=command).command == core_pb2.Command(**expected)
 
 
@@ -144,6 +153,12 @@ class Place:
         ({"inputs": {}}, TypeError, "unexpected keyword argument 'inputs'"),
         ({"config": {"callbacks": []}}, TypeError, "config: 'callbacks'"),
         ({"command": {"resumed": 1}}, TypeError, "command: 'resumed'"),
+        ({"command": "yes"}, TypeError, "command: must be a dict, not str"),
+        ({"command": []}, TypeError, "command: must be a dict, not list"),
+        ({"command": 0}, TypeError, "command: must be a dict, not int"),
+        ({"command": Command}, TypeError, "command: must be a dict, not type"),
+        ({"command": {"goto": 1}}, TypeError, r"command\.goto: must be a dict, not int"),
+        ({"config": ["x"]}, TypeError, "config: must be a dict, not list"),
         ({"checkpoint": {"id": "c"}}, TypeError, "checkpoint: 'id'"),
         ({"checkpoint": {"checkpoint_id": "c"}, "checkpoint_id": "c"}, TypeError, "only one"),
         ({"input": object()}, TypeError, "input: <object object"),

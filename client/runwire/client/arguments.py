@@ -36,6 +36,20 @@ def refuse(**arguments: Any) -> None:
             raise NotImplementedError(f"{name}: this version of Runwire does not have it")
 
 
+def mapping(name: str, value: Any) -> Mapping[str, Any]:
+    """Return an argument that is a dict. Raises TypeError, naming it, if it is anything else."""
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{name}: must be a dict, not {type(value).__name__}")
+    return value
+
+
+def as_dict(value: Any) -> Any:
+    """Return the fields of a dataclass's instance, and anything else as it is."""
+    if not dataclasses.is_dataclass(value) or isinstance(value, type):
+        return value
+    return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+
+
 def labels(namespace: Sequence[str], name: str) -> Sequence[str]:
     """Return the labels of a namespace. Raises TypeError for a text, whose characters would be
     taken for labels."""
@@ -89,9 +103,8 @@ def _not_finite(value: Any, path: str) -> str | None:
 
 def _inside(value: Any) -> Iterable[tuple[str, Any]]:
     """Give what is in a value that can be written as JSON, each with its step of a path."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-    elif hasattr(value, "model_dump"):  # pydantic's
+    value = as_dict(value)
+    if hasattr(value, "model_dump"):  # pydantic's
         value = vars(value)
     if isinstance(value, Mapping):
         return ((f".{key}", item) for key, item in value.items())
@@ -115,7 +128,11 @@ def _jsonable(value: Any) -> Any:
 
 def build_config(config: Mapping[str, Any]) -> core_pb2.RunConfig:
     """Return a config. Raises TypeError for keys that the server does not take."""
-    unknown = [key for key in config if key not in ("tags", "recursion_limit", "configurable")]
+    unknown = [
+        key
+        for key in mapping("config", config)
+        if key not in ("tags", "recursion_limit", "configurable")
+    ]
     if unknown:
         raise TypeError(f"config: {unknown[0]!r} is not among tags, recursion_limit, configurable")
     result = core_pb2.RunConfig(

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from runwire.client.arguments import (
+    as_dict,
     build_config,
     choice,
+    mapping,
     one_checkpoint,
     payload,
     payload_or_none,
@@ -69,9 +71,9 @@ class RunOptions(TypedDict, total=False):
     """What every call that starts a run takes: langgraph_sdk's arguments, and three more.
 
     The server of this version has no `langsmith_tracing`, and streams no `feedback_keys`: giving
-    one raises NotImplementedError. Every stream can be resumed, and an answer to a question that is
-    not open fails its run, so that `stream_resumable` and `strict_resume` change nothing; False for
-    the latter raises NotImplementedError.
+    one raises NotImplementedError. Every stream can be resumed, and an answer by id to a question
+    that is not open fails its run, so that `stream_resumable` and `strict_resume` change nothing;
+    False for the latter raises NotImplementedError.
     """
 
     input: Any
@@ -137,7 +139,7 @@ def build_spec(
     refuse(**{name: options.get(name) for name in _ABSENT})
     refuse(**{"strict_resume=False": options.get("strict_resume") is False})
     given = {name: value for name, value in options.items() if value is not None}
-    config = dict(given.get("config", {}))
+    config = dict(mapping("config", given.get("config", {})))
     node = calling_node()
     if node is not None:
         if "on_disconnect" in allowed.__annotations__:
@@ -153,7 +155,7 @@ def build_spec(
         assistant_id=assistant_id,
         thread_id=thread_id or "",
         assistant_version=given.get("assistant_version"),
-        command=build_command(given["command"]) if given.get("command") else None,
+        command=_command_of(given.get("command")),
         checkpoint=one_checkpoint(given.get("checkpoint"), given.get("checkpoint_id")),
         stream_modes=stream_modes(given["stream_mode"]) if "stream_mode" in given else (),
         stream_subgraphs=given.get("stream_subgraphs", False),
@@ -221,8 +223,15 @@ def _node_update(update: Mapping[str, Any]) -> threads_pb2.NodeUpdate:
     )
 
 
-def build_command(command: Mapping[str, Any]) -> core_pb2.Command:
-    """Return a command. Raises TypeError, NotImplementedError."""
+def _command_of(command: Any) -> core_pb2.Command | None:
+    """Return a run's command; an empty one is none."""
+    return None if command is None or command == {} else build_command(command)
+
+
+def build_command(command: Any) -> core_pb2.Command:
+    """Return a command, given as a dict or as LangGraph's own. Raises TypeError,
+    NotImplementedError."""
+    command = mapping("command", as_dict(command))
     unknown = command.keys() - {"goto", "update", "resume", "graph"}
     if unknown:
         raise TypeError(f"command: {min(unknown)!r} is not among goto, update, resume")
@@ -250,10 +259,15 @@ def _is_resume_map(resume: Any) -> bool:
 
 
 def _gotos(goto: Any) -> list[core_pb2.Goto]:
-    return [_goto(item) for item in ([goto] if isinstance(goto, str | Mapping) else goto)]
+    is_several = isinstance(goto, Sequence | Set) and not isinstance(goto, str)
+    return [_goto(item) for item in (goto if is_several else [goto])]
 
 
-def _goto(goto: str | Mapping[str, Any]) -> core_pb2.Goto:
+def _goto(goto: Any) -> core_pb2.Goto:
     if isinstance(goto, str):
         return core_pb2.Goto(node=goto)
+    if hasattr(goto, "node") and hasattr(goto, "arg"):  # LangGraph's Send
+        refuse(**{"command.goto.timeout": getattr(goto, "timeout", None)})
+        goto = {"node": goto.node, "input": goto.arg}
+    goto = mapping("command.goto", goto)
     return core_pb2.Goto(node=goto["node"], input=payload(goto.get("input"), "command.goto"))
