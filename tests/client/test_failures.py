@@ -24,6 +24,7 @@ from runwire.client import (
     UnavailableError,
     get_client,
 )
+from runwire.client.failures import is_break
 from runwire.v1 import core_pb2, runs_pb2
 
 AT_ONCE = [
@@ -157,3 +158,17 @@ async def test_an_internal_error_of_whoever_is_none_of_the_connection() -> None:
     async with client_of(Failing(grpc.StatusCode.INTERNAL, "a bug")) as client:
         with pytest.raises(ServerError, match="a bug"):
             await client.runs.get(None, RUN_ID)
+
+
+@pytest.mark.parametrize(
+    ("message", "reason", "breaks"),
+    [
+        ("Stream removed (Socket closed)", "", True),
+        ("Cancelling all calls", "", True),
+        ("shutting down", "DRAINING", True),
+        ("Socket closed", "DATABASE_UNAVAILABLE", False),
+        ("upstream connect error: Socket closed", "", False),
+    ],
+)
+def test_a_break_is_told_from_what_a_peer_says(message: str, reason: str, breaks: bool) -> None:
+    assert is_break(UnavailableError(message, reason=reason)) is breaks

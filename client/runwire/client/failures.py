@@ -54,7 +54,14 @@ _NEVER_CONNECTED = ("failed to connect", "errors resolving", "DNS resolution fai
 _BROKEN_OFF = ("RST_STREAM", "Stream removed", "GOAWAY")
 
 # How gRPC tells of a connection that is no more; what a proxy says of the one behind it names that.
-_BROKEN = (*_HUNG_UP, *_BROKEN_OFF, "keepalive", "ping timeout", "Connection timed out")
+_BROKEN = (
+    *_HUNG_UP,
+    *_BROKEN_OFF,
+    "keepalive",
+    "ping timeout",
+    "Connection timed out",
+    "Cancelling all calls",
+)
 _BEHIND = ("upstream", "Received http2 header")
 
 
@@ -82,10 +89,10 @@ def from_call(
 
 
 def is_break(error: RunwireError) -> bool:
-    """Return whether a call failed because its connection broke, or there was none: and not by a
-    status that something at the other end has sent."""
+    """Return whether a call failed because its connection broke, or there was none, or its server
+    leaves: and not by another status that something at the other end has sent."""
     if error.reason or any(words in error.message for words in _BEHIND):
-        return False
+        return error.reason == ErrorReason.DRAINING
     return any(words in error.message for words in (*_BROKEN, *_NEVER_CONNECTED))
 
 
