@@ -1,19 +1,24 @@
 """The script as a whole: what it consists of, what it costs, and what it says of itself."""
 
+import asyncio
+import re
 import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.commands.conftest import Commands
 from tests.support.environments import clean_environment
+from tests.support.serving import serve_in_process
 from typer.main import get_command
 
 from runwire.commands.main import SERVER_COMMANDS, app, server_commands
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
 HEAVY = "{'grpc', 'langgraph', 'pydantic_settings', 'rich', 'runwire.client', 'runwire.server'}"
 WITHOUT_SERVER = "import sys; sys.modules['pydantic_settings'] = None\n"
 
@@ -45,15 +50,42 @@ def python(program: str, *arguments: str, **environment: str) -> subprocess.Comp
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
 def test_every_command_has_json_and_an_example_that_it_would_take(path: tuple[str, ...]) -> None:
     command = COMMANDS[path]
-    example = shlex.split(command.epilog.partition("Example: ")[2])
-    used = example[: next((i for i, word in enumerate(example) if word in "|>"), len(example))]
+    example = example_of(path)
 
-    assert used[: len(path) + 1] == ["runwire", *path]
-    command.make_context("runwire", used[len(path) + 1 :])
+    assert command.epilog.startswith("Example: runwire ")
+    assert example[: len(path)] == [*path]
+    command.make_context("runwire", example[len(path) :])
     assert command.help
     options = {name for parameter in command.params for name in parameter.opts}
     assert {"--json", "--address"} <= options
     assert all(getattr(parameter, "help", None) for parameter in command.params)
+
+
+def example_of(path: tuple[str, ...]) -> list[str]:
+    """Return the words of a command's example, up to a pipe or a file for its output."""
+    words = shlex.split(COMMANDS[path].epilog.partition("Example: ")[2])
+    return words[1 : next((i for i, word in enumerate(words) if word in "|>"), len(words))]
+
+
+async def test_every_example_that_names_nothing_of_one_s_own_works_on_the_example_agents(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    examples = [example_of(path) for path in COMMANDS]
+    own_id = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-")
+    able = [
+        words
+        for words in examples
+        if not own_id.search(" ".join(words)) and "--watch" not in words  # which never ends
+    ]
+    (tmp_path / "question.json").write_text('{"question": "Why?"}')
+    monkeypatch.chdir(tmp_path)
+    graphs = EXAMPLES / "langgraph.json"
+    async with serve_in_process(tmp_path, graphs=graphs) as server:
+        runwire = Commands(server.address)
+        said = {" ".join(words): await asyncio.to_thread(runwire, *words) for words in able}
+
+    assert {words: each.errors for words, each in said.items() if each.exit_code != 0} == {}
+    assert len(said) >= 10
 
 
 def test_the_commands_are_those_of_the_contract_s_nouns() -> None:

@@ -72,7 +72,8 @@ def get(assistant_id: AssistantId, address: Address = "", as_json: AsJson = Fals
 
 
 @app.command(
-    epilog='Example: runwire assistants create chat --name polite --context \'{"tone": "polite"}\''
+    epilog="Example: runwire assistants create chat --name polite "
+    '--context \'{"system_prompt": "Be polite."}\''
 )
 def create(
     graph_id: Annotated[str, typer.Argument(metavar="GRAPH", help="The graph's id.")],
@@ -111,7 +112,7 @@ def create(
 
 @app.command(
     epilog="Example: runwire assistants update 0192f0c1-7d2e-7a10-8b3c-4d5e6f7a8b9c "
-    '--context \'{"tone": "brief"}\''
+    '--context \'{"system_prompt": "Be brief."}\''
 )
 def update(
     assistant_id: AssistantId,

@@ -48,8 +48,8 @@ SCHEDULE_HELP = (
 
 
 @app.command(
-    epilog="Example: runwire crons create digest --schedule '0 9 * * mon-fri' "
-    "--timezone Europe/Berlin --input '{}'"
+    epilog="Example: runwire crons create research --schedule '0 9 * * mon-fri' "
+    '--timezone Europe/Berlin --input \'{"question": "What is new?"}\''
 )
 def create(
     assistant: Annotated[
@@ -113,7 +113,7 @@ def get(cron_id: CronId, address: Address = "", as_json: AsJson = False) -> None
         print_answer(client.crons.get(cron_id), to_json=as_json)
 
 
-@app.command("list", epilog="Example: runwire crons list --assistant digest")
+@app.command("list", epilog="Example: runwire crons list --assistant research")
 def list_crons(
     assistant: Annotated[
         str | None, typer.Option(metavar="ASSISTANT", help="Only crons of this assistant.")
