@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from runwire.client.convert import checkpoint_of, run_of, state_of, word
 from runwire.client.errors import RunwireError, UnavailableError
 from runwire.client.parts import Parts
+from runwire.client.pieces import Pieces
 from runwire.client.schema import ThreadStreamPart
 from runwire.client.sync.reconnect import Outage
 from runwire.v1 import runs_pb2, threads_pb2
@@ -91,11 +92,11 @@ class _Shown:
         self._modes = modes
         self._token = request.resume_token
         self._runs: dict[str, Parts] = {}
-        self._pieces: list[bytes] = []
+        self._pieces = Pieces()
 
     def cut(self) -> None:
         """Note that the stream begins again, with the event that was cut off."""
-        self._pieces.clear()
+        self._pieces.forget()
 
     def parts(self, message: threads_pb2.ThreadStreamResponse) -> Iterable[ThreadStreamPart]:
         """Give the parts that a message makes."""
@@ -103,7 +104,7 @@ class _Shown:
         last_id = before or None
         if message.HasField("state_update"):
             yield ThreadStreamPart("state_update", self._update_of(message), message.resume_token)
-        events = list(self._whole(message.events))
+        events = list(self._pieces.whole(message.events))
         for event in events:
             after = message.resume_token if event is events[-1] else _after(before, event)
             told = [*self._told(event, message)]
@@ -127,17 +128,6 @@ class _Shown:
         if event.HasField("run_ended"):
             del self._runs[event.run_id]
             yield "metadata", {"status": "run_done", "run_id": event.run_id}
-
-    def _whole(self, events: Iterable[RunEvent]) -> Iterable[RunEvent]:
-        """Return events, those that came in parts put together."""
-        for event in events:
-            if not event.HasField("part"):
-                yield event
-                continue
-            self._pieces.append(event.part.data)
-            if event.part.last:
-                yield RunEvent.FromString(b"".join(self._pieces))
-                self._pieces.clear()
 
     def _update_of(self, message: threads_pb2.ThreadStreamResponse) -> dict[str, Any]:
         update = message.state_update

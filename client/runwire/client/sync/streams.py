@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 from runwire.client.errors import RunwireError, UnavailableError
+from runwire.client.pieces import Pieces
 from runwire.client.sync.reconnect import Outage
 from runwire.v1 import core_pb2, runs_pb2
 from runwire.v1.events_pb2 import RunEvent
@@ -43,7 +44,7 @@ class RunEvents:
         self._headers = headers
         self._joined = False
         self._ended = False
-        self._pieces: list[bytes] = []
+        self._pieces = Pieces()
 
     def read(self) -> Generator[RunEvent, None]:
         """Give each event once, in order, from the snapshot of the run to its end.
@@ -52,14 +53,14 @@ class RunEvents:
         """
         outage = Outage(self._connection)
         while True:
-            self._pieces.clear()  # the server starts over with the event that was cut off
+            self._pieces.forget()
             is_known = False  # to the server, which hears of the call's end then
             try:
                 with closing(self._open()) as messages:
                     for message in messages:
                         is_known = True
                         outage.heard()
-                        for event in self._whole(message.events):
+                        for event in self._pieces.whole(message.events):
                             if event.id or event.HasField("heartbeat"):
                                 outage.over()
                             if self._is_new(event):
@@ -105,17 +106,6 @@ class RunEvents:
         if isinstance(self._request, runs_pb2.RunStreamRequest):
             return self._connection.stream(runs.RunStream, self._request, self._headers)
         return self._connection.stream(runs.JoinRunStream, self._request, self._headers)
-
-    def _whole(self, events: Iterable[RunEvent]) -> Iterable[RunEvent]:
-        """Return events, those that came in parts put together."""
-        for event in events:
-            if not event.HasField("part"):
-                yield event
-                continue
-            self._pieces.append(event.part.data)
-            if event.part.last:
-                yield RunEvent.FromString(b"".join(self._pieces))
-                self._pieces.clear()
 
     def _is_new(self, event: RunEvent) -> bool:
         """Note how far the stream has come; return whether the reader does not have the event."""
