@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import Connection, text
 from tests.support.engine import Engine, ids, kinds, open_engine, until
 from tests.support.meeting import Meeting
+from tests.support.records import a_server, get_run
 
 from runwire.server.core import flushing
 from runwire.server.model.errors import DatabaseUnavailable, StorageFull
@@ -26,7 +27,7 @@ from runwire.server.model.runs import (
 )
 from runwire.server.model.threads import ThreadState
 from runwire.server.runner import execution, runner
-from runwire.server.storage import checkpoints, claims, runs
+from runwire.server.storage import checkpoints, claims, runs, servers
 from runwire.v1 import core_pb2
 
 GRAPHS = Path(__file__).parent / "graphs" / "langgraph.json"
@@ -412,7 +413,13 @@ async def test_a_run_whose_checkpoint_was_taken_back_meanwhile_fails_and_says_so
 # Lost attempts.
 
 
-TAKE_AWAY = text("UPDATE runs SET owner = 'another', attempt = attempt + 1 WHERE run_id = :run_id")
+def take_away(connection: Connection, run: Run) -> Run:
+    """Give a run to another server, whose lease never ends; return it as it is then."""
+    other = a_server(server_id="another", lease_until=None)
+    servers.add_server(connection, other)
+    statement = "UPDATE runs SET owner = 'another', attempt = attempt + 1 WHERE run_id = :run_id"
+    connection.execute(text(statement), {"run_id": run.run_id})
+    return get_run(connection, run)
 
 
 @pytest.mark.usefixtures("no_polls")
@@ -423,11 +430,7 @@ async def test_an_attempt_that_has_lost_its_run_stops_and_writes_nothing(
     spec = {"thread_id": await troubled.thread(), **CUSTOM}
     run = await meeting.start(troubled, graph_id, steps=10_000, seconds=0.01, spec=spec)
 
-    def take_away(connection: Any) -> tuple[Any, Any]:
-        connection.execute(TAKE_AWAY, {"run_id": run.run_id})
-        return runs.get_run(connection, run.run_id), snapshot(connection, run)
-
-    lost, before = await troubled.execute(take_away)
+    lost, before = await troubled.execute(lambda c: (take_away(c, run), snapshot(c, run)))
     await until(lambda: run.run_id not in troubled.runner._slots)
     assert await troubled.row(run) == lost
     assert await troubled.database.read(lambda c: snapshot(c, run)) == before
@@ -450,11 +453,11 @@ async def test_an_attempt_that_lost_its_run_and_ends_leaves_the_end_to_others(
     engine: Engine, meeting: Meeting
 ) -> None:
     run = await meeting.start(engine, "gate")
-    await engine.execute(lambda c: c.execute(TAKE_AWAY, {"run_id": run.run_id}).rowcount)
+    taken = await engine.execute(lambda c: take_away(c, run))
+    assert (taken.state, taken.owner, taken.attempt) == (RunState.RUNNING, "another", 2)
     meeting.open()
     await until(lambda: run.run_id not in engine.runner._slots)
-    taken = await engine.row(run)
-    assert (taken.state, taken.owner, taken.attempt) == (RunState.RUNNING, "another", 2)
+    assert await engine.row(run) == taken
 
 
 async def test_the_next_attempt_can_begin_while_a_lost_one_still_stops(
