@@ -127,9 +127,11 @@ class Engine:
             return decode([entry async for batch in batches for entry in batch])
 
     def readers_of(self, run: Run) -> int:
-        """Return how many readers wait for news of a run now."""
+        """Return how many readers wait for news of a run now. Who was woken and has yet to notice
+        does not count: it is about to look."""
         log, _ = self.logs._logs.get(run.run_id, (None, 0))
-        return log.waiting if log else 0
+        waiters = log._readers | log._patient if log else set()
+        return sum(not waiter.done() for waiter in waiters)
 
     async def execute(self, function: Callable[[Connection], Any]) -> Any:
         """Do to the database what no code of the server would."""

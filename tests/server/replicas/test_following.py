@@ -172,8 +172,8 @@ async def test_what_was_not_heard_is_looked_for_at_once_and_by_one_question(
     waiters = [asyncio.create_task(there.runs.wait(one.run_id)) for one in (run, *idle)]
     for one in (run, *idle):
         await until(partial(there.readers_of, one))
-    there.follower.told(None)  # what it finds is compared with the next time
-    await until(lambda: len(there.follower._watch._known) == len(waiters))
+    await there.follower._watch._look()  # what it finds is compared with the next time
+    assert len(there.follower._watch._known) == len(waiters)
     for one in (run, *idle):
         await until(partial(there.readers_of, one))
     with no_notifications():
