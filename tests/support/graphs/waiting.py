@@ -9,8 +9,10 @@ import asyncio
 import json
 import operator
 import os
+import socket
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,6 +27,8 @@ LOOK_SECONDS = 0.005
 
 class Wait(TypedDict, total=False):
     seconds: float
+    until_open: bool
+    """Whether what cannot be stopped ends when `open` is there, instead of after `seconds`."""
     directory: str
     done: Annotated[list[str], operator.add]
 
@@ -49,6 +53,33 @@ def is_open(state: Wait) -> bool:
     return (Path(state["directory"]) / "open").exists()
 
 
+LONGEST_SECONDS = 60.0
+"""How long a test may take to make `open`, at most."""
+
+
+def call_when_open(state: Wait, call: Callable[[], object]) -> None:
+    """Have another thread look for `open`, and call."""
+
+    def look() -> None:
+        deadline = time.monotonic() + LONGEST_SECONDS
+        while not is_open(state) and time.monotonic() < deadline:
+            time.sleep(LOOK_SECONDS)
+        call()
+
+    threading.Thread(target=look, name="looks for open", daemon=True).start()
+
+
+def sleep_in_c(state: Wait) -> None:
+    """Sleep in C: no exception can be raised in this thread before it returns."""
+    if not state.get("until_open"):
+        time.sleep(state.get("seconds", 1))
+        return
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        call_when_open(state, lambda: theirs.send(b"\0"))
+        ours.recv(1)
+
+
 async def sleep(state: Wait, config: RunnableConfig) -> Wait:
     start(state, config)
     await asyncio.sleep(state.get("seconds", 1))
@@ -57,9 +88,8 @@ async def sleep(state: Wait, config: RunnableConfig) -> Wait:
 
 
 def sleep_sync(state: Wait, config: RunnableConfig) -> Wait:
-    """Sleep in C: no exception can be raised in this thread before it returns."""
     start(state, config)
-    time.sleep(state.get("seconds", 1))
+    sleep_in_c(state)
     note(state, config, "ended")
     return {"done": ["sleep_sync"]}
 
@@ -75,9 +105,15 @@ never_released.acquire()
 
 
 def wait_for_lock(state: Wait, config: RunnableConfig) -> Wait:
-    """Wait for a lock that nobody gives back, `seconds` at most."""
+    """Wait for a lock that nobody gives back, `seconds` at most, or until it is."""
     start(state, config)
-    never_released.acquire(timeout=state.get("seconds", 1))
+    if state.get("until_open"):
+        lock = threading.Lock()
+        lock.acquire()
+        call_when_open(state, lock.release)
+        lock.acquire()
+    else:
+        never_released.acquire(timeout=state.get("seconds", 1))
     note(state, config, "ended")
     return {"done": ["wait_for_lock"]}
 
@@ -93,7 +129,7 @@ locked = (
 async def block(state: Wait, config: RunnableConfig) -> Wait:
     """Do what an async node must not: block the loop that it runs on."""
     start(state, config)
-    time.sleep(state.get("seconds", 1))  # noqa: ASYNC251 - the mistake is the point
+    sleep_in_c(state)
     note(state, config, "ended")
     return {"done": ["block"]}
 
@@ -102,12 +138,12 @@ blocks_loop = StateGraph(Wait).add_node("block", block).add_edge(START, "block")
 
 
 async def refuse_to_stop(state: Wait, config: RunnableConfig) -> Wait:
-    """Swallow every cancel until `seconds` have passed."""
+    """Swallow every cancel until `seconds` have passed, or `open` is there."""
     start(state, config)
     end = time.monotonic() + state.get("seconds", 1)
-    while (left := end - time.monotonic()) > 0:
+    while not is_open(state) if state.get("until_open") else time.monotonic() < end:
         try:
-            await asyncio.sleep(left)
+            await asyncio.sleep(LOOK_SECONDS)
         except asyncio.CancelledError:
             note(state, config, "refused")
     note(state, config, "ended")

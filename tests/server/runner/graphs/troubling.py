@@ -110,7 +110,7 @@ swallows_one = (
 async def clean_up_slowly(state: State) -> State:
     touch(state, "started")
     try:
-        await asyncio.sleep(60)
+        await asyncio.sleep(600)
     finally:
         await asyncio.sleep(state.get("seconds", 0.2))
         touch(state, "cleaned")
@@ -120,9 +120,10 @@ async def clean_up_slowly(state: State) -> State:
 cleans_up_slowly = graph(node=clean_up_slowly)
 
 
-def sleep_in_c(state: State, config: RunnableConfig) -> State:
+def wait_for_open(state: State, config: RunnableConfig) -> State:
     touch(state, "started")
-    time.sleep(state.get("seconds", 0))
+    while not (Path(state["directory"]) / "open").exists():
+        time.sleep(0.005)
     touch(state, "ended")
     return {"done": ["sync"]}
 
@@ -132,7 +133,7 @@ async def sleep(state: State) -> State:
     return {"done": ["async"]}
 
 
-mixed = graph(sync=sleep_in_c, asynchronous=sleep)
+mixed = graph(sync=wait_for_open, asynchronous=sleep)
 
 colour: ContextVar[str] = ContextVar("colour", default="none")
 
