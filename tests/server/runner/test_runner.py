@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
-from tests.support.engine import Engine, kinds, open_engine, until
+from tests.support.engine import PATIENCE_SECONDS, Engine, kinds, open_engine, until
 from tests.support.meeting import Meeting
 
 from runwire.server.model.errors import DatabaseUnavailable
@@ -86,9 +86,10 @@ async def test_slots_are_counted_through_all_that_happens(
         assert engine.runner.reserve(1) == 0
         engine.runner.give_back(5, denied=8)
         await engine.run("fails", {"kind": "value"})
-        run = await meeting.start(engine, "slow_sync", seconds=0.5)
+        run = await meeting.start(engine, "slow_sync", until_open=True)
         await engine.runs.cancel_disconnected(run.run_id)
         await engine.ended(run)
+        meeting.open()
         await until(lambda: engine.runner._idle.is_set())
         assert engine.runner._free == 5
         assert [loop.runs for loop in engine.runner._loops.loops] == [0]
@@ -110,7 +111,7 @@ async def test_a_server_without_slots_leaves_runs_to_others_and_still_reads_thre
         graph_id, schemas = await engine.assistants.schemas("echo")
         assert graph_id == "echo"
         assert schemas.input
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(PATIENCE_SECONDS):  # less than the grace
             await engine.runner.drain()
         assert [(await engine.row(run)).state for run in runs] == [RunState.PENDING] * 2
     assert cancelled.state is RunState.CANCELLED
@@ -136,9 +137,9 @@ async def test_full_slots_and_a_delay_that_is_over_do_not_make_the_server_spin(
         run = await meeting.start(engine, "gate")
         delayed = await engine.start("echo", start_delay=timedelta(seconds=0.05))
         await asyncio.sleep(0.1)
-        looks = 0
+        looks, began = 0, time.monotonic()
         await asyncio.sleep(0.3)
-        assert looks <= 2
+        assert looks <= 2 + (time.monotonic() - began) / (0.8 * runner.POLL_SECONDS)
         meeting.open()
         for one in (run, delayed):
             assert (await engine.ended(one)).state is RunState.SUCCEEDED
@@ -151,7 +152,7 @@ async def test_delays_that_end_one_after_the_other_are_all_noticed(engine: Engin
     for run in created:
         ended = await engine.ended(run)
         assert ended.start_time is not None
-        assert 0 <= (ended.start_time - run.due_time).total_seconds() < 0.5
+        assert ended.start_time >= run.due_time
 
 
 async def test_runs_are_spread_over_the_loops(database_url: str) -> None:
@@ -280,9 +281,8 @@ async def test_what_does_not_stop_in_time_is_stopped_where_it_is_and_handed_back
     async with open_engine(database_url, graphs=GRAPHS, drain_grace=grace) as engine:
         spec = {} if stateless else {"thread_id": await engine.thread()}
         run = await meeting.start(engine, graph_id, seconds=0.05, spec=spec)
-        began = time.monotonic()
-        await engine.runner.drain()
-        assert time.monotonic() - began < 1.5
+        async with asyncio.timeout(PATIENCE_SECONDS):  # less than what it waits for
+            await engine.runner.drain()
         handed_back = await engine.row(run)
         assert (handed_back.state, handed_back.attempts_used) == (RunState.PENDING, 0)
 
@@ -292,14 +292,15 @@ async def test_a_drain_ends_though_code_does_not(
 ) -> None:
     grace = timedelta(seconds=0.05)
     async with open_engine(database_url, drain_grace=grace, cancel_grace=3 * grace) as engine:
-        blocking = await meeting.start(engine, "blocks_loop", seconds=3)
-        began = time.monotonic()
-        await engine.runner.drain()
-        assert time.monotonic() - began < 2.9
+        blocking = await meeting.start(engine, "blocks_loop", until_open=True)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await engine.runner.drain()
         given_up = await engine.row(blocking)
         assert (given_up.state, given_up.attempts_used) == (RunState.PENDING, 0)
         assert "runs are left behind" in caplog.text
         assert engine.runner.left_behind
+        assert "ended" not in meeting.notes()
+        meeting.open()
 
 
 async def test_a_cancel_is_carried_out_by_a_drain_though_the_code_does_not_stop(
@@ -307,10 +308,11 @@ async def test_a_cancel_is_carried_out_by_a_drain_though_the_code_does_not_stop(
 ) -> None:
     grace = timedelta(seconds=0.05)
     async with open_engine(database_url, drain_grace=grace) as engine:
-        blocking = await meeting.start(engine, "blocks_loop", seconds=3)
+        blocking = await meeting.start(engine, "blocks_loop", until_open=True)
         await engine.runs.cancel(blocking.run_id, CancelAction.INTERRUPT, wait=False)
         await engine.runner.drain()
         ended = await engine.ended(blocking)
+        meeting.open()
         assert ended.cancel is not None
         assert (ended.state, ended.cancel.abandoned) == (RunState.CANCELLED, True)
 
@@ -369,9 +371,8 @@ async def test_a_run_that_begins_while_the_server_drains_is_handed_back(
 
 
 async def test_an_idle_server_drains_at_once(engine: Engine) -> None:
-    began = time.monotonic()
-    await engine.runner.drain()
-    assert time.monotonic() - began < 0.5
+    async with asyncio.timeout(PATIENCE_SECONDS):  # less than the grace
+        await engine.runner.drain()
 
 
 @pytest.mark.usefixtures("no_polls")

@@ -1,6 +1,7 @@
 """Looking after what nobody asks about: unheard cancels, forgotten runs, orphans."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -36,15 +37,13 @@ def fast_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweeper, "pause_of", lambda interval: 0.02)
 
 
-async def test_a_committed_cancel_that_nobody_told_of_is_heard_within_a_second_or_so(
+async def test_a_committed_cancel_that_nobody_told_of_is_heard_all_the_same(
     engine: Engine, meeting: Meeting
 ) -> None:
     run = await meeting.start(engine, "gate")
     await engine.execute(lambda c: endings.request_cancel(c, run.run_id, CANCEL, datetime.now(UTC)))
     ended = await engine.ended(run)
-    assert ended.end_time is not None
     assert (ended.state, ended.cancel) == (RunState.CANCELLED, CANCEL)
-    assert (ended.end_time - run.create_time).total_seconds() < 3
 
 
 @pytest.mark.usefixtures("fast_sweeps")
@@ -56,8 +55,25 @@ async def test_sweeps_do_not_disturb_what_cleans_up(database_url: str, meeting: 
         assert (meeting.directory / "cleaned").exists()
 
 
-@pytest.mark.usefixtures("no_polls")
-async def test_a_run_may_be_about_to_begin_when_it_is_first_missed(engine: Engine) -> None:
+@pytest.fixture
+async def swept(
+    database_url: str, no_polls: None, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Engine]:
+    """An engine whose first sweep is over, and that makes no other by itself."""
+    over = asyncio.Event()
+
+    def pause_of(interval: timedelta) -> float:
+        over.set()
+        return 1000.0
+
+    monkeypatch.setattr(sweeper, "pause_of", pause_of)
+    async with open_engine(database_url) as engine:
+        await over.wait()
+        yield engine
+
+
+async def test_a_run_may_be_about_to_begin_when_it_is_first_missed(swept: Engine) -> None:
+    engine = swept
     run = await engine.start("echo", start_delay=timedelta(days=1))
     await engine.execute(lambda c: forget(c, engine, run))
     await engine.runner._sweeper._check_own()
@@ -129,10 +145,10 @@ async def test_a_run_that_is_executed_is_never_taken_back(engine: Engine, meetin
     assert (await engine.ended(run)).attempt == 1
 
 
-@pytest.mark.usefixtures("no_polls")
 async def test_a_run_whose_start_is_still_to_be_answered_is_not_taken_back(
-    engine: Engine, meeting: Meeting
+    swept: Engine, meeting: Meeting
 ) -> None:
+    engine = swept
     run = await engine.start("gate", meeting.input(), start_delay=timedelta(days=1))
     await engine.execute(lambda c: forget(c, engine, run))
     await engine.runner._sweeper._check_own()
