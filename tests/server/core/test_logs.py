@@ -219,21 +219,23 @@ async def test_a_reader_that_leaves_is_not_waited_for(log: RunLog) -> None:
 async def test_a_burst_is_one_wake_and_no_entry_is_left_behind(log: RunLog) -> None:
     woken = []
     log.on_wake = lambda log: woken.append(log.last.index)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
     await asyncio.to_thread(write, log, 500)
     await until(lambda: woken and woken[-1] == 500)
-    assert len(woken) < 100
+    assert len(woken) < max(100, (loop.time() - began) / HOT_SECONDS)
 
 
 async def test_wakes_are_kept_apart_while_a_log_is_hot(log: RunLog) -> None:
     loop = asyncio.get_running_loop()
     times = []
     log.on_wake = lambda log: times.append(loop.time())
-    end = loop.time() + 20 * HOT_SECONDS
-    while loop.time() < end:
+    begin = loop.time()
+    while loop.time() < begin + 20 * HOT_SECONDS or len(times) < 2:
         write(log, 1)
         await asyncio.sleep(0)
     await until(lambda: log.wakes == len(times) and not log._wake_scheduled)
-    assert 2 <= len(times) <= 23
+    assert len(times) <= 3 + (times[-1] - begin) / HOT_SECONDS
 
 
 async def test_writers_and_readers_on_two_threads_lose_nothing(log: RunLog) -> None:

@@ -244,10 +244,25 @@ async def test_others_write_between_the_transactions_of_a_sweep(
 
 
 async def test_writers_are_not_held_up_while_a_lot_goes(
-    database: Database, capsys: pytest.CaptureFixture[str]
+    database: Database, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """80 MB of events and checkpoints go; whoever writes meanwhile waits for one small transaction.
     Alone on two cores: p99 20 ms, 40 ms at most."""
+    swept = 0
+    write = retention._write
+
+    async def counted(on: Database, function: Any) -> Any:
+        nonlocal swept
+
+        def step(connection: Connection) -> Any:
+            nonlocal swept
+            swept += 1
+            return function(connection)
+
+        return await write(on, step)
+
+    monkeypatch.setattr(retention, "_write", counted)
+    passed: list[int] = []
     for _ in range(10):
         await database.write(lambda c: add_old_runs(c, count=50, segments=4, size=20_000))
     for number in range(8):
@@ -257,9 +272,10 @@ async def test_writers_are_not_held_up_while_a_lot_goes(
 
     async def write_for_ever() -> None:
         while True:
-            begin = monotonic()
+            begin, before = monotonic(), swept
             await database.write(lambda c: add_run(c, a_run()))
             waits.append(monotonic() - begin)
+            passed.append(swept - before)
             await asyncio.sleep(0.001)
 
     writing = asyncio.create_task(write_for_ever())
@@ -278,8 +294,7 @@ async def test_writers_are_not_held_up_while_a_lot_goes(
     left = await database.read(lambda c: [count(c, table) for table in (run_events, checkpoints)])
     assert left == [0, 4]
     assert len(waits) > 50
-    assert p99 < 0.25, "seconds, on a machine that has other things to do"
-    assert longest < 1
+    assert sorted(passed)[int(len(passed) * 0.99)] <= 1, "transactions that went before a write"
 
 
 def count(connection: Connection, table: Table) -> int:
