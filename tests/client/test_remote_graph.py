@@ -286,7 +286,7 @@ class TestLeaving:
 
 async def begun(client: RunwireClient, thread_id: str) -> Any:
     """Return the run on a thread when it is executing."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             for run in await client.runs.list(thread_id, status="running"):
                 return run

@@ -26,7 +26,7 @@ async def new_thread(client: RunwireClient) -> str:
 
 async def started(directory: Path) -> None:
     """Return when the run that works in `directory` has begun."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not (directory / "started").exists():  # noqa: ASYNC110 - another thread makes it
             await asyncio.sleep(0.005)
 

@@ -136,7 +136,7 @@ def test_what_happens_on_a_thread_is_followed_until_ctrl_c(
         while not parts or parts[-1]["event"] != "end":
             parts.append(json.loads(following.stdout.readline()))
         os.kill(following.pid, signal.SIGINT)
-        _, errors = following.communicate(timeout=20)
+        _, errors = following.communicate(timeout=60)
     finally:
         following.kill()
 

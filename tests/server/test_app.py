@@ -31,7 +31,7 @@ from runwire.server.signals import ONE_SIGNAL_SECONDS
 from runwire.server.storage.files import DatabaseInUse
 
 SUPPORT_GRAPH_COUNT = len(json.loads(SUPPORT_GRAPHS.read_text())["graphs"])
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 
 
 def write_graphs(directory: Path, code: str, **graphs: str) -> Path:

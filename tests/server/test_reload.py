@@ -19,7 +19,7 @@ from watchfiles import Change
 from runwire.client import get_client
 from runwire.server.reload import CodeFilter
 
-PATIENCE_SECONDS = 40.0
+PATIENCE_SECONDS = 120.0
 
 AGENT = """
 from langgraph.graph import START, StateGraph

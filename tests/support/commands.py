@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.support.environments import clean_environment
 
-COMMAND_SECONDS = 50.0
+COMMAND_SECONDS = 150.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ from runwire.v1.runs_pb2 import RunStreamResponse
 
 SUPPORT_GRAPHS = Path(__file__).parent / "graphs" / "langgraph.json"
 
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 """How long tests wait for what should come soon, before they call it missing."""
 
 

@@ -26,7 +26,7 @@ import psycopg
 from runwire.server.model.ids import new_id
 
 URL_VARIABLE = "RUNWIRE_TEST_DATABASE_URL"
-START_SECONDS = 30.0
+START_SECONDS = 90.0
 
 MEMORY = Path("/dev/shm")
 ENOUGH_BYTES = 2 * 1024**3

@@ -63,7 +63,7 @@ class Receiver:
 
     async def until(self, count: int) -> list[Received]:
         """Return what arrived once that is at least `count` requests. Raises TimeoutError."""
-        async with asyncio.timeout(20), self.arrived:
+        async with asyncio.timeout(60), self.arrived:
             await self.arrived.wait_for(lambda: len(self.received) >= count)
         return self.received
 

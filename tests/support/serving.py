@@ -19,8 +19,8 @@ SUPPORT_GRAPHS = Path(__file__).parent / "graphs" / "langgraph.json"
 QUICK_LEASES = ("--lease=2s", "--beat-interval=500ms", "--sweep-interval=500ms")
 """Flags of servers that share a database, and soon do without one that is gone."""
 
-START_SECONDS = 50.0
-STOP_SECONDS = 20.0
+START_SECONDS = 180.0
+STOP_SECONDS = 60.0
 
 
 @asynccontextmanager

@@ -23,7 +23,7 @@ from runwire.server.seat import Seat
 from runwire.server.settings import SEAT_VARIABLE, Settings
 from tests.support.environments import clean_environment
 
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 ROOT = Path(__file__).parents[2]
 
 

@@ -20,7 +20,7 @@ from runwire.v1.runs_pb2_grpc import RunServiceStub
 
 SYSTEM_GRAPHS = Path(__file__).parents[1] / "system" / "graphs" / "langgraph.json"
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 90.0
 """How long something may take that happens soon on an idle machine."""
 
 

@@ -86,7 +86,7 @@ async def unfinished(servers: list[ServerProcess]) -> list[str]:
 
 
 async def all_ended(servers: list[ServerProcess]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while await unfinished(servers):  # noqa: ASYNC110 - they are other processes
             await asyncio.sleep(0.02)
 

@@ -193,7 +193,7 @@ async def test_a_server_that_stops_hands_its_runs_over_and_nothing_is_repeated_o
 async def test_a_second_signal_leaves_what_does_not_stop_to_others_at_once(
     tmp_path: Path, postgres_url: str
 ) -> None:
-    patient = ("--lease=10m", "--drain-grace=1m")
+    patient = ("--lease=10m", "--drain-grace=10m")
     async with replicas(tmp_path, postgres_url, patient, patient) as (stopping, other):
         async with get_client(stopping.address) as client:
             made = await start_chains(client, tmp_path, ["a"], wait_at=1)

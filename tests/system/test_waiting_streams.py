@@ -26,7 +26,7 @@ async def test_a_reader_of_a_pending_run_is_told_of_its_cancel(
         reading = asyncio.create_task(read_log(app.address, run["run_id"]))
         await asyncio.sleep(0.2)  # so that it waits; were it late, it would be told all the same
         await client.runs.cancel(thread_id, run["run_id"], action=action)
-        events = await asyncio.wait_for(reading, 10)
+        events = await asyncio.wait_for(reading, 60)
 
     assert [event.id for event in events] == ["0-1"]
     assert events[0].run_ended.state == core_pb2.RUN_STATE_CANCELLED

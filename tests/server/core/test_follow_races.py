@@ -28,7 +28,7 @@ class LateAnswers:
 
 async def follow_live(engine: Engine, run: Run, happens: Callable[[], Awaitable[object]]) -> Any:
     late = cast(Database, LateAnswers(engine.database, happens))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         batches = Follower(late, engine.logs).follow(run.run_id, live_only=True)
         return kinds(decode([entry async for batch in batches for entry in batch]))
 

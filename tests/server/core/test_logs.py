@@ -197,14 +197,14 @@ async def test_a_reader_is_woken_by_an_entry_that_another_thread_appends(log: Ru
     waiting = asyncio.create_task(log.changed(seen))
     await asyncio.sleep(0)
     await asyncio.to_thread(write, log, 1)
-    await asyncio.wait_for(waiting, 5)
+    await asyncio.wait_for(waiting, 60)
     assert log.wakes == seen + 1
 
 
 async def test_a_wake_between_looking_and_waiting_is_not_missed(log: RunLog) -> None:
     seen = log.wakes
     log.wake()
-    await asyncio.wait_for(log.changed(seen), 5)
+    await asyncio.wait_for(log.changed(seen), 60)
 
 
 async def test_a_reader_that_leaves_is_not_waited_for(log: RunLog) -> None:
@@ -253,7 +253,7 @@ async def test_writers_and_readers_on_two_threads_lose_nothing(log: RunLog) -> N
         if entries:
             cursor, read = entries[-1].id, read + len(entries)
         else:
-            await asyncio.wait_for(log.changed(seen), 5)
+            await asyncio.wait_for(log.changed(seen), 60)
     writer.join()
 
 

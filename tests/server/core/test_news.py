@@ -27,7 +27,7 @@ async def test_what_came_before_it_was_waited_for_is_not_lost(news: News) -> Non
     with news.of_thread("a") as a:
         seen = a.wakes
         news.told(["a"])
-        await asyncio.wait_for(a.news(seen), 1)
+        await asyncio.wait_for(a.news(seen), 60)
         assert not a.news(a.wakes).done()
 
 

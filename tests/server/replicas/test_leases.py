@@ -184,7 +184,7 @@ async def test_nothing_is_charged_and_nothing_is_lost_when_the_database_is_away_
 
 async def ended_in_time(engine: Engine, run: Run) -> Run:
     """Return a run when it has ended, though the database may be away."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             try:
                 return await engine.ended(run)

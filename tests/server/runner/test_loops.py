@@ -57,7 +57,7 @@ async def test_a_run_is_idle_when_its_last_job_has_ended(sync_nodes: SyncNodes) 
     idle = asyncio.create_task(sync_nodes.idle("run", 60))
     await asyncio.sleep(0)
     go_on[1].set()
-    assert await asyncio.wait_for(idle, 5)
+    assert await asyncio.wait_for(idle, 60)
     assert await sync_nodes.idle("run", 0)
 
 
@@ -180,7 +180,7 @@ async def test_a_call_from_the_loop_s_own_thread_is_not_lost(loops: RunnerLoops)
         loop = asyncio.get_running_loop()
         future = loop.create_future()
         loop.call_soon_threadsafe(future.set_result, "done")
-        return await asyncio.wait_for(future, 5)
+        return await asyncio.wait_for(future, 60)
 
     assert await loops.loops[0].call(work) == "done"
 

@@ -142,8 +142,8 @@ async def test_of_a_large_answer_no_more_than_a_part_is_read() -> None:
             await writer.drain()
             written += 65536
 
-    async with asyncio.timeout(5):
-        assert (await answer_to(pour, seconds=30)).is_delivered
+    async with asyncio.timeout(60):
+        assert (await answer_to(pour, seconds=600)).is_delivered
     assert written < 200 * ANSWER_BYTES
 
 

@@ -173,18 +173,19 @@ async def test_a_deadlock_is_tried_again(
         connection.execute(text("SET LOCAL deadlock_timeout = '20ms'"))
         connection.execute(text(lock.format("a")))
         first_locked.set()
-        other_locked.wait(10)
+        waiting = text("SELECT 1 FROM pg_locks WHERE NOT granted")
+        while tries == 1 and not connection.execute(waiting).all():
+            time.sleep(0.002)
         connection.execute(text(lock.format("b")))
         return "done"
 
-    first_locked, other_locked = threading.Event(), threading.Event()
+    first_locked = threading.Event()
     writing = asyncio.create_task(database.write(lock_both))
-    await asyncio.to_thread(first_locked.wait, 10)
+    await asyncio.to_thread(first_locked.wait, 60)
 
     def lock_the_other_way_round() -> None:
         with outside.transaction():
             outside.execute(lock.format("b").encode())
-            other_locked.set()
             outside.execute(lock.format("a").encode())
 
     await asyncio.to_thread(lock_the_other_way_round)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Annotated, Any
 
 from langchain_core.language_models import BaseChatModel
@@ -22,6 +23,8 @@ class Events(TypedDict, total=False):
     """Characters in each event."""
     delay: float
     """Seconds before each event."""
+    one_by_one: str
+    """A directory where each event but the first waits for a file with its index as its name."""
     written: int
 
 
@@ -31,6 +34,9 @@ async def write_events(state: Events) -> Events:
     for index in range(state.get("count", 3)):
         if delay := state.get("delay", 0):
             await asyncio.sleep(delay)
+        if index and (directory := state.get("one_by_one")):
+            while not (Path(directory) / str(index)).exists():  # noqa: ASYNC110 - a file
+                await asyncio.sleep(0.002)
         write({"index": index, "text": text})
     return {"written": state.get("count", 3)}
 

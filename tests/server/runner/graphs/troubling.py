@@ -75,7 +75,7 @@ exits_sync = graph(node=leave_sync)
 async def turn_into_failure(state: State) -> State:
     touch(state, "started")
     try:
-        await asyncio.sleep(60)
+        await asyncio.sleep(600)
     except asyncio.CancelledError:
         raise RuntimeError("turned into a failure") from None
     return {}
