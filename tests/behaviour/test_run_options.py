@@ -1,7 +1,7 @@
 """What a caller may ask of a run besides what it is to do."""
 
 import asyncio
-import time
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -41,22 +41,24 @@ async def test_a_delayed_run_starts_when_its_time_has_come(client: Client, threa
 
     ended = await client.runs.get(thread_id, run["run_id"])
     assert output["answer"] == "late"
-    assert 0.3 <= seconds_between(ended["created_at"], ended["started_at"]) < 1
+    assert seconds_between(ended["created_at"], ended["started_at"]) >= 0.3
 
 
 async def test_delayed_runs_start_in_the_order_of_their_times(
     client: Client, thread_id: str
 ) -> None:
-    runs = [
-        await client.runs.create(
+    due = {}
+    for name, delay in (("third", 0.3), ("first", 0.1), ("second", 0.2)):
+        run = await client.runs.create(
             thread_id, "counter", input={}, context={"name": name}, after_seconds=delay
         )
-        for name, delay in (("third", 0.3), ("first", 0.1), ("second", 0.2))
-    ]
-    await client.runs.join(thread_id, runs[0]["run_id"])
+        due[name] = datetime.fromisoformat(run["created_at"]) + timedelta(seconds=delay)
+    for run in await client.runs.list(thread_id):
+        await client.runs.join(thread_id, run["run_id"])
 
     state = await client.threads.get_state(thread_id)
-    assert state["values"]["log"] == ["first", "second", "third"]
+    # First, second, third, unless it took long to create them.
+    assert state["values"]["log"] == sorted(due, key=lambda name: due[name])
 
 
 async def test_a_delayed_stateless_run_can_be_streamed_meanwhile(client: Client) -> None:
@@ -81,7 +83,7 @@ async def test_a_run_that_takes_longer_than_its_timeout_times_out(
     assert (ended["state"], ended["status"]) == ("timed_out", "timeout")
     assert ended["error"]["error"] == "RunTimeout"
     assert ended["error"]["attempt"] == 1
-    assert 0.2 <= seconds_between(ended["started_at"], ended["ended_at"]) < 1
+    assert seconds_between(ended["started_at"], ended["ended_at"]) >= 0.2
     assert parts[-1].event == "error"
     assert parts[-1].data == ended["error"]
     thread = await client.threads.get(thread_id)
@@ -94,14 +96,27 @@ async def test_a_run_that_takes_longer_than_its_timeout_times_out(
 async def test_a_timeout_counts_from_the_start_and_not_from_the_creation(
     client: Client, thread_id: str, tmp_path: Path
 ) -> None:
-    await start(client, thread_id, "gate", input={"directory": str(tmp_path)})
-    waiting = await client.runs.create(thread_id, "echo", input={"text": "x"}, timeout=0.2)
-    delayed = await client.runs.create(None, "echo", input={}, timeout=0.1, after_seconds=0.3)
-    await client.runs.join(None, delayed["run_id"])
-    assert (await client.runs.get(None, delayed["run_id"]))["state"] == "succeeded"
-    (tmp_path / "open").touch()
+    for seconds in (0.1, 1, 10):  # on a slow machine a run that has begun may need that long
+        gate = tmp_path / str(seconds)
+        gate.mkdir()
+        await start(client, thread_id, "gate", input={"directory": str(gate)})
+        spec: Any = {"input": {"text": "x"}, "timeout": seconds}
+        waiting = await client.runs.create(thread_id, "echo", **spec)
+        delayed = await client.runs.create(None, "echo", **spec, after_seconds=3 * seconds)
+        ended = [await ended_of(client, delayed)]
+        (gate / "open").touch()
+        ended.append(await ended_of(client, waiting))
+        for run in ended:
+            assert seconds_between(run["created_at"], run["started_at"]) > seconds
+        if [run["state"] for run in ended] == ["succeeded"] * 2:
+            return
+    pytest.fail("no run had the time that it was given")
 
-    assert (await client.runs.join(thread_id, waiting["run_id"]))["answer"] == "x"
+
+async def ended_of(client: Client, run: Any) -> Any:
+    """Return a run when it has ended, however that was."""
+    await collect(client.runs.join_stream(None, run["run_id"]))
+    return await client.runs.get(None, run["run_id"])
 
 
 async def test_a_timeout_that_is_not_reached_changes_nothing(client: Client) -> None:
@@ -113,12 +128,14 @@ async def test_a_timeout_that_is_not_reached_changes_nothing(client: Client) -> 
 async def test_what_a_timed_out_run_has_done_stays_on_its_thread(
     client: Client, thread_id: str
 ) -> None:
-    run = await client.runs.create(
-        thread_id, "steps", input={"steps": 10_000, "seconds": 0.01}, timeout=2
-    )
-    await client.runs.join(thread_id, run["run_id"])
-
-    done = (await client.threads.get_state(thread_id))["values"]["done_steps"]
+    for seconds in (1, 10):  # on a slow machine it may need that long to begin
+        run = await client.runs.create(
+            thread_id, "steps", input={"steps": 10_000, "seconds": 0.01}, timeout=seconds
+        )
+        assert (await ended_of(client, run))["state"] == "timed_out"
+        done = (await client.threads.get_state(thread_id))["values"].get("done_steps", [])
+        if len(done) >= 2:
+            break
     assert len(done) >= 2
     assert (await client.runs.wait(thread_id, "counter", input={}))["count"] == 1
 
@@ -126,9 +143,14 @@ async def test_what_a_timed_out_run_has_done_stays_on_its_thread(
 async def test_a_cancel_of_a_run_that_is_timing_out_does_not_undo_the_timeout(
     client: Client, tmp_path: Path
 ) -> None:
-    run = await start(client, None, "gate_sync", input={"directory": str(tmp_path)}, timeout=0.1)
+    asked: Any = {"input": {"directory": str(tmp_path)}, "stream_mode": "custom"}
+    for seconds in (0.1, 1, 10):  # on a slow machine it may need that long to begin
+        run = await client.runs.create(None, "gate_sync", **asked, timeout=seconds)
+        with suppress(AssertionError):
+            await at_work(client, run["run_id"])
+            break
     with pytest.raises(TimeoutError):  # its code has not stopped though its time has passed
-        await asyncio.wait_for(client.runs.join(None, run["run_id"]), 0.3)
+        await asyncio.wait_for(client.runs.join(None, run["run_id"]), 3 * seconds)
     await client.runs.cancel(None, run["run_id"])
     (tmp_path / "open").touch()
     await client.runs.join(None, run["run_id"])
@@ -166,6 +188,18 @@ async def first_run_of(client: Client, thread_id: str) -> str:
     return str(runs[-1]["run_id"])
 
 
+async def run_of(client: Client, thread_id: str, call: Any) -> str | None:
+    """Return the id of the newest run on a thread, as soon as there is one that has not ended; None
+    if the call that was to create one ends before."""
+    while True:
+        is_over = call.done()
+        runs = await client.runs.list(thread_id)
+        if runs and runs[0]["ended_at"] is None:
+            return str(runs[0]["run_id"])
+        if is_over:
+            return None
+
+
 @pytest.mark.parametrize("method", ["RunStream", "RunWait"])
 @pytest.mark.parametrize("leaving", ["cancel", "deadline"])
 async def test_a_run_is_cancelled_with_its_caller_if_it_says_so(
@@ -173,9 +207,15 @@ async def test_a_run_is_cancelled_with_its_caller_if_it_says_so(
 ) -> None:
     spec = slow_spec(core_pb2.ON_DISCONNECT_CANCEL, thread_id=thread_id)
     request = getattr(runs_pb2, f"{method}Request")(spec=spec)
-    call = stubs.method(method)(request, timeout=0.5 if leaving == "deadline" else None)
-    run_id = await first_run_of(client, thread_id)
-    await at_work(client, run_id)
+    for seconds in (0.5, 5, 50):  # on a slow machine it takes longer until its code is at work
+        call = stubs.method(method)(request, timeout=seconds if leaving == "deadline" else None)
+        run_id = await run_of(client, thread_id, call)
+        if run_id is None:
+            continue
+        with suppress(AssertionError):
+            await at_work(client, run_id)
+            break
+    assert run_id is not None
     if leaving == "cancel":
         call.cancel()
 
@@ -193,8 +233,12 @@ async def test_a_run_goes_on_without_its_caller_by_default(
 ) -> None:
     spec = gate_spec(tmp_path, thread_id)
     request = getattr(runs_pb2, f"{method}Request")(spec=spec)
-    call = stubs.method(method)(request, timeout=0.2 if leaving == "deadline" else None)
-    run_id = await first_run_of(client, thread_id)
+    for seconds in (0.2, 2, 20):  # on a slow machine it takes longer until there is a run
+        call = stubs.method(method)(request, timeout=seconds if leaving == "deadline" else None)
+        run_id = await run_of(client, thread_id, call)
+        if run_id is not None:
+            break
+    assert run_id is not None
     if leaving == "cancel":
         call.cancel()
     await call.code()
@@ -521,19 +565,19 @@ async def test_a_thread_that_was_deleted_is_not_created_again_by_its_request_id(
 
 async def test_a_silent_stream_says_that_it_lives(tmp_path: Path) -> None:
     async with (
-        serve_in_process(tmp_path, heartbeat_interval="1s") as server,
+        serve_in_process(tmp_path, heartbeat_interval="200ms") as server,
         grpc.aio.insecure_channel(server.address) as channel,
     ):
         request = runs_pb2.RunStreamRequest(spec=slow_spec(core_pb2.ON_DISCONNECT_CANCEL))
         call = stubs_on(channel).runs.RunStream(request)
         seen: list[Any] = []
-        began = time.monotonic()
         async for response in call:
             seen += response.events
             if any(event.HasField("heartbeat") for event in response.events):
                 break
+        call.cancel()
 
-    assert time.monotonic() - began < 3
+    assert not any(event.HasField("run_ended") for event in seen)
     beat = seen[-1]
     assert (beat.id, beat.run_id) == ("", seen[0].run_id)
 
