@@ -64,7 +64,7 @@ def test_a_killed_suite_leaves_no_server_behind() -> None:
         env={**os.environ, "PYTHONPATH": "."},
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=150,
         check=False,
     )
     assert killed.returncode == -signal.SIGKILL, killed.stderr

@@ -122,7 +122,7 @@ async def live_through(crash: Crash) -> None:
         lose_tail(crash, label)
     (crash.directory / "open").touch()
     await asyncio.to_thread(crash.server.start)
-    await asyncio.wait_for(asyncio.gather(reading, waiting), 30)
+    await asyncio.wait_for(asyncio.gather(reading, waiting), 180)
 
 
 async def begin(crash: Crash, client: RunwireClient) -> None:

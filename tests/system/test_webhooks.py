@@ -14,7 +14,7 @@ from runwire.client import get_client
 FLAGS = (
     "--no-webhook-require-https",
     "--webhook-loopback",
-    "--webhook-timeout=500ms",
+    "--webhook-timeout=5s",
     "--webhook-retry-wait=50ms",
 )
 SIGNED = {"RUNWIRE_WEBHOOK_SECRET": SECRET}
