@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 import runwire.server.graphs  # noqa: F401 - makes LangGraph strict, so it comes before LangGraph
 from runwire.server.storage.connecting import engine_on
@@ -13,6 +14,13 @@ from runwire.server.storage.opening import database_at
 from tests.support.postgres import Databases, postgres_databases
 
 BOTH = ("sqlite", "postgresql")
+
+# Property tests try the same examples wherever and whenever they run, however slow the machine is.
+# To look for new ones: make test ARGS=--hypothesis-profile=random
+_SLOW = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("random", **_SLOW)
+settings.register_profile("repeatable", **_SLOW, derandomize=True, database=None)
+settings.load_profile("repeatable")
 
 
 @pytest.fixture(scope="session")

@@ -292,12 +292,7 @@ def questions(thread: Thread) -> list[str]:
     return sorted(question.value for question in thread.interrupts)
 
 
-@settings(
-    max_examples=12,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(before=NAMES, after=NAMES)
 async def test_a_copy_has_the_same_history_and_the_same_future(
     engine: Engine, before: list[str], after: list[str]

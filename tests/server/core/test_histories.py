@@ -49,7 +49,6 @@ steps = st.one_of(
 
 ANY_DATABASE = settings(
     max_examples=12,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 

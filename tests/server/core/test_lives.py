@@ -208,6 +208,8 @@ class Lives(RuleBasedStateMachine):
     def release(self, data: st.DataObject, give_back: bool, wait: int) -> None:
         attempt, log = self.some_attempt(data)
         cancelling = self.states[attempt.run_id] is RunState.CANCELLING
+        # A server that gives up the last attempt ends the run instead, unless it is stopping.
+        give_back = give_back or self.all_runs()[attempt.run_id].attempts_used == MAX_ATTEMPTS
         with self.engine.begin() as connection:
             released = release_attempt(
                 connection, attempt, log, give_back=give_back, wait=timedelta(seconds=wait)
@@ -375,8 +377,6 @@ def test_runs_live_as_the_tables_say() -> None:
             phases=[Phase.generate],
             max_examples=40,
             stateful_step_count=40,
-            deadline=None,
-            database=None,
             suppress_health_check=list(HealthCheck),
         ),
     )

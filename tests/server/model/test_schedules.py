@@ -88,7 +88,6 @@ def test_what_is_no_schedule_is_refused_with_a_reason(text: str, why: str) -> No
 
 
 @given(st.text("0123456789*/-,L#W RMONFEB@½²", max_size=30))
-@settings(deadline=None)
 def test_any_text_is_a_schedule_or_refused(text: str) -> None:
     try:
         schedule = Schedule(text, "UTC")
@@ -228,7 +227,7 @@ def check(text: str, zone: str, start: datetime) -> None:
 
 
 @given(ANY, st.integers(0, 60 * 24 * 700), st.sampled_from(["UTC", "Asia/Kathmandu"]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_schedule_is_due_in_every_minute_that_fits(text: str, minutes: int, zone: str) -> None:
     check(text, zone, datetime(2026, 1, 1, tzinfo=UTC) + minutes * MINUTE)
 
@@ -246,7 +245,7 @@ def test_a_schedule_is_due_in_every_minute_that_fits(text: str, minutes: int, zo
         ]
     ),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_what_goes_by_the_clock_fits_it_through_both_changes(
     text: str, change: tuple[str, datetime]
 ) -> None:

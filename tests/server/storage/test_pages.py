@@ -31,7 +31,7 @@ def read_all(
             return found, lengths
 
 
-@settings(max_examples=25, deadline=None, database=None)
+@settings(max_examples=25)
 @given(
     seconds=st.lists(st.sampled_from([0, 1, 1.000001, 2]), max_size=9),
     limit=st.integers(1, 10),
