@@ -18,7 +18,7 @@ from runwire.server.model.runs import (
     RunState,
 )
 from runwire.server.model.threads import ThreadState
-from runwire.server.storage import checkpoint_writes, checkpoints
+from runwire.server.storage import checkpoints
 from runwire.server.storage.checkpoint_writes import Write
 from runwire.server.storage.checkpoints import NewCheckpoint, Place
 from runwire.server.storage.tables import checkpoints as checkpoints_table
@@ -374,7 +374,7 @@ def leave_checkpoint(server: Server, run: Run, checkpoint_id: str) -> None:
         new = NewCheckpoint(place, None, run.run_id, "graph", "msgpack", b"", {})
         checkpoints.add_checkpoint(server.connection, new, None)
         write = Write("task", "", 0, "channel", "msgpack", b"")
-        checkpoint_writes.add_writes(server.connection, place._asdict(), run.run_id, [write])
+        checkpoints.add_writes(server.connection, place, run.run_id, [write], None)
 
 
 @pytest.mark.parametrize("way", ["executing", "handed back", "orphaned"])

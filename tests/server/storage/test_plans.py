@@ -1,6 +1,7 @@
 """How the databases find what the saver and the store ask for: never by reading a whole table."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +12,7 @@ from tests.support.plans import postgres_plans, sqlite_plans
 from runwire.server.model.attempts import Attempt
 from runwire.server.model.changes import Horizon
 from runwire.server.model.changes import Place as ChangePlace
+from runwire.server.model.errors import AttemptLost
 from runwire.server.model.items import ItemPlace, Match
 from runwire.server.model.requests import Order, SortKey
 from runwire.server.model.threads import ThreadState
@@ -51,10 +53,18 @@ def _list_assistants(connection: Connection, by: SortKey) -> None:
     assistants.list_assistants(connection, AssistantFilter(), Order(by), limit=9, cursor=None)
 
 
+def _add_as_attempt(connection: Connection) -> None:
+    with suppress(AttemptLost):  # there is no such run; how it would be found is what counts
+        checkpoints.add_checkpoint(connection, NEW, ATTEMPT)
+    with suppress(AttemptLost):
+        checkpoints.add_writes(connection, PLACE, "run", [WRITE], ATTEMPT)
+
+
 QUERIES: dict[str, Callable[[Connection], Any]] = {
     "fence": lambda c: ownership.owns_run(c, ATTEMPT),
     "add_checkpoint": lambda c: checkpoints.add_checkpoint(c, NEW, None),
     "add_writes": lambda c: checkpoints.add_writes(c, PLACE, "run", [WRITE], None),
+    "add_as_attempt": _add_as_attempt,
     "head": lambda c: checkpoints.head(c, "thread"),
     "newest_id": lambda c: checkpoints.newest_id(c, "thread"),
     "exists": lambda c: checkpoints.exists(c, "thread", "checkpoint"),
@@ -100,12 +110,16 @@ QUERIES: dict[str, Callable[[Connection], Any]] = {
 }
 
 
+OF_ONE_ROW = ("SCAN CONSTANT ROW", "SCAN head ")
+"""Scans of what has one row at the most."""
+
+
 @pytest.mark.parametrize("query", QUERIES.values(), ids=QUERIES)
 def test_nothing_reads_a_whole_table(
     memory: Connection, query: Callable[[Connection], Any]
 ) -> None:
-    found = sqlite_plans(memory, query)
-    assert [step for step in found if step.startswith("SCAN") and "CONSTANT ROW" not in step] == []
+    scans = [step for step in sqlite_plans(memory, query) if step.startswith("SCAN")]
+    assert [step for step in scans if not step.startswith(OF_ONE_ROW)] == []
 
 
 @pytest.mark.parametrize("query", QUERIES.values(), ids=QUERIES)

@@ -169,7 +169,10 @@ def _create_run(
         runnable=run.state is RunState.PENDING and not delayed and thread_id is None,
         wake_time=run.due_time if delayed else None,
     )
-    settle_thread(connection, thread_id, now)
+    if run.state is RunState.PENDING:
+        settle_thread(connection, thread_id, now)
+    elif thread_id is not None:  # nobody comes before it, and nobody after it can be claimed
+        threads.set_state(connection, thread_id, busy=True, now=now)
     if run.state is RunState.PENDING and (delayed or thread_id is None):
         notify(connection, Kind.WORK)
     creation.runs.append(run)

@@ -8,8 +8,21 @@ the first. So taking a run back is deleting its rows.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, case, delete, exists, insert, literal, select, tuple_
+from sqlalchemy import (
+    Connection,
+    and_,
+    bindparam,
+    case,
+    delete,
+    exists,
+    insert,
+    literal,
+    select,
+    tuple_,
+)
 
+from runwire.server.model.attempts import Attempt
+from runwire.server.storage import ownership
 from runwire.server.storage.tables import IN_FLIGHT, checkpoints, runs
 from runwire.server.storage.tables import checkpoint_writes as writes
 
@@ -25,27 +38,40 @@ class Write(NamedTuple):
     value: bytes
 
 
+def positions(connection: Connection, where: Mapping[str, str]) -> set[int]:
+    """Return the positions that are taken. `where` names the checkpoint on which the writes are
+    pending (`thread_id`, `checkpoint_ns`, `checkpoint_id`), their `task_id`, and the `run_id` of
+    the run that makes them."""
+    return set(connection.scalars(_positions, where))
+
+
+def positions_while_owned(
+    connection: Connection, where: Mapping[str, str], attempt: Attempt
+) -> set[int] | None:
+    """Do as `positions` does; None when the attempt no longer has the right to write for its run,
+    which otherwise it keeps until the transaction ends."""
+    values = {**where, **ownership.own_run(attempt)}
+    found = connection.scalars(_positions_while_owned, values).all()
+    return {position for position in found if position is not None} if found else None
+
+
 def add_writes(
-    connection: Connection, place: Mapping[str, str], run_id: str, new: Sequence[Write]
+    connection: Connection, where: Mapping[str, str], new: Sequence[Write], known: set[int]
 ) -> None:
-    """Store writes of one task, pending on the checkpoint at `place`.
+    """Store writes of one task; `where` as for `positions`, which has given `known`.
 
     Where the run has written before, a special channel's write is replaced and any other stays.
     """
-    if not new:
-        return
-    values = {**place, "run_id": run_id, "task_id": new[0].task_id}
-    known = set(connection.scalars(_positions_of_task, values))
     # A list may hold a special channel twice: then the later one counts.
     wanted = {
         write.position: write for write in new if write.position < 0 or write.position not in known
     }
     if replaced := known & wanted.keys():
         connection.execute(
-            _delete_of_task, [{**values, "position": position} for position in replaced]
+            _delete_of_task, [{**where, "position": position} for position in replaced]
         )
     if wanted:
-        rows = [{**values, **write._asdict()} for write in wanted.values()]
+        rows = [{**where, **write._asdict()} for write in wanted.values()]
         connection.execute(_insert, rows)
 
 
@@ -94,7 +120,10 @@ _on_checkpoint = (
 _of_run = writes.c.run_id == bindparam("run_id")
 _of_task = (*_on_checkpoint, writes.c.task_id == bindparam("task_id"), _of_run)
 
-_positions_of_task = select(writes.c.index).where(*_of_task)
+_positions = select(writes.c.index).where(*_of_task)
+_positions_while_owned = ownership.while_owned(
+    select(writes.c.index).select_from(runs.outerjoin(writes, and_(*_of_task)))
+)
 _select = (
     select(
         writes.c.task_id,

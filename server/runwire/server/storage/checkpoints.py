@@ -14,7 +14,7 @@ from runwire.server.storage import checkpoint_writes, claims, ownership, threads
 from runwire.server.storage.checkpoint_writes import Write
 from runwire.server.storage.json_contains import contains
 from runwire.server.storage.tables import checkpoint_writes as writes_table
-from runwire.server.storage.tables import checkpoints
+from runwire.server.storage.tables import checkpoints, runs
 
 
 class CheckpointOutOfOrder(Exception):
@@ -81,13 +81,12 @@ def add_checkpoint(
 ) -> None:
     """Store a checkpoint; one that the same run stored under this id is replaced.
 
-    Raises as `require_right` does, `CheckpointNotFound` if a caller's update has lost its parent,
-    `CheckpointOutdated` if it does not build on the newest checkpoint as it should, and
-    `CheckpointOutOfOrder`; none of them when `writer` is None.
+    Raises `AttemptLost` if an attempt does not own its run any more, and `CheckpointOutOfOrder`. Of
+    a caller's update, `ThreadInUse` while a run of the thread is in flight, `ThreadNotFound` when
+    it is deleted, `CheckpointNotFound` if the update has lost its parent, and `CheckpointOutdated`
+    if it does not build on the newest checkpoint as it should. None of them when `writer` is None.
     """
-    if writer is not None:
-        require_right(connection, writer, new.place.thread_id)
-    newest = head(connection, new.place.thread_id, new.place.checkpoint_ns)
+    newest = _head_for(connection, writer, new.place)
     if isinstance(writer, StateUpdate):
         _require_newest(newest, new, writer)
         _require_parent(connection, new)
@@ -100,6 +99,22 @@ def add_checkpoint(
     del values["place"]
     connection.execute(_insert, values)
     fault("put.before_commit")
+
+
+def _head_for(
+    connection: Connection, writer: Attempt | StateUpdate | None, place: Place
+) -> Head | None:
+    """Return the newest checkpoint of a place's namespace, if `writer` may add one."""
+    _require_own_thread(writer, place.thread_id)
+    if not isinstance(writer, Attempt):
+        _require_free(connection, writer)
+        return head(connection, place.thread_id, place.checkpoint_ns)
+    # An attempt asks for both in one statement: it does so at every superstep.
+    values = {**place._asdict(), **ownership.own_run(writer)}
+    row = connection.execute(_owned_head, values).one_or_none()
+    if row is None:
+        raise AttemptLost(writer.run_id, writer.number)
+    return None if row.checkpoint_id is None else Head._make(row)
 
 
 def _require_newest(newest: Head | None, new: NewCheckpoint, writer: StateUpdate) -> None:
@@ -133,29 +148,36 @@ def add_writes(
 ) -> None:
     """Store writes of one task, pending on a checkpoint.
 
-    Raises as `require_right` does, unless `writer` is None.
+    Raises `AttemptLost` if an attempt does not own its run any more; of a caller's update
+    `ThreadInUse` while a run of the thread is in flight, and `ThreadNotFound` when it is deleted.
+    None of them when `writer` is None.
     """
-    if writer is not None:
-        require_right(connection, writer, place.thread_id)
-    checkpoint_writes.add_writes(connection, place._asdict(), run_id, new)
+    _require_own_thread(writer, place.thread_id)
+    where = {**place._asdict(), "run_id": run_id, "task_id": new[0].task_id if new else ""}
+    if isinstance(writer, Attempt):
+        known = checkpoint_writes.positions_while_owned(connection, where, writer)
+        if known is None:
+            raise AttemptLost(writer.run_id, writer.number)
+    else:
+        _require_free(connection, writer)
+        known = checkpoint_writes.positions(connection, where)
+    checkpoint_writes.add_writes(connection, where, new, known)
     fault("put_writes.before_commit")
 
 
-def require_right(connection: Connection, writer: Attempt | StateUpdate, thread_id: str) -> None:
-    """Return if `writer` may write to the thread, in the transaction that writes.
-
-    Raises `AttemptLost` for an attempt that does not own its run any more, and for a caller
-    `ThreadInUse` while a run of the thread is in flight and `ThreadNotFound` when it is deleted.
-    """
-    if thread_id != writer.thread_id:
+def _require_own_thread(writer: Attempt | StateUpdate | None, thread_id: str) -> None:
+    if writer is not None and thread_id != writer.thread_id:
         raise RuntimeError(f"{writer} may not write to thread {thread_id}")
-    if isinstance(writer, Attempt):
-        if not ownership.owns_run(connection, writer):
-            raise AttemptLost(writer.run_id, writer.number)
-    elif not threads.lock_queue(connection, thread_id):
-        raise ThreadNotFound(thread_id)
-    elif claims.has_in_flight(connection, thread_id=thread_id):
-        raise ThreadInUse(thread_id)
+
+
+def _require_free(connection: Connection, update: StateUpdate | None) -> None:
+    """Return if a caller may write to the thread, in the transaction that writes."""
+    if update is None:
+        return
+    if not threads.lock_queue(connection, update.thread_id):
+        raise ThreadNotFound(update.thread_id)
+    if claims.has_in_flight(connection, thread_id=update.thread_id):
+        raise ThreadInUse(update.thread_id)
 
 
 def head(connection: Connection, thread_id: str, checkpoint_ns: str = "") -> Head | None:
@@ -292,6 +314,10 @@ _head = (
     .where(*_in_namespace)
     .order_by(_newest_first)
     .limit(1)
+)
+_newest_one = _head.subquery("head")
+_owned_head = ownership.while_owned(
+    select(*_newest_one.c).select_from(runs.outerjoin(_newest_one, sqlalchemy.true()))
 )
 _newest_id = select(checkpoints.c.checkpoint_id).where(_of_thread).order_by(_newest_first).limit(1)
 _one = select(checkpoints.c.checkpoint_id).where(*_here)

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     BindParameter,
     Connection,
+    Select,
     bindparam,
     exists,
     literal,
@@ -27,22 +28,33 @@ _these: BindParameter[list[str]] = bindparam("these_runs", expanding=True)
 
 def owns_run(connection: Connection, attempt: Attempt) -> bool:
     """Return whether the attempt still has the right to write for its run."""
-    values = {"run_id": attempt.run_id, "owner": attempt.owner, "attempt": attempt.number}
-    return connection.execute(_owns, values).one_or_none() is not None
+    return connection.execute(_owns, own_run(attempt)).one_or_none() is not None
 
 
-_owns = (
-    select(literal(1))
-    .where(
-        runs.c.run_id == bindparam("run_id"),
+def own_run(attempt: Attempt) -> dict[str, Any]:
+    """Return the parameters of `while_owned` for an attempt."""
+    return {
+        "own_run": attempt.run_id,
+        "own_server": attempt.owner,
+        "own_attempt": attempt.number,
+    }
+
+
+def while_owned(query: Select[Any]) -> Select[Any]:
+    """Return a query from `runs`, and from what is joined to it, that has rows only if the attempt
+    in its parameters still has the right to write for its run; it keeps that right until the
+    transaction ends."""
+    return query.where(
+        runs.c.run_id == bindparam("own_run"),
         # Says as well that the run is active: no other has an owner.
-        runs.c.owner == bindparam("owner"),
-        runs.c.attempt == bindparam("attempt"),
-    )
-    # Not FOR KEY SHARE: whoever takes the run away changes no key, and would not have to wait for
-    # the end of a transaction that was still let in.
-    .with_for_update(read=True)
-)
+        runs.c.owner == bindparam("own_server"),
+        runs.c.attempt == bindparam("own_attempt"),
+        # Not FOR KEY SHARE: whoever takes the run away changes no key, and would not have to wait
+        # for the end of a transaction that was still let in.
+    ).with_for_update(read=True, of=runs)
+
+
+_owns = while_owned(select(literal(1)).select_from(runs))
 
 
 def owned_of(connection: Connection, attempts: Sequence[Attempt]) -> list[bool | None]:
