@@ -148,7 +148,9 @@ async def test_a_migration_that_fails_leaves_nothing_behind(database_path: Path)
     file.close()
 
 
-def test_a_start_that_has_nothing_to_migrate_does_not_import_alembic(database_path: Path) -> None:
+def test_a_start_on_sqlite_with_nothing_to_migrate_imports_neither_alembic_nor_psycopg(
+    database_path: Path,
+) -> None:
     async def start() -> None:
         async with SqliteDatabase(database_path):
             pass
@@ -162,7 +164,7 @@ def test_a_start_that_has_nothing_to_migrate_does_not_import_alembic(database_pa
         "    async with SqliteDatabase(Path(sys.argv[1])):\n"
         "        pass\n"
         "asyncio.run(start())\n"
-        "sys.exit('alembic' in sys.modules)\n"
+        "sys.exit(', '.join({'alembic', 'psycopg'} & set(sys.modules)) or 0)\n"
     )
     finished = subprocess.run(
         [sys.executable, "-c", code, str(database_path)], timeout=30, check=False

@@ -3,8 +3,8 @@
 import traceback
 from contextlib import suppress
 from inspect import CO_COROUTINE
+from typing import Any
 
-import psycopg
 from sqlalchemy.exc import DBAPIError
 
 from runwire.server.model.errors import DatabaseUnavailable, StorageFull
@@ -48,7 +48,7 @@ def told(error: BaseException) -> BaseException:
 
 
 def _of_driver(error: BaseException | None) -> Exception | None:
-    if isinstance(error, psycopg.Error):
+    if hasattr(error, "sqlstate"):
         return _of_postgres(error)
     name = getattr(error, "sqlite_errorname", "")
     if name.startswith("SQLITE_FULL"):
@@ -56,13 +56,14 @@ def _of_driver(error: BaseException | None) -> Exception | None:
     return DatabaseUnavailable() if name.startswith(_UNAVAILABLE_IN_SQLITE) else None
 
 
-def _of_postgres(error: psycopg.Error) -> Exception | None:
+def _of_postgres(error: Any) -> Exception | None:
+    # Not for everybody: a server on SQLite does without the driver's megabytes.
+    from psycopg import InterfaceError, OperationalError
+
     if error.sqlstate == _OUT_OF_DISK:
         return StorageFull()
     # What never came from a server has no code: the driver could not reach one.
-    is_away = error.sqlstate is None and isinstance(
-        error, psycopg.OperationalError | psycopg.InterfaceError
-    )
+    is_away = error.sqlstate is None and isinstance(error, OperationalError | InterfaceError)
     is_away = is_away or (error.sqlstate or "").startswith(_UNAVAILABLE)
     return DatabaseUnavailable() if is_away else None
 
@@ -72,7 +73,7 @@ def may_succeed_again(error: BaseException) -> bool:
     seeing what another has done meanwhile: one that it conflicted with, or that was first to make
     the row it was to make."""
     original = error.orig if isinstance(error, DBAPIError) else error
-    return isinstance(original, psycopg.Error) and original.sqlstate in _RUN_AGAIN
+    return getattr(original, "sqlstate", None) in _RUN_AGAIN
 
 
 def _clear_frames(error: BaseException | None) -> None:
