@@ -95,7 +95,8 @@ class Bench:
         return machine.run_jobs("benchmarks.caller", job)[0]
 
     def _weigh(self, when: str) -> None:
-        self._add(cases.MEMORY, when, OURS, {"mb": self._servers[OURS].rss_mb})
+        for contender in (OURS, cases.HANDLER):
+            self._add(cases.MEMORY, when, contender, {"mb": self._servers[contender].rss_mb})
 
     def _add(self, section: str, case: str, contender: str, measured: Measured) -> None:
         self.results.add(section, case, contender, measured)

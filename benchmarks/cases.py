@@ -108,6 +108,7 @@ FIGURES = [
     Figure(FIRST, "", "graph_p50_ms", aim=10.0, lower_is_better=True),
     Figure(CANCEL, "async node", "p50_ms"),
     Figure(MEMORY, "after start", "mb", aim=130.0, lower_is_better=True),
+    Figure(MEMORY, "after start", "mb", against=HANDLER, lower_is_better=True),
     Figure(MEMORY, "after a first run", "mb", aim=130.0, lower_is_better=True),
     Figure(MEMORY, "after everything", "mb"),
 ]
