@@ -4,15 +4,14 @@ event once, in order, promptly, and the end last."""
 import asyncio
 import time
 from contextlib import aclosing
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.elsewhere import count_reads, elsewhere
 from tests.support.engine import PATIENCE_SECONDS, Engine, decode, ids, kinds, open_engine, until
 from tests.support.following import CUSTOM, NO_EVENTS, events_of, gate, read_one_by_one
-from tests.support.records import a_server, at
 
 from runwire.server.core import watch
 from runwire.server.core.logs import HOT_SECONDS, TAIL_BYTES
@@ -24,12 +23,10 @@ from runwire.server.model.errors import (
     RunNotFound,
     RunRolledBack,
 )
-from runwire.server.model.events import Data, Event, EventId, LogEntry, segment_of
+from runwire.server.model.events import EventId
 from runwire.server.model.ids import new_id
-from runwire.server.model.runs import ACTIVE_STATES, CancelAction, Run, RunState, StreamMode
-from runwire.server.rpc.events import encode_event
-from runwire.server.storage import claims, endings, events, retention, servers
-from runwire.server.storage.database import Connection
+from runwire.server.model.runs import CancelAction, Run, RunState
+from runwire.server.storage import claims, retention
 from runwire.v1 import core_pb2
 
 
@@ -390,53 +387,6 @@ async def test_a_reader_is_told_up_to_where_it_came_when_the_server_stops(
 # Executed by another server.
 
 
-def custom_event(index: int) -> Event:
-    return Event(Data(StreamMode.CUSTOM, str(index)))
-
-
-@dataclass
-class Elsewhere:
-    """A run that another server executes, as the database shows it."""
-
-    engine: Engine
-    run: Run
-
-    async def store(self, first: int, last: int, *, attempt: int = 1, final: bool = False) -> None:
-        """Store events of the run; with `final`, it ends with them."""
-        entries = []
-        for index in range(first, last + 1):
-            event_id = EventId(attempt, index)
-            data = encode_event(self.run.run_id, event_id, at(0), custom_event(index))
-            entries.append(LogEntry(event_id, data, final and index == last))
-        segment = segment_of(self.run.run_id, entries)
-
-        def write(connection: Connection) -> None:
-            events.add_segments(connection, [segment])
-            if final:
-                ending = endings.Ending(state=RunState.SUCCEEDED)
-                endings.end_run(connection, self.run.run_id, ending, at(0), was=ACTIVE_STATES)
-
-        await self.engine.execute(write)
-
-    def tell(self) -> None:
-        """Tell this server that there is news."""
-        self.engine.logs.told([self.run.run_id])
-
-    async def waited_for(self, readers: int = 1) -> None:
-        """Return when so many readers wait for news."""
-        await until(lambda: self.engine.readers_of(self.run) == readers)
-
-
-async def elsewhere(engine: Engine) -> Elsewhere:
-    run = await engine.start("echo", start_delay=timedelta(days=1))
-    other = a_server(lease_until=None)  # for ever
-    taken = f"""UPDATE runs SET state = 'running', owner = '{other.server_id}', attempt = 1,
-                wake_time = NULL WHERE run_id = '{run.run_id}'"""
-    await engine.execute(lambda c: servers.add_server(c, other))
-    await engine.execute(lambda c: c.exec_driver_sql(taken) and None)
-    return Elsewhere(engine, run)
-
-
 @pytest.mark.usefixtures("no_polls")
 async def test_what_another_server_stores_is_given_as_soon_as_that_is_told(engine: Engine) -> None:
     there = await elsewhere(engine)
@@ -513,44 +463,6 @@ async def test_readers_at_one_place_read_together(
     there.tell()
     assert [ids(await reader) for reader in readers] == [["1-1", "1-2", "1-3", "1-4", "1-5"]] * 100
     assert len(reads) == 1
-
-
-@pytest.mark.usefixtures("no_polls")
-async def test_a_thousand_who_wait_cost_the_database_one_question_each_time_it_is_asked(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    theirs = [await elsewhere(engine) for _ in range(20)]
-    waiters = [
-        asyncio.create_task(engine.runs.wait(there.run.run_id))
-        for there in theirs
-        for _ in range(50)
-    ]
-    for _ in range(2):  # who is new is woken once, and reads
-        for there in theirs:
-            await there.waited_for(50)
-        await engine.follower._watch._look()
-    reads = count_reads(engine, monkeypatch)
-    for _ in range(10):
-        await engine.follower._watch._look()
-        assert {engine.readers_of(there.run) for there in theirs} == {50}, "nobody is woken"
-    assert len(reads) == 10
-    for waiter in waiters:
-        waiter.cancel()
-    await asyncio.wait(waiters)
-
-
-def count_reads(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> list[None]:
-    """Return a list that grows with every read."""
-    reads: list[None] = []
-    read = engine.database.read
-
-    async def counted(function: Any) -> Any:
-        if function.__code__.co_filename.endswith(("watch.py", "follow.py")):
-            reads.append(None)
-        return await read(function)
-
-    monkeypatch.setattr(engine.database, "read", counted)
-    return reads
 
 
 # Polls.

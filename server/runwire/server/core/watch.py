@@ -4,6 +4,7 @@ import asyncio
 import logging
 import random
 from contextlib import suppress
+from weakref import WeakKeyDictionary
 
 from runwire.server.core.logs import RunLog, RunLogs
 from runwire.server.model.errors import DatabaseUnavailable
@@ -25,14 +26,16 @@ ASKED_AT_ONCE = 500
 class Watch:
     """Wakes readers of runs that are executed elsewhere, or not yet, when there is news of them.
 
-    What it has found out before is compared with what it finds now. A reader that has begun to
-    read since then has seen at least as much, so that nothing is left out.
+    Whenever what is known of a log changes, its readers are woken, and who was woken reads again
+    before it waits. So whoever waits has seen at least what is known, however long ago that was
+    found out: while all of a log's readers read, nothing is asked and nothing forgotten. Only this
+    log's readers have seen it, though. When they have left, the run's next log begins anew.
     """
 
     def __init__(self, database: Database, logs: RunLogs) -> None:
         self._database = database
         self._logs = logs
-        self._known: dict[str, Progress | None] = {}
+        self._known: WeakKeyDictionary[RunLog, Progress | None] = WeakKeyDictionary()
         self._hurried = asyncio.Event()
 
     def hurry(self) -> None:
@@ -56,15 +59,14 @@ class Watch:
 
     async def _look(self) -> None:
         waiting = self._logs.waiting_for_others()
-        known: dict[str, Progress | None] = {}
         for start in range(0, len(waiting), ASKED_AT_ONCE):
-            known |= await self._ask(waiting[start : start + ASKED_AT_ONCE])
-        self._known = known
+            await self._ask(waiting[start : start + ASKED_AT_ONCE])
 
-    async def _ask(self, logs: list[RunLog]) -> dict[str, Progress | None]:
+    async def _ask(self, logs: list[RunLog]) -> None:
         run_ids = [log.run_id for log in logs]
         found = await self._database.read(lambda connection: events.progress(connection, run_ids))
         for log in logs:
-            if log.run_id not in self._known or self._known[log.run_id] != found.get(log.run_id):
+            progress = found.get(log.run_id)
+            if log not in self._known or self._known[log] != progress:
+                self._known[log] = progress
                 log.wake()
-        return {run_id: found.get(run_id) for run_id in run_ids}
