@@ -28,6 +28,7 @@ from runwire.client import (
     StreamPart,
 )
 from runwire.v1 import core_pb2, runs_pb2
+from runwire.v1.events_pb2 import RunEvent
 
 
 def names(parts: list[StreamPart]) -> list[str]:
@@ -376,6 +377,33 @@ async def test_joining_live_misses_nothing_that_happens_after_the_snapshot(
 
     for seen in await asyncio.gather(*(join_live(number) for number in range(50))):
         assert seen == ["metadata", "updates", "end"]
+
+
+@pytest.mark.parametrize("is_delayed", [False, True], ids=["executing", "pending"])
+async def test_who_loses_a_live_stream_before_its_first_event_can_go_on_after_its_snapshot(
+    client: Client, stubs: Stubs, tmp_path: Path, is_delayed: bool
+) -> None:
+    asked: Any = {"input": {"directory": str(tmp_path)}, "stream_mode": ["custom", "updates"]}
+    if is_delayed:
+        run = await client.runs.create(None, "gate", after_seconds=0.5, **asked)
+    else:
+        run = await start(client, None, "gate", **asked)
+    live = runs_pb2.JoinRunStreamRequest(run_id=run["run_id"], live_only=True)
+    stream = stubs.runs.JoinRunStream(live)
+    message: Any = await stream.read()
+    snapshot = message.events[0]
+    stream.cancel()
+    open_gate(tmp_path)
+    all_of_it = await follow(stubs, run["run_id"])
+    rest = await follow(stubs, run["run_id"], after_event_id=snapshot.id)
+
+    def place(event: RunEvent) -> tuple[int, ...]:
+        return tuple(int(number) for number in event.id.split("-"))
+
+    assert snapshot.HasField("run")
+    later = [event.id for event in all_of_it[1:] if place(event) > place(snapshot)]
+    assert [event.id for event in rest] == ["", *later]
+    assert kinds(rest)[-2:] == ["updates", "run_ended"]
 
 
 async def test_joining_a_finished_run_live_still_tells_how_it_ended(

@@ -102,14 +102,9 @@ async def test_a_stream_is_joined_after_the_last_event_that_came() -> None:
     assert (join.run_id, join.after_event_id) == (RUN_ID, "1-9")
 
 
-async def test_a_reader_of_what_is_new_goes_on_where_the_server_says_before_its_first_event() -> (
-    None
-):
-    servicer = ScriptedRuns(LOG, [0])
-    hint = failure(
-        grpc.StatusCode.UNAVAILABLE, "DRAINING", "going", run_id=RUN_ID, after_event_id="1-30"
-    )
-    servicer.cut = lambda context: context.abort_with_status(hint)
+async def test_a_reader_of_what_is_new_goes_on_at_its_place_before_its_first_event() -> None:
+    servicer = ScriptedRuns(LOG, [1], break_off)
+    servicer.place = "1-30"
     async with client_of(servicer) as client:
         parts = await collect(
             client.runs.join_stream(None, RUN_ID, stream_mode="custom", live_only=True)

@@ -91,8 +91,11 @@ class ScriptedRuns(runs_pb2_grpc.RunServiceServicer):
     one after as many events as its number says, and so on; when there are no more, none breaks.
     `cut_at_end` is how they break behind the last event of the log.
 
-    `calls` are the requests that came, in order.
+    `place` is the event after which everything is new. `calls` are the requests that came, in
+    order.
     """
+
+    place = ""
 
     def __init__(
         self,
@@ -124,18 +127,19 @@ class ScriptedRuns(runs_pb2_grpc.RunServiceServicer):
     ) -> AsyncIterator[runs_pb2.JoinRunStreamResponse]:
         self.calls.append(request)
         ids = [entry.id for entry in self.log]
-        after = request.after_event_id
+        place = self.place if request.live_only else ""
+        after = request.after_event_id or place
         start = len(ids) - ids[::-1].index(after) if after else 0
-        async for response in self._stream(start, context):
+        async for response in self._stream(start, context, place):
             yield runs_pb2.JoinRunStreamResponse(events=response.events)
 
     async def _stream(
-        self, start: int, context: Context
+        self, start: int, context: Context, place: str = ""
     ) -> AsyncIterator[runs_pb2.RunStreamResponse]:
         left = next(self.cuts, None)
         if left == 0:
             await self.cut(context)
-        yield runs_pb2.RunStreamResponse(events=[event(run=self.run)])
+        yield runs_pb2.RunStreamResponse(events=[event(place, run=self.run)])
         for entry in self.log[start:]:
             if left is not None:
                 left -= 1

@@ -69,7 +69,6 @@ class RunEvents:
                                 return  # whatever becomes of the connection now
                 raise UnavailableError("the stream ended before the run did")
             except RunwireError as error:
-                self._take_hint(error)
                 try:
                     outage.pause(error)
                 except BaseException:
@@ -93,14 +92,6 @@ class RunEvents:
                     connection.services.runs.CancelRun, cancel, self._headers, timeout=_LAST_WORD
                 )
 
-    def _take_hint(self, error: RunwireError) -> None:
-        """Go on where a server that shuts down says: a reader of what is new may not have had an
-        event by which to know the place."""
-        after = error.metadata.get("after_event_id")
-        if after and isinstance(self._request, runs_pb2.JoinRunStreamRequest):
-            self._request.after_event_id = after
-            self._request.live_only = False
-
     def _open(self) -> Messages:
         runs = self._connection.services.runs
         if isinstance(self._request, runs_pb2.RunStreamRequest):
@@ -114,11 +105,11 @@ class RunEvents:
             self._request = runs_pb2.JoinRunStreamRequest(
                 run_id=run_id, on_disconnect=self._request.spec.on_disconnect
             )
+        if event.id:  # that of a snapshot is the place from which on everything is new
+            self._request.after_event_id = event.id
+            self._request.live_only = False
         if event.HasField("run"):
             is_first, self._joined = not self._joined, True
             return is_first
-        if event.id:
-            self._request.after_event_id = event.id
-            self._request.live_only = False
         self._ended = event.HasField("run_ended")
         return True

@@ -52,13 +52,18 @@ def encode_wire(wire: events_pb2.RunEvent) -> bytes:
     return framed(data) if len(data) < _PART_BYTES else _in_parts(wire, data)
 
 
-def snapshot_event(run: Run, position: QueuePosition | None = None) -> events_pb2.RunEvent:
+def snapshot_event(
+    run: Run, position: QueuePosition | None = None, place: EventId | None = None
+) -> events_pb2.RunEvent:
     """Return the event with which every stream of a run begins. `position` is what comes before the
-    run while it is pending."""
+    run while it is pending; `place` is that of a stream that leaves out what is before it."""
     message = run_message(run)
     if position is not None:
         message.queue_position.CopyFrom(position_message(position))
-    return events_pb2.RunEvent(run_id=run.run_id, create_time=datetime.now(UTC), run=message)
+    wire = events_pb2.RunEvent(run_id=run.run_id, create_time=datetime.now(UTC), run=message)
+    if place is not None:
+        wire.id = str(place)
+    return wire
 
 
 def encode_heartbeat(run_id: str) -> bytes:

@@ -9,7 +9,7 @@ from functools import partial
 from runwire.server.core.cancels import CancelResult
 from runwire.server.core.run_changes import RunChanges
 from runwire.server.core.runs import Created, Runs
-from runwire.server.model.events import LogEntry
+from runwire.server.model.events import EventId, LogEntry
 from runwire.server.model.runs import Run
 from runwire.server.model.webhook_urls import UrlPolicy
 from runwire.server.rpc import run_requests as read
@@ -126,10 +126,10 @@ class RunServicer(runs_pb2_grpc.RunServiceServicer):
         run = await self._runs.get(join.run_id)
         with self._disconnects.watching_join(run, join.on_disconnect):
             # Found out before the snapshot is sent: what follows that is not left out.
-            after = await self._runs.place(run.run_id) if join.live_only else join.after
-            events = self._runs.follow(run.run_id, after=after)
+            place = await self._runs.place(run.run_id) if join.live_only else None
+            events = self._runs.follow(run.run_id, after=place or join.after)
             selection = Selection(join.modes, as_values=wants_values(context))
-            await self._stream(context, run, events, selection)
+            await self._stream(context, run, events, selection, place)
 
     async def JoinRun(self, request: wire.JoinRunRequest, context: Context) -> wire.JoinRunResponse:
         """Wait for the end of a run that exists."""
@@ -213,14 +213,16 @@ class RunServicer(runs_pb2_grpc.RunServiceServicer):
         run: Run,
         events: AsyncGenerator[list[LogEntry], None],
         selection: Selection,
+        place: EventId | None = None,
     ) -> None:
-        """Write a snapshot of a run, then its events."""
+        """Write a snapshot of a run, then its events. `place` is where they begin if that is not
+        where the caller said, so that it can come back to it."""
         # A cancelled call lets go of the run's log here and now.
         closing = aclosing(events)
         heartbeat = partial(encode_heartbeat, run.run_id)
         async with EventStream(context, heartbeat, self._silence) as stream, closing:
             position = await self._runs.position(run)
-            await stream.write(selection.encode(snapshot_event(run, position)))
+            await stream.write(selection.encode(snapshot_event(run, position, place)))
             async for entries in events:
                 for message in pack(selection.apply([entry.data for entry in entries])):
                     await stream.write(message)
