@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 from tests.support.engine import Engine, until
-from tests.support.fast_clock import fast_clock
+from tests.support.outside import ask
 from tests.support.replicas import open_replicas
-from tests.support.watching import say
+from tests.support.stepped_clock import SteppedClock, stepped_clock
 
 from runwire.server.core.crons import CronChange, CronDraft
 from runwire.server.model.crons import Cron
@@ -23,20 +23,19 @@ from runwire.server.runner.crons import CronLoop
 from runwire.server.storage import crons, runs
 from runwire.server.storage.runs import RunFilter
 
-SPEED = 300
-"""Five minutes pass in a second."""
-
 MINUTE = timedelta(minutes=1)
+DEADLOCKS = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
 FAILURES = "create.before_commit:raise:0.2,create.after_commit:raise:0.2"
 
 
 @pytest.fixture
-def hasty(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Minutes that pass in a fifth of a second, and loops that look as often."""
+def time(monkeypatch: pytest.MonkeyPatch) -> Iterator[SteppedClock]:
+    """The time, which goes on where a test lets it, and loops that look often what it is."""
     monkeypatch.setattr(loop, "POLL_SECONDS", 0.03)
+    monkeypatch.setattr(loop, "BUSY_SECONDS", 0.03)
     monkeypatch.setattr(loop, "RETRY_SECONDS", 0.03)
-    with fast_clock(SPEED):
-        yield
+    with stepped_clock() as clock:
+        yield clock
 
 
 @asynccontextmanager
@@ -83,34 +82,39 @@ async def check_once(engine: Engine, added: list[Cron]) -> int:
     return total
 
 
-@pytest.mark.usefixtures("hasty")
+async def nothing_is_due(engine: Engine) -> bool:
+    return not (await engine.crons.look()).due
+
+
+async def count_pending(engine: Engine) -> int:
+    def count(connection: Any) -> int:
+        return len(runs.list_run_ids(connection, RunFilter(), limit=100_000))
+
+    return await engine.database.read(count)
+
+
 @pytest.mark.parametrize("faults", ["", FAILURES])
 async def test_three_servers_fire_many_crons_once_for_each_time(
-    postgres_url: str, faults: str
+    postgres_url: str, time: SteppedClock, faults: str
 ) -> None:
     async with firing(postgres_url, 3) as engines:
         spread = [engines[number % 3] for number in range(30)]
         added = [await add(engine) for engine in spread]
         with armed(parse_faults(faults)):
-            await until(lambda: enough(engines[0], 300))
+            for minutes in (1, 1, 2, 1, 1, 3, 1, 1, 2, 1):
+                # Who looked before, and is late, meets crons that are due again.
+                time.pass_by(minutes * MINUTE)
+                await until(lambda: nothing_is_due(engines[0]))
     async with open_replicas(postgres_url, 1, max_concurrent_runs=0) as (later,):
         total = await check_once(later, added)
-    say(f"crons: {total} runs, each the only one for its time")
+    assert total == 300
 
 
-async def enough(engine: Engine, count: int) -> bool:
-    def pending(connection: Any) -> int:
-        return len(runs.list_run_ids(connection, RunFilter(), limit=count))
-
-    await asyncio.sleep(0.05)
-    return await engine.database.read(pending) >= count
-
-
-@pytest.mark.usefixtures("hasty")
 async def test_crons_of_few_threads_fire_while_those_are_made_and_deleted(
-    postgres_url: str,
+    postgres_url: str, time: SteppedClock
 ) -> None:
-    """What locks threads before crons, and crons before threads, would end in a deadlock."""
+    """What locks threads before crons, and crons before threads, would end in a deadlock, after
+    which either of them is tried again."""
     async with firing(postgres_url, 3) as engines:
         stays = [await add(engines[0], thread_id=await engines[0].thread()) for _ in range(4)]
         for number in range(12):
@@ -118,17 +122,28 @@ async def test_crons_of_few_threads_fire_while_those_are_made_and_deleted(
             thread_id = await engine.thread()
             on_thread = {"thread_id": thread_id, "if_thread_missing": IfThreadMissing.CREATE}
             await asyncio.gather(*(add(other, **on_thread) for other in engines))
-            await asyncio.sleep(0.1)
+            before = await count_pending(engine)
+            time.pass_by(MINUTE)
+            # The thread goes before any of its three crons has fired, or while some do.
+            wanted = before + number % 4
+            await until(lambda engine=engine, wanted=wanted: has_pending(engine, wanted))
             await engine.threads.delete(thread_id, cancel_runs=True)
-        await until(lambda: enough(engines[0], 40))
+        await until(lambda: nothing_is_due(engines[0]))
     async with open_replicas(postgres_url, 1, max_concurrent_runs=0) as (later,):
-        await check_once(later, stays)
+        assert await check_once(later, stays) >= 4
+    assert ask(postgres_url, DEADLOCKS) == [(0,)]
 
 
-@pytest.mark.usefixtures("hasty")
-async def test_a_run_that_a_cron_makes_starts_where_there_is_room(postgres_url: str) -> None:
+async def has_pending(engine: Engine, count: int) -> bool:
+    return await count_pending(engine) >= count
+
+
+async def test_a_run_that_a_cron_makes_starts_where_there_is_room(
+    postgres_url: str, time: SteppedClock
+) -> None:
     async with firing(postgres_url, 2, max_concurrent_runs=10) as engines:
         cron = await add(engines[0])
+        time.pass_by(MINUTE)
         await until(lambda: ended(engines[0], cron))
         assert {run.cron_id for run in await runs_of(engines[0], cron)} == {cron.cron_id}
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from tests.support.engine import Engine, open_engine, until
-from tests.support.fast_clock import fast_clock
 from tests.support.transactions import MovableClock, stopped_clock
 
 from runwire.server.core import crons as core
@@ -39,27 +38,8 @@ async def fired(engine: Engine, cron: Cron) -> bool:
     return (await engine.crons.get(cron.cron_id)).last_fire_time is not None
 
 
-async def test_a_cron_fires_at_its_time_and_its_run_executes(database_url: str) -> None:
-    with fast_clock(300):
-        async with (
-            open_engine(database_url, lease=timedelta(days=60)) as engine,
-            CronLoop(engine.crons),
-        ):
-            cron = await add(engine, input={"text": "hi"})
-            await until(lambda: fired(engine, cron))
-            now = await engine.crons.get(cron.cron_id)
-            run = await engine.ended(await engine.runs.get(now.last_run_id or ""))
-    assert (run.state, run.cron_id) == (RunState.SUCCEEDED, cron.cron_id)
-    assert now.last_fire_time is not None
-    assert cron.next_fire_time is not None
-    assert cron.next_fire_time <= now.last_fire_time <= run.create_time
-
-
-async def test_the_loop_sleeps_until_the_next_time_but_hears_of_an_earlier_one(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(loop, "POLL_SECONDS", 3600.0)
-    cron = await add(engine, "0 0 1 1 *")
+def watched(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> list[Look]:
+    """Return what an engine's loop has found so far each time that it looked."""
     looks: list[Look] = []
     look = engine.crons.look
 
@@ -68,6 +48,34 @@ async def test_the_loop_sleeps_until_the_next_time_but_hears_of_an_earlier_one(
         return looks[-1]
 
     monkeypatch.setattr(engine.crons, "look", noted)
+    return looks
+
+
+async def test_a_cron_fires_at_its_time_and_its_run_executes(
+    engine: Engine, moving_clock: type[MovableClock], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "POLL_SECONDS", 0.01)
+    looks = watched(engine, monkeypatch)
+    cron = await add(engine, input={"text": "hi"})
+    async with CronLoop(engine.crons):
+        moving_clock.time += timedelta(seconds=59)
+        seen = len(looks)
+        await until(lambda: len(looks) > seen + 2)
+        assert not await fired(engine, cron)
+        moving_clock.time += timedelta(seconds=1)
+        await until(lambda: fired(engine, cron))
+        now = await engine.crons.get(cron.cron_id)
+        run = await engine.ended(await engine.runs.get(now.last_run_id or ""))
+    assert (run.state, run.cron_id) == (RunState.SUCCEEDED, cron.cron_id)
+    assert cron.next_fire_time == now.last_fire_time == run.create_time
+
+
+async def test_the_loop_sleeps_until_the_next_time_but_hears_of_an_earlier_one(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "POLL_SECONDS", 3600.0)
+    cron = await add(engine, "0 0 1 1 *")
+    looks = watched(engine, monkeypatch)
     async with CronLoop(engine.crons):
         await until(lambda: looks)
         assert looks[0].due == []
