@@ -24,7 +24,7 @@ from runwire.server.storage.clock import current_time
 from runwire.server.storage.database import DatabaseUnusable
 from runwire.server.storage.migrate import HEAD
 from runwire.server.storage.notifications import Kind, notify, take_noted
-from runwire.server.storage.postgres import MAX_WRITES, PostgresDatabase
+from runwire.server.storage.postgres import MAX_WRITES, SPARE_CONNECTIONS, PostgresDatabase
 from runwire.server.storage.tables import store_items
 
 
@@ -395,6 +395,70 @@ async def test_its_connections_end_with_it(
         assert outside.execute(count).fetchone() != (0,)
     while outside.execute(count).fetchone() != (0,):  # noqa: ASYNC110 - another process
         await asyncio.sleep(0.01)
+
+
+def showing(
+    used: list[psycopg.Connection[Any]], then: Callable[[], object]
+) -> Callable[[Connection], None]:
+    """Return a transaction that shows which connection it has, and then does something."""
+
+    def show(connection: Connection) -> None:
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, psycopg.Connection)
+        used.append(driver)
+        then()
+
+    return show
+
+
+async def test_a_connection_outlives_nobody_though_others_could_not_connect_while_it_was_used(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[psycopg.Connection[Any]] = []
+    begun, go_on = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        begun.set()
+        go_on.wait(60)
+
+    use = showing(used, wait)
+    async with PostgresDatabase(postgres_url) as database:
+        reading = asyncio.create_task(database.read(use))
+        await asyncio.to_thread(begun.wait, 60)
+        with monkeypatch.context() as patched:
+            Reach(database, patched)
+            with pytest.raises(DatabaseUnavailable):
+                await database.write(all_keys)
+        go_on.set()
+        await reading
+    assert [connection.closed for connection in used] == [True]
+
+
+async def test_connections_that_were_lost_together_cost_one_try_together(
+    database: PostgresDatabase, outside: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[psycopg.Connection[Any]] = []
+    meeting = threading.Barrier(SPARE_CONNECTIONS)
+    use = showing(used, lambda: meeting.wait(60))
+
+    async def use_all() -> None:
+        uses = (asyncio.to_thread(database.write_apart, use) for _ in range(SPARE_CONNECTIONS))
+        await asyncio.gather(*uses)
+
+    await use_all()
+    for connection in used:
+        outside.execute("SELECT pg_terminate_backend(%s, 10000)", [connection.info.backend_pid])
+    begin = database._try_to_begin
+    tries: list[str] = []
+
+    def counted(how: str) -> Connection:
+        tries.append(how)
+        return begin(how)
+
+    monkeypatch.setattr(database, "_try_to_begin", counted)
+    await database.read(all_keys)
+    await use_all()
+    assert len(tries) == 1 + 1 + SPARE_CONNECTIONS, "the first one noticed"
 
 
 # Servers that go and come back.

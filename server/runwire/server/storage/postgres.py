@@ -58,6 +58,10 @@ PAUSE_SECONDS = 0.05
 """How long to wait before the next attempt to connect."""
 
 
+_FAILURES = "failures"
+"""Of a connection, what `PostgresDatabase` had counted when it was opened."""
+
+
 class ConnectionLost(Exception):
     """The connection was lost before COMMIT was sent: nothing of the transaction is left."""
 
@@ -81,6 +85,7 @@ class PostgresDatabase(Database):
         self._silence = silence
         self._listener = Listener(self.connect)
         self._engine = engine_on(url, connections=1 + READERS + SPARE_CONNECTIONS, silence=silence)
+        self._failures = 0
         self._outage = Outage(url)
         self._closing = False
 
@@ -236,21 +241,32 @@ class PostgresDatabase(Database):
                 return self._try_to_begin(begin)
             except (DBAPIError, psycopg.Error) as error:
                 # What else is in the pool is no better.
-                self._engine.dispose()
+                self._failures += 1
                 if self._closing or not self._outage.may_pass(error):
                     raise
                 time.sleep(PAUSE_SECONDS)
 
     def _try_to_begin(self, begin: str) -> Connection:
-        connection = self._engine.connect()
+        connection = self._connect()
         try:
             connection.execution_options(begin=begin).begin()
         except BaseException:
-            connection.invalidate()
-            connection.close()
+            _end(connection)
             raise
         self._outage.is_over()
         return connection
+
+    def _connect(self) -> Connection:
+        """Return a connection that is not older than the last failure; older ones are ended, each
+        when its turn comes. A new pool after a failure would end those that are idle, and leave
+        behind those in use: they would come back to a pool that nobody has any more.
+        """
+        while True:
+            failures = self._failures
+            connection = self._engine.connect()
+            if connection.info.setdefault(_FAILURES, failures) >= failures:
+                return connection
+            _end(connection)
 
 
 def _read_some(connection: Connection, waiting: deque[Call]) -> TransactionStatus:
@@ -281,6 +297,11 @@ def _status(connection: Connection) -> TransactionStatus:
 
 def _is_whole(connection: Connection) -> bool:
     return _status(connection) is TransactionStatus.INTRANS
+
+
+def _end(connection: Connection) -> None:
+    connection.invalidate()
+    connection.close()
 
 
 def _leave(connection: Connection) -> None:
