@@ -461,6 +461,26 @@ async def test_connections_that_were_lost_together_cost_one_try_together(
     assert len(tries) == 1 + 1 + SPARE_CONNECTIONS, "the first one noticed"
 
 
+async def test_who_writes_apart_when_it_closes_and_afterwards_leaves_no_connection(
+    postgres_url: str,
+) -> None:
+    used: list[psycopg.Connection[Any]] = []
+    begun, go_on = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        begun.set()
+        go_on.wait(60)
+
+    use = showing(used, wait)
+    async with PostgresDatabase(postgres_url) as database:
+        writing = asyncio.create_task(asyncio.to_thread(database.write_apart, use))
+        await asyncio.to_thread(begun.wait, 60)
+    go_on.set()
+    await writing
+    await asyncio.to_thread(database.write_apart, use)
+    assert [connection.closed for connection in used] == [True, True]
+
+
 # Servers that go and come back.
 
 

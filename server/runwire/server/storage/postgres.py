@@ -111,6 +111,8 @@ class PostgresDatabase(Database):
         self._refuse_own_threads()
         future: Future[T] = Future()
         self._write([Call(function, None, future)])
+        if self._closing:
+            self._release()  # perhaps it has closed meanwhile, and nobody else would
         return future.result()
 
     def _open(self) -> None:
@@ -134,7 +136,8 @@ class PostgresDatabase(Database):
         super()._close()
 
     def _release(self) -> None:
-        self._engine.dispose()
+        # Not the engine's `dispose`: who writes apart may have a connection of this pool still.
+        self._engine.pool.dispose()
 
     # Writing.
 
