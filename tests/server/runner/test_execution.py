@@ -270,26 +270,28 @@ def loop_of(engine: Engine, run: Run) -> Any:
 @pytest.mark.usefixtures("no_polls")
 @pytest.mark.parametrize(("graph_id", "abandoned"), [("slow_async", False), ("slow_sync", True)])
 async def test_a_run_whose_time_is_up_ends_as_timed_out(
-    engine: Engine, meeting: Meeting, graph_id: str, abandoned: bool
+    database_url: str, meeting: Meeting, graph_id: str, abandoned: bool
 ) -> None:
-    thread_id = await engine.thread()
-    run = await timing_out(engine, meeting, graph_id, thread_id=thread_id)
-    ended = await engine.ended(run)
-    assert ended.state is RunState.TIMED_OUT
-    assert ended.error is not None
-    assert ended.error.type == "RunTimeout"
-    assert run.spec.timeout is not None
-    seconds = run.spec.timeout.total_seconds()
-    assert ended.error.message.startswith(f"the run did not end within {seconds:g} seconds")
-    assert ("had not stopped" in ended.error.message) == abandoned
-    assert ended.start_time is not None
-    assert ended.end_time is not None
-    assert ended.end_time - ended.start_time >= run.spec.timeout
-    assert "ended" not in meeting.notes(run)
-    thread = await engine.threads.get(thread_id)
-    assert (thread.state, thread.error) == (ThreadState.FAILED, ended.error)
-    await check_end(engine, run)
-    meeting.open()
+    grace = timedelta(seconds=0.3) if abandoned else timedelta(minutes=10)
+    async with open_engine(database_url, cancel_grace=grace) as engine:
+        thread_id = await engine.thread()
+        run = await timing_out(engine, meeting, graph_id, thread_id=thread_id)
+        ended = await engine.ended(run)
+        assert ended.state is RunState.TIMED_OUT
+        assert ended.error is not None
+        assert ended.error.type == "RunTimeout"
+        assert run.spec.timeout is not None
+        seconds = run.spec.timeout.total_seconds()
+        assert ended.error.message.startswith(f"the run did not end within {seconds:g} seconds")
+        assert ("had not stopped" in ended.error.message) == abandoned
+        assert ended.start_time is not None
+        assert ended.end_time is not None
+        assert ended.end_time - ended.start_time >= run.spec.timeout
+        assert "ended" not in meeting.notes(run)
+        thread = await engine.threads.get(thread_id)
+        assert (thread.state, thread.error) == (ThreadState.FAILED, ended.error)
+        await check_end(engine, run)
+        meeting.open()
 
 
 async def timing_out(engine: Engine, meeting: Meeting, graph_id: str, **spec: Any) -> Run:
