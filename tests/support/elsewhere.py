@@ -64,7 +64,7 @@ async def elsewhere(engine: Engine) -> Elsewhere:
     taken = f"""UPDATE runs SET state = 'running', owner = '{other.server_id}', attempt = 1,
                 wake_time = NULL WHERE run_id = '{run.run_id}'"""
     await engine.execute(lambda c: servers.add_server(c, other))
-    await engine.execute(lambda c: c.exec_driver_sql(taken) and None)
+    await engine.execute(lambda c: c.exec_driver_sql(taken).rowcount)
     return Elsewhere(engine, run)
 
 

@@ -9,7 +9,8 @@ from runwire.server.storage.addresses import is_postgresql
 
 def ask(url: str, query: str, **values: Any) -> list[Any]:
     """Return the rows of a query."""
-    return _execute(url, query, values, lambda result: list(result.all()))
+    rows: list[Any] = _execute(url, query, values, lambda result: list(result.all()))
+    return rows
 
 
 def change(url: str, statement: str, **values: Any) -> int:

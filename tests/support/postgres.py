@@ -108,7 +108,7 @@ class PostgresServer:
         self.port = self.port or _free_port()
         given = {**SETTINGS, **self.settings, "port": str(self.port)}
         options = [part for name, value in given.items() for part in ("-c", f"{name}={value}")]
-        postgres = [self.binaries / "postgres", "-D", self._data]
+        postgres: list[str | Path] = [self.binaries / "postgres", "-D", self._data]
         with self.log_file.open("ab") as log:
             self._guard = subprocess.Popen(
                 [*_as_nobody(), "/bin/sh", "-c", _GUARD, self.directory, *postgres, *options],

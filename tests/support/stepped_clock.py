@@ -30,6 +30,7 @@ class SteppedClock:
         begun = connection.info.get(clock.BEGIN_TIME)
         if begun is None:
             return self._time
+        shown: datetime
         asked_in, shown = connection.info.get(_SHOWN, (None, self._time))
         if asked_in != begun:
             shown = self._time

@@ -103,7 +103,8 @@ def supervised(
 
 
 def _supervise(directory: str, how: str, processes: str, drain_seconds: str, bind: str) -> int:
-    supervisor.CLOSE_SECONDS = supervisor.KILL_SECONDS = supervisor.FIRST_PAUSE_SECONDS = 0.05
+    for name in ("CLOSE_SECONDS", "KILL_SECONDS", "FIRST_PAUSE_SECONDS"):
+        setattr(supervisor, name, 0.05)
     settings = Settings.model_construct(
         bind=bind,
         processes=int(processes),

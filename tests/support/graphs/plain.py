@@ -48,7 +48,7 @@ async def count(
 
 counter = (
     StateGraph(Counter, context_schema=CounterContext)
-    .add_node("count", count)
+    .add_node("count", count)  # type: ignore[arg-type] # it has both a config and a runtime
     .add_edge(START, "count")
     .compile()
 )
@@ -82,7 +82,12 @@ def plain(entries: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in entries.items() if not key.startswith("__")}
 
 
-tells = StateGraph(Told).add_node("tell", tell).add_edge(START, "tell").compile()
+tells = (
+    StateGraph(Told)
+    .add_node("tell", tell)  # type: ignore[arg-type] # it has both a config and a runtime
+    .add_edge(START, "tell")
+    .compile()
+)
 
 
 class Branches(TypedDict, total=False):
