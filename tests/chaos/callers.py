@@ -17,10 +17,10 @@ from tests.support.statuses import Failure
 
 T = TypeVar("T")
 
-PATIENCE_SECONDS = 60.0
-"""How long a call is repeated."""
+PATIENCE_SECONDS = 600.0
+"""How long a call is repeated: a server that dies over and over is away for most of that."""
 
-CALL_SECONDS = 10.0
+CALL_SECONDS = 30.0
 """How long the answer to one try is waited for: a server that is halted never gives one."""
 
 UNCLEAR = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "INTERNAL", "UNKNOWN"})
@@ -62,6 +62,7 @@ class Caller:
         steps: int = 6,
         seconds: float = 0.02,
         events: int = 1,
+        gate: str = "",
         request: bool = True,
         expects: str = "SUCCEEDED",
         **spec: Any,
@@ -75,6 +76,7 @@ class Caller:
             "left": steps,
             "seconds": seconds,
             "events": events,
+            "gate": gate,
         }
         sent = runs_pb2.CreateRunRequest(
             spec=core_pb2.RunSpec(
@@ -129,9 +131,9 @@ class Caller:
         )
         return response.run
 
-    async def read(self, run_id: str, *, patience: float = PATIENCE_SECONDS) -> list[RunEvent]:
+    async def read(self, run_id: str) -> list[RunEvent]:
         """Read a run from its first event to its last, over as many connections as that takes."""
-        deadline = time.monotonic() + patience
+        deadline = time.monotonic() + PATIENCE_SECONDS
         events: list[RunEvent] = []
         while not (events and events[-1].HasField("run_ended")):
             after = events[-1].id if events else ""

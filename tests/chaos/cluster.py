@@ -64,7 +64,7 @@ class Cluster:
         name = f"replica-{len(self.replicas)}"
         directory = self.directory / name
         directory.mkdir()
-        given = [*self.flags, *flags]
+        given = list[str]()
         if self.is_shared:
             address = ""
             if self.wires:
@@ -72,7 +72,9 @@ class Cluster:
                 self._wires[name] = await self._stack.enter_async_context(wire)
                 address = self._wires[name].address
             url = named(self.database_url, name, address=address)
-            given += [*FAST, f"--database-url={url}"]
+            given = [*FAST, f"--database-url={url}"]
+        # What a test asks for comes last, and so holds.
+        given += [*self.flags, *flags]
         replica = ServerProcess(directory, GRAPHS, given, environment or {}, port=free_port())
         self.replicas.append(replica)
         return replica

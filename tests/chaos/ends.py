@@ -14,7 +14,7 @@ from tests.chaos.callers import state_of, told
 from tests.chaos.history import History
 from tests.support.callers import data_of
 
-SECONDS = 30.0
+SECONDS = 120.0
 
 
 async def write_ends(history: History, address: str, ledger: Path) -> None:

@@ -4,8 +4,6 @@ import asyncio
 import signal
 from pathlib import Path
 
-import pytest
-
 from runwire.client import get_client
 from runwire.server.model.faults import POINTS, SHARED_POINTS
 from tests.chaos.cluster import FAST
@@ -23,7 +21,6 @@ async def test_a_server_on_sqlite_comes_by_every_point(tmp_path: Path) -> None:
     assert sorted(POINTS - SHARED_POINTS - passed) == []
 
 
-@pytest.mark.timeout(120)
 async def test_a_server_on_postgresql_comes_by_every_point(
     tmp_path: Path, postgres_url: str
 ) -> None:

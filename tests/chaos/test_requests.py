@@ -3,8 +3,6 @@
 import asyncio
 from pathlib import Path
 
-import pytest
-
 from tests.chaos.callers import Caller
 from tests.chaos.cluster import Cluster, cluster
 from tests.chaos.conftest import Figure
@@ -14,13 +12,11 @@ SENDERS = 50
 FAILING = "--faults=create.before_commit:raise:0.2, create.after_commit:raise:0.2, seed=5"
 
 
-@pytest.mark.timeout(120)
 async def test_on_sqlite(tmp_path: Path, figure: Figure) -> None:
     async with cluster("requests-sqlite", tmp_path, FAILING) as servers:
         await send_at_once(servers, figure, "SQLite")
 
 
-@pytest.mark.timeout(120)
 async def test_on_postgresql(tmp_path: Path, postgres_url: str, figure: Figure) -> None:
     async with cluster(
         "requests-postgresql", tmp_path, FAILING, replicas=2, database_url=postgres_url

@@ -18,11 +18,13 @@ from langgraph.graph import END, START, StateGraph
 from typing_extensions import TypedDict
 
 EVENTS_AT_ONCE = 10
+LOOK_SECONDS = 0.005
 
 
 class Steps(TypedDict, total=False):
     """`steps` supersteps of `seconds` each, with `events` custom events in each; each adds
-    `<label>.<its number>` to `done`, which adds up over the runs of a thread."""
+    `<label>.<its number>` to `done`, which adds up over the runs of a thread. None ends before the
+    file `gate` is there, if there is to be one."""
 
     label: str
     ledger: str
@@ -30,6 +32,7 @@ class Steps(TypedDict, total=False):
     left: int
     seconds: float
     events: int
+    gate: str
     done: Annotated[list[str], operator.add]
 
 
@@ -58,6 +61,11 @@ def number_of(state: Steps) -> int:
     return state["steps"] - state["left"]
 
 
+def is_shut(state: Steps) -> bool:
+    gate = state.get("gate")
+    return bool(gate) and not os.path.exists(gate)  # noqa: PTH110 - looked at often
+
+
 def result(state: Steps, config: RunnableConfig) -> Steps:
     note(state, config, "end")
     return {"done": [f"{state['label']}.{number_of(state)}"], "left": state["left"] - 1}
@@ -72,6 +80,8 @@ async def step(state: Steps, config: RunnableConfig) -> Steps:
             if number % EVENTS_AT_ONCE == EVENTS_AT_ONCE - 1:
                 await asyncio.sleep(0)
         await asyncio.sleep(state["seconds"])
+        while is_shut(state):  # noqa: ASYNC110 - who opens it is another process
+            await asyncio.sleep(LOOK_SECONDS)
     except asyncio.CancelledError:
         note(state, config, "stopped")
         raise
@@ -84,6 +94,8 @@ def step_sync(state: Steps, config: RunnableConfig) -> Steps:
     for number in range(state["events"]):
         write({"step": number_of(state), "number": number})
     time.sleep(state["seconds"])
+    while is_shut(state):
+        time.sleep(LOOK_SECONDS)
     return result(state, config)
 
 
