@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import grpc
@@ -41,7 +41,10 @@ Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 async def listen(talk: Talk) -> AsyncIterator[str]:
     """Give the address of something that is not gRPC."""
 
+    taken: list[asyncio.StreamWriter] = []
+
     async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        taken.append(writer)
         try:
             await talk(reader, writer)
         finally:
@@ -50,6 +53,12 @@ async def listen(talk: Talk) -> AsyncIterator[str]:
     server = await asyncio.start_server(take, "127.0.0.1", 0)
     async with server:
         yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        for _ in range(100):  # asyncio leaves a connection open that it accepts while it closes
+            await asyncio.sleep(0)
+    for writer in taken:
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
 
 
 async def serve_pages(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -44,9 +44,9 @@ class Listening(ScriptedRuns):
         self._note(context)
         return await super()._answer(request, context)
 
-    async def _stream(self, start: int, context: Context) -> Any:
+    async def _stream(self, start: int, context: Context, place: str = "") -> Any:
         self._note(context)
-        async for response in super()._stream(start, context):
+        async for response in super()._stream(start, context, place):
             yield response
 
     def _note(self, context: Context) -> None:

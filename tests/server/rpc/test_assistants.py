@@ -169,7 +169,9 @@ async def test_assistants_are_listed_in_order_and_pages(served: Served) -> None:
             request = wire.ListAssistantsRequest(graph_id="tells", order=order)
             page = await served.assistants.ListAssistants(request)
             assert {assistant.name for assistant in page.assistants} == {*made, "tells"}
-            keys = [str(getattr(assistant, key)) for assistant in page.assistants]
+            keys = [getattr(assistant, key) for assistant in page.assistants]
+            if key == "update_time":
+                keys = [time.ToNanoseconds() for time in keys]
             assert keys == sorted(keys, reverse=direction == "DESC")
     for order, first in (("ASC", "asks"), ("DESC", "uncompiled")):
         request = wire.ListAssistantsRequest(order=f"ASSISTANT_ORDER_GRAPH_ID_{order}", page_size=1)
