@@ -339,6 +339,28 @@ def test_a_run_whose_delay_has_passed_takes_the_first_place_from_one_that_could_
     assert [run.run_id for run in server.claim()] == [claimable.run_id]
 
 
+@pytest.mark.parametrize("way", ["lost", "handed back", "delayed"])
+def test_a_run_that_has_begun_goes_on_before_one_that_came_first_by_the_clock(
+    server: Server, moving_clock: type[MovableClock], way: str
+) -> None:
+    thread_id = server.thread()
+    moving_clock.time = at(3)
+    begun = server.start(thread_id)
+    moving_clock.time = at(2)  # it has waited for its turn to be created, or was due already
+    earlier = server.create(thread_id)
+    moving_clock.time = at(4)
+    if way == "lost":
+        server.crash()
+    else:
+        server.release(begun, wait=5 if way == "delayed" else 0)
+    if way == "delayed":
+        assert server.claim() == []
+        moving_clock.time = at(9)
+    assert [run.run_id for run in server.claim()] == [begun.run_id]
+    server.finish(server.row(begun))
+    assert [run.run_id for run in server.claim()] == [earlier.run_id]
+
+
 # Limits.
 
 

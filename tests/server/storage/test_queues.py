@@ -88,6 +88,14 @@ def test_what_comes_before_a_run_is_counted_on_its_thread_and_in_the_order_of_cl
     assert before(second, up_to=2)[2], "there may be more"
 
 
+def test_one_that_has_begun_comes_before_all_others_of_its_thread(connection: Connection) -> None:
+    thread_id = new_id()
+    waiting = add_run(connection, a_run(3, thread_id=thread_id))
+    begun = add_run(connection, a_run(9, thread_id=thread_id, attempt=1))
+    before = [queues.count_before(connection, run, ["graph"], up_to=9) for run in (waiting, begun)]
+    assert [count.on_thread for count in before] == [1, 0]
+
+
 def test_what_comes_before_a_run_costs_no_more_than_is_counted(memory: Connection) -> None:
     head = add_run(memory, a_run(-1), runnable=True)
     row = dict(memory.execute(select(runs_table)).mappings().one())
@@ -145,6 +153,7 @@ ASKED: dict[str, tuple[Callable[[Connection], Any], list[str]]] = {
         [
             "SEARCH runs USING COVERING INDEX ix_runs_queue_of_thread",
             "SEARCH runs USING INDEX uq_runs_active_on_thread",
+            "SEARCH runs USING COVERING INDEX ix_runs_begun_on_thread",
             "SEARCH runs USING COVERING INDEX ix_runs_claimable",
         ],
     ),

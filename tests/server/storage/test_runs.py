@@ -355,6 +355,7 @@ BY_INDEX: dict[str, tuple[Callable[[Connection], Any], list[str]]] = {
         lambda c: claims.queue_of_thread(c, "thread"),
         [
             "uq_runs_active_on_thread",
+            "COVERING INDEX ix_runs_begun_on_thread",
             "COVERING INDEX ix_runs_queue_of_thread",
             "uq_runs_runnable_on_thread",
             "COVERING INDEX ix_runs_queue_of_thread",

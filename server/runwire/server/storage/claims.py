@@ -24,7 +24,7 @@ from runwire.server.model.runs import (
 from runwire.server.storage.change_numbers import next_change
 from runwire.server.storage.notifications import note_moves
 from runwire.server.storage.runs import read_run
-from runwire.server.storage.tables import ACTIVE, HAS_PRINCIPAL, IN_FLIGHT, runs
+from runwire.server.storage.tables import ACTIVE, BEGUN, HAS_PRINCIPAL, IN_FLIGHT, runs
 
 _pending = runs.c.state == RunState.PENDING.value
 _on_thread = runs.c.thread_id == bindparam("thread_id")
@@ -229,10 +229,11 @@ _set_runnable = (
 class Queue(NamedTuple):
     """How the queue of a thread stands.
 
-    `active`: a run of the thread executes. `head` is the run that is next: one that is delayed
-    before its first attempt has no place yet, one that is delayed before a later attempt keeps
-    its place. `runnable` is the one that servers may claim now. `in_flight`: there are runs that
-    have not ended.
+    `active`: a run of the thread executes. `head` is the run that is next. One that has begun comes
+    before all others, also while it is delayed: it goes on from its last checkpoint, which has to
+    be the thread's newest. One that is delayed before its first attempt has no place yet.
+    `runnable` is the one that servers may claim now. `in_flight`: there are runs that have not
+    ended.
     """
 
     active: bool
@@ -246,13 +247,14 @@ def queue_of_thread(connection: Connection, thread_id: str) -> Queue:
     return Queue._make(connection.execute(_queue, {"thread_id": thread_id}).one())
 
 
+_first = select(runs.c.run_id).order_by(runs.c.due_time, runs.c.run_id).limit(1)
+# By the times alone, one that has begun could come later: whose creation has waited for the thread
+# has an earlier time than who was quicker, and so has a delayed one whose time has just come.
+_begun = _first.where(_on_thread, BEGUN)
+_first_due_now = _first.where(_on_thread, IN_FLIGHT, _pending, runs.c.wake_time.is_(None))
 _queue = select(
     exists().where(_on_thread, ACTIVE),
-    select(runs.c.run_id)
-    .where(_on_thread, IN_FLIGHT, _pending, runs.c.wake_time.is_(None) | (runs.c.attempt > 0))
-    .order_by(runs.c.due_time, runs.c.run_id)
-    .limit(1)
-    .scalar_subquery(),
+    func.coalesce(_begun.scalar_subquery(), _first_due_now.scalar_subquery()),
     select(runs.c.run_id).where(_on_thread, runs.c.runnable).scalar_subquery(),
     _first_due.is_not(None),
 )

@@ -20,7 +20,7 @@ from sqlalchemy import (
 from runwire.server.model.queues import GraphQueue
 from runwire.server.model.runs import Run, RunState
 from runwire.server.storage.servers import LIVE
-from runwire.server.storage.tables import ACTIVE, IN_FLIGHT, runs, servers
+from runwire.server.storage.tables import ACTIVE, BEGUN, IN_FLIGHT, runs, servers
 
 
 class Counted(NamedTuple):
@@ -112,7 +112,7 @@ def count_before(
     claimable, runs of `graph_ids` alone count."""
     place = {"due_time": run.due_time, "run_id": run.run_id, "up_to": up_to}
     on_thread = 0
-    if run.thread_id is not None:
+    if run.thread_id is not None and run.attempt == 0:  # before one that has begun, there is none
         values = {**place, "thread_id": run.thread_id}
         on_thread = connection.scalar(_count_on_thread, values) or 0
     values = {**place, "rank": -run.spec.priority, "known_graphs": graph_ids}
@@ -132,13 +132,14 @@ _first_on_thread = (
     .limit(bindparam("up_to"))
     .subquery()
 )
-# One that executes may be due later: it began while this one waited for a time.
-_executing_on_thread = select(runs.c.run_id).where(
-    _on_thread, ACTIVE, ~_earlier(runs.c.due_time, runs.c.run_id)
-)
+# One that has begun may be due later: it did so while this one waited for a time.
+_later = ~_earlier(runs.c.due_time, runs.c.run_id)
+_executing_on_thread = select(runs.c.run_id).where(_on_thread, ACTIVE, _later)
+_begun_on_thread = select(runs.c.run_id).where(_on_thread, BEGUN, _later)
 _count_on_thread = select(
     select(func.count()).select_from(_first_on_thread).scalar_subquery()
     + select(func.count()).select_from(_executing_on_thread.subquery()).scalar_subquery()
+    + select(func.count()).select_from(_begun_on_thread.subquery()).scalar_subquery()
 )
 _first_claimable = (
     select(runs.c.graph_id)

@@ -128,6 +128,7 @@ assistant_versions = Table(
 
 ACTIVE = text("state IN ('running', 'cancelling')")
 IN_FLIGHT = text("state IN ('pending', 'running', 'cancelling')")
+BEGUN = text("state = 'pending' AND attempt > 0")
 """Conditions of partial indexes. A planner uses such an index only for a query that says the same
 in so many words, and not with parameters: these are those words."""
 
@@ -290,6 +291,11 @@ runs = Table(
             "runnable",
         ),
         where=IN_FLIGHT,
+    ),
+    _index_where(
+        "ix_runs_begun_on_thread",
+        *("thread_id", "due_time", "run_id", "state", "attempt"),
+        where=BEGUN,
     ),
     _index_where("ix_runs_owned", "owner", where=text("owner IS NOT NULL")),
     # What limits count. SQLite would read the row of each, did they not hold the state.

@@ -225,6 +225,9 @@ def _create_runs() -> None:
     _create_index_where_true("ix_runs_claimable", claimable, "runnable")
     _create_index_where("ix_runs_waking", ["wake_time"], waking)
     _create_index_where("ix_runs_queue_of_thread", queue, _IN_FLIGHT)
+    begun = ["thread_id", "due_time", "run_id", "state", "attempt"]
+    has_begun = sa.text("state = 'pending' AND attempt > 0")
+    _create_index_where("ix_runs_begun_on_thread", begun, has_begun)
     _create_index_where("ix_runs_owned", ["owner"], owned)
     _create_index_where("ix_runs_assistant_in_flight", ["assistant_id", "state"], _IN_FLIGHT)
     _create_index_where(
